@@ -1,0 +1,226 @@
+#include "common/codec/coef.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define COEF_MAX 1023.0f /* what a baseline scan can code */
+
+void coef_done(struct coef_image *im)
+{
+	free(im->block_memory);
+	*im = (struct coef_image){0};
+}
+
+static int ceil_div(int a, int b)
+{
+	return (a + b - 1) / b;
+}
+
+int coef_resize(struct coef_image *im, int width, int height, int n_planes, int h, int v)
+{
+	size_t need = 0, at[PLANES_MAX] = {0};
+
+	im->width = width;
+	im->height = height;
+	im->n_planes = n_planes;
+	im->orientation = 1;
+	for (int i = 0; i < n_planes; i++) {
+		struct coef_plane *p = &im->plane[i];
+
+		p->h = n_planes == 3 && i == 0 ? h : 1;
+		p->v = n_planes == 3 && i == 0 ? v : 1;
+		p->blocks_w = n_planes == 3 ? ceil_div(width * p->h, 8 * h) : ceil_div(width, 8);
+		p->blocks_h = n_planes == 3 ? ceil_div(height * p->v, 8 * v) : ceil_div(height, 8);
+		at[i] = need;
+		need += (size_t)p->blocks_w * (size_t)p->blocks_h * DCT_SIZE2;
+	}
+	if (need > im->block_capacity) {
+		int16_t *memory = malloc(need * sizeof(int16_t));
+
+		if (!memory)
+			return -ENOMEM;
+		free(im->block_memory);
+		im->block_memory = memory;
+		im->block_capacity = need;
+	}
+	for (int i = 0; i < n_planes; i++)
+		im->plane[i].coef = im->block_memory + at[i];
+	return 0;
+}
+
+uint8_t coef_layout(const struct coef_image *im)
+{
+	return im->n_planes == 1 ? 0 : (uint8_t)(im->plane[0].h << 4 | im->plane[0].v);
+}
+
+int layout_parse(uint8_t layout, int *ret_n_planes, int *ret_h, int *ret_v)
+{
+	int h = layout >> 4, v = layout & 15;
+
+	if (layout == 0) {
+		*ret_n_planes = *ret_h = *ret_v = 1;
+		return 0;
+	}
+	if ((h != 1 && h != 2 && h != 4) || (v != 1 && v != 2 && v != 4) || h * v > 8)
+		return -EINVAL;
+	*ret_n_planes = 3;
+	*ret_h = h;
+	*ret_v = v;
+	return 0;
+}
+
+HOT static void requantise_blocks(const int16_t *in, size_t n_blocks, const float *ratio, int16_t *out)
+{
+	for (size_t b = 0; b < n_blocks; b++, in += DCT_SIZE2, out += DCT_SIZE2)
+		for (int k = 0; k < DCT_SIZE2; k++) {
+			float x = (float)in[k] * ratio[k];
+
+			x += x < 0 ? -0.5f : 0.5f;
+			out[k] = (int16_t)(int)CLAMP(x, -COEF_MAX, COEF_MAX);
+		}
+}
+
+int coef_requantise(const struct coef_image *src, const struct jpeg_tables *t, struct coef_image *dst)
+{
+	int r = 0;
+
+	if (dst != src)
+		r = coef_resize(dst, src->width, src->height, src->n_planes, src->plane[0].h,
+			src->plane[0].v);
+	if (r < 0)
+		return r;
+	dst->orientation = src->orientation;
+	for (int i = 0; i < src->n_planes; i++) {
+		const struct coef_plane *from = &src->plane[i];
+		struct coef_plane *to = &dst->plane[i];
+		float ratio[DCT_SIZE2];
+
+		for (int k = 0; k < DCT_SIZE2; k++) {
+			uint16_t step = t->quant[i > 0][JPEG_NATURAL_ORDER[k]];
+
+			ratio[k] = (float)from->quant[k] / (float)step;
+			to->quant[k] = step;
+		}
+		requantise_blocks(from->coef, (size_t)from->blocks_w * (size_t)from->blocks_h, ratio,
+			to->coef);
+	}
+	return 0;
+}
+
+static int magnitude_bits(int v)
+{
+	return v ? 32 - __builtin_clz((unsigned)(v < 0 ? -v : v)) : 0;
+}
+
+static void count_dc(int diff, int set, struct symbol_counts *c)
+{
+	int bits = magnitude_bits(diff);
+
+	c->dc[set][MIN(bits, 15)]++;
+	c->extra_bits += (unsigned)bits;
+}
+
+/* One bit for each coefficient that is not zero. */
+static uint64_t nonzero_mask(const int16_t *q)
+{
+	uint64_t mask = 0;
+
+	for (int g = 0; g < DCT_SIZE2; g += 8) {
+		uint64_t lo, hi;
+		unsigned m = 0;
+
+		memcpy(&lo, q + g, 8);
+		memcpy(&hi, q + g + 4, 8);
+		if (!(lo | hi))
+			continue;
+		for (int k = 0; k < 8; k++)
+			m |= (unsigned)(q[g + k] != 0) << k;
+		mask |= (uint64_t)m << g;
+	}
+	return mask;
+}
+
+static void count_ac(const int16_t *q, int set, struct symbol_counts *c)
+{
+	uint64_t mask = nonzero_mask(q) & ~UINT64_C(1);
+	int last = 0;
+
+	while (mask) {
+		int k = __builtin_ctzll(mask), run = k - last - 1, bits = magnitude_bits(q[k]);
+
+		for (; run > 15; run -= 16)
+			c->ac[set][0xf0]++;
+		c->ac[set][(run << 4 | bits) & 255]++;
+		c->extra_bits += (unsigned)bits;
+		last = k;
+		mask &= mask - 1;
+	}
+	if (last < DCT_SIZE2 - 1)
+		c->ac[set][0]++;
+}
+
+/* One block of an MCU; where the plane has none, the coder repeats the last DC and no AC. */
+static void count_block(const struct coef_plane *p, int bx, int by, int set, int *dc, struct symbol_counts *c)
+{
+	const int16_t *q;
+
+	if (bx >= p->blocks_w || by >= p->blocks_h) {
+		c->dc[set][0]++;
+		c->ac[set][0]++;
+		return;
+	}
+	q = p->coef + ((size_t)by * (size_t)p->blocks_w + (size_t)bx) * DCT_SIZE2;
+	count_dc(q[0] - *dc, set, c);
+	*dc = q[0];
+	count_ac(q, set, c);
+}
+
+void coef_count(const struct coef_image *im, struct symbol_counts *ret)
+{
+	const struct coef_plane *y = &im->plane[0];
+	int mcus_w = ceil_div(y->blocks_w, y->h), mcus_h = ceil_div(y->blocks_h, y->v);
+	int dc[PLANES_MAX] = {0};
+
+	memset(ret, 0, sizeof(*ret));
+	for (int my = 0; my < mcus_h; my++)
+		for (int mx = 0; mx < mcus_w; mx++)
+			for (int i = 0; i < im->n_planes; i++) {
+				const struct coef_plane *p = &im->plane[i];
+
+				for (int by = 0; by < p->v; by++)
+					for (int bx = 0; bx < p->h; bx++)
+						count_block(p, mx * p->h + bx, my * p->v + by,
+							i > 0, &dc[i], ret);
+			}
+}
+
+static void natural_quant(const struct coef_plane *p, uint16_t ret[DCT_SIZE2])
+{
+	for (int k = 0; k < DCT_SIZE2; k++)
+		ret[JPEG_NATURAL_ORDER[k]] = p->quant[k];
+}
+
+int coef_quality(const struct coef_image *im)
+{
+	uint16_t quant[DCT_SIZE2];
+
+	natural_quant(&im->plane[0], quant);
+	return tables_estimate_quality(quant);
+}
+
+bool coef_keepable(const struct coef_image *im)
+{
+	for (int i = 0; i < im->n_planes; i++)
+		for (int k = 0; k < DCT_SIZE2; k++)
+			if (im->plane[i].quant[k] > 255)
+				return false;
+	return im->n_planes == 1 ||
+		!memcmp(im->plane[1].quant, im->plane[2].quant, sizeof(im->plane[1].quant));
+}
+
+void coef_tables(const struct coef_image *im, struct jpeg_tables *ret)
+{
+	tables_standard(50, ret);
+	for (int i = 0; i < MIN(im->n_planes, 2); i++)
+		natural_quant(&im->plane[i], ret->quant[i]);
+}

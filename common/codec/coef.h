@@ -1,0 +1,64 @@
+/*
+ * A picture as quantised DCT coefficients: what a JPEG file holds, whichever format the capture
+ * came in. Everything that changes quality happens here and never through pixels.
+ *
+ * Coefficients are in zigzag order, 64 to a block, blocks row by row. A plane holds just the blocks
+ * that its samples need; the dummy blocks that fill an MCU exist only in the coded scan.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/codec/huffman.h"
+
+#define PLANES_MAX 3
+
+struct coef_plane {
+	int h, v;		   /* sampling factors */
+	int blocks_w, blocks_h;
+	uint16_t quant[DCT_SIZE2]; /* step of each coefficient, zigzag order */
+	int16_t *coef;		   /* [blocks_h][blocks_w][64]; owned by the image */
+};
+
+struct coef_image {
+	int width, height; /* pixels as coded, before orientation */
+	int n_planes;	   /* 1 (Y) or 3 (Y Cb Cr) */
+	int orientation;   /* EXIF 1..8: how a viewer turns the coded picture */
+	struct coef_plane plane[PLANES_MAX];
+	int16_t *block_memory; /* owned */
+	size_t block_capacity; /* coefficients in block_memory */
+};
+
+void coef_done(struct coef_image *im);
+#define _cleanup_coef_ _cleanup_(coef_done)
+
+/*
+ * Sizes im for a picture of 1 or 3 planes, luma sampled h x v and chroma 1 x 1. Memory of an
+ * earlier use is kept when it suffices. Coefficients are not cleared. -ENOMEM.
+ */
+int coef_resize(struct coef_image *im, int width, int height, int n_planes, int h, int v);
+
+/* Geometry in one byte, as the index stores it: 0 for grey, else luma h << 4 | v. */
+uint8_t coef_layout(const struct coef_image *im);
+
+/* The layout's plane count and luma sampling; -EINVAL when no image of ours has it. */
+int layout_parse(uint8_t layout, int *ret_n_planes, int *ret_h, int *ret_v);
+
+/*
+ * Re-quantises src to the steps of t (round to nearest) into dst. dst may be src: rounding is
+ * coefficient by coefficient. -ENOMEM.
+ */
+int coef_requantise(const struct coef_image *src, const struct jpeg_tables *t, struct coef_image *dst);
+
+/* Symbols of the image's baseline scan: interleaved when it has three planes. */
+void coef_count(const struct coef_image *im, struct symbol_counts *ret);
+
+/* Quality of the image's own tables, by luminance. */
+int coef_quality(const struct coef_image *im);
+
+/* Whether a two-table baseline file can hold the steps as they are (Cb and Cr equal, 8 bits). */
+bool coef_keepable(const struct coef_image *im);
+
+/* The image's own steps and standard Huffman tables; only when coef_keepable(). */
+void coef_tables(const struct coef_image *im, struct jpeg_tables *ret);

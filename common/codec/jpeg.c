@@ -1,0 +1,455 @@
+#include "common/codec/jpeg.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <jpeglib.h>
+
+#include <jerror.h>
+
+#include "common/codec/exif.h"
+
+#define SCANS_MAX 200 /* a progressive file of a camera has about 10 */
+
+/* libjpeg reports through these; an error jumps back to the function that set jump. */
+struct session {
+	struct jpeg_error_mgr err;
+	struct jpeg_progress_mgr progress;
+	jmp_buf jump;
+	int result;
+	char reason[REASON_MAX];
+};
+
+static struct session *session_of(j_common_ptr cinfo)
+{
+	return (struct session *)cinfo->err; /* err is the first member */
+}
+
+static _Noreturn void fail(j_common_ptr cinfo, int result, const char *reason)
+{
+	struct session *s = session_of(cinfo);
+
+	s->result = result;
+	snprintf(s->reason, sizeof(s->reason), "%s", reason);
+	longjmp(s->jump, 1);
+}
+
+static void on_error(j_common_ptr cinfo)
+{
+	char text[JMSG_LENGTH_MAX];
+
+	cinfo->err->format_message(cinfo, text);
+	fail(cinfo, cinfo->err->msg_code == JERR_OUT_OF_MEMORY ? -ENOMEM : -EBADMSG, text);
+}
+
+/* Warnings that lose no picture data are let pass; the others mean that the file is damaged. */
+static void on_message(j_common_ptr cinfo, int level)
+{
+	char text[JMSG_LENGTH_MAX];
+
+	if (level >= 0)
+		return;
+	switch (cinfo->err->msg_code) {
+	case JWRN_ADOBE_XFORM:
+	case JWRN_EXTRANEOUS_DATA:
+	case JWRN_JFIF_MAJOR:
+		return;
+	}
+	cinfo->err->format_message(cinfo, text);
+	fail(cinfo, -EBADMSG, text);
+}
+
+static void on_output(j_common_ptr cinfo)
+{
+	(void)cinfo;
+}
+
+static void on_progress(j_common_ptr cinfo)
+{
+	if (((j_decompress_ptr)cinfo)->input_scan_number > SCANS_MAX)
+		fail(cinfo, -EBADMSG, "more than 200 scans");
+}
+
+static struct jpeg_error_mgr *session_init(struct session *s)
+{
+	jpeg_std_error(&s->err);
+	s->err.error_exit = on_error;
+	s->err.emit_message = on_message;
+	s->err.output_message = on_output;
+	s->progress.progress_monitor = on_progress;
+	s->result = 0;
+	s->reason[0] = '\0';
+	return &s->err;
+}
+
+/* Whether the file's planes are Y or Y Cb Cr in a sampling that coef_image holds. */
+static bool has_our_layout(const struct jpeg_decompress_struct *c)
+{
+	int n, h, v;
+
+	if (c->num_components == 1)
+		return c->jpeg_color_space == JCS_GRAYSCALE;
+	if (c->num_components != 3 || c->jpeg_color_space != JCS_YCbCr)
+		return false;
+	for (int i = 1; i < 3; i++)
+		if (c->comp_info[i].h_samp_factor != 1 || c->comp_info[i].v_samp_factor != 1)
+			return false;
+	return layout_parse((uint8_t)(c->comp_info[0].h_samp_factor << 4 |
+				    c->comp_info[0].v_samp_factor), &n, &h, &v) == 0;
+}
+
+static void copy_plane_in(j_decompress_ptr c, jvirt_barray_ptr array, int i, struct coef_plane *p)
+{
+	const JQUANT_TBL *quant = c->comp_info[i].quant_table;
+	int16_t *out = p->coef;
+
+	for (int k = 0; k < DCT_SIZE2; k++)
+		p->quant[k] = quant->quantval[JPEG_NATURAL_ORDER[k]];
+	for (int by = 0; by < p->blocks_h; by++) {
+		JBLOCKARRAY row = c->mem->access_virt_barray(
+			(j_common_ptr)c, array, (JDIMENSION)by, 1, FALSE);
+
+		for (int bx = 0; bx < p->blocks_w; bx++, out += DCT_SIZE2)
+			for (int k = 0; k < DCT_SIZE2; k++)
+				out[k] = row[0][bx][JPEG_NATURAL_ORDER[k]];
+	}
+}
+
+static void read_coefficients(j_decompress_ptr c, struct coef_image *im)
+{
+	jvirt_barray_ptr *arrays = jpeg_read_coefficients(c);
+	int r = coef_resize(im, (int)c->image_width, (int)c->image_height, c->num_components,
+		c->comp_info[0].h_samp_factor, c->comp_info[0].v_samp_factor);
+
+	if (r < 0)
+		fail((j_common_ptr)c, r, "out of memory");
+	for (int i = 0; i < c->num_components; i++) {
+		if (!c->comp_info[i].quant_table)
+			fail((j_common_ptr)c, -EBADMSG, "a component has no quantisation table");
+		copy_plane_in(c, arrays[i], i, &im->plane[i]);
+	}
+}
+
+/* Adobe's CMYK is stored inverted: 255 is no ink. Both kinds end as light left over. */
+static void cmyk_to_rgb(const uint8_t *cmyk, int width, bool inverted, uint8_t *rgb)
+{
+	for (int x = 0; x < width; x++, cmyk += 4, rgb += 3)
+		for (int i = 0; i < 3; i++) {
+			int light = inverted ? cmyk[i] : 255 - cmyk[i];
+			int black = inverted ? cmyk[3] : 255 - cmyk[3];
+
+			rgb[i] = (uint8_t)(light * black / 255);
+		}
+}
+
+static void read_pixels(j_decompress_ptr c, struct pixels *px)
+{
+	bool cmyk = c->num_components == 4;
+	JSAMPARRAY row;
+
+	c->out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
+	jpeg_start_decompress(c);
+	if (pixels_init(px, (int)c->output_width, (int)c->output_height) < 0)
+		fail((j_common_ptr)c, -ENOMEM, "out of memory");
+	row = c->mem->alloc_sarray((j_common_ptr)c, JPOOL_IMAGE,
+		c->output_width * (JDIMENSION)c->output_components, 1);
+	for (int y = 0; y < px->height; y++) {
+		uint8_t *to = px->rgb + (size_t)y * (size_t)px->width * 3;
+
+		jpeg_read_scanlines(c, row, 1);
+		if (cmyk)
+			cmyk_to_rgb(row[0], px->width, c->saw_Adobe_marker, to);
+		else
+			memcpy(to, row[0], (size_t)px->width * 3);
+	}
+}
+
+static void read_header(j_decompress_ptr c, int64_t max_pixels, struct capture_info *info)
+{
+	jpeg_save_markers(c, JPEG_APP0 + 1, 0xffff);
+	jpeg_read_header(c, TRUE);
+	if ((int64_t)c->image_width * c->image_height > max_pixels)
+		fail((j_common_ptr)c, -EFBIG, "more pixels than MaxPixels");
+	for (jpeg_saved_marker_ptr m = c->marker_list; m; m = m->next)
+		if (m->marker == JPEG_APP0 + 1)
+			exif_parse(m->data, m->data_length, &info->orientation, &info->taken_s);
+}
+
+/* libjpeg's half of jpeg_read: what longjmp may leave half done lives in the arguments. */
+static int read_with_libjpeg(j_decompress_ptr c, struct session *s, int64_t max_pixels,
+	struct coef_image *im, struct pixels *px, struct capture_info *info)
+{
+	if (setjmp(s->jump))
+		return s->result;
+	read_header(c, max_pixels, info);
+	if (has_our_layout(c)) {
+		read_coefficients(c, im);
+		info->quality = coef_quality(im);
+	} else if (c->num_components >= 1 && c->num_components <= 4) {
+		if (c->quant_tbl_ptrs[0])
+			info->quality = tables_estimate_quality(c->quant_tbl_ptrs[0]->quantval);
+		read_pixels(c, px);
+	} else {
+		fail((j_common_ptr)c, -ENOTSUP, "unknown colour space");
+	}
+	jpeg_finish_decompress(c);
+	return 0;
+}
+
+int jpeg_read(const uint8_t *data, size_t len, int64_t max_pixels, struct coef_image *ret,
+	struct capture_info *info)
+{
+	struct jpeg_decompress_struct c;
+	_cleanup_pixels_ struct pixels px = {0};
+	struct session s;
+	int r;
+
+	snprintf(info->format, sizeof(info->format), "jpeg");
+	info->quality = 100;
+	c.err = session_init(&s);
+	if (setjmp(s.jump)) {
+		snprintf(info->reason, sizeof(info->reason), "%s", s.reason);
+		return s.result;
+	}
+	jpeg_create_decompress(&c);
+	c.progress = &s.progress;
+	jpeg_mem_src(&c, data, len);
+	r = read_with_libjpeg(&c, &s, max_pixels, ret, &px, info);
+	jpeg_destroy_decompress(&c);
+	if (r < 0)
+		snprintf(info->reason, sizeof(info->reason), "%s", s.reason);
+	else if (px.rgb)
+		r = pixels_to_coef(&px, ret);
+	if (r == 0)
+		ret->orientation = info->orientation;
+	return r;
+}
+
+/* A destination that appends to a buf. */
+struct buf_destination {
+	struct jpeg_destination_mgr pub;
+	struct buf *out;
+};
+
+#define OUT_STEP 4096
+
+static void out_start(j_compress_ptr c)
+{
+	struct buf_destination *d = (struct buf_destination *)c->dest;
+	uint8_t *to = buf_reserve(d->out, OUT_STEP);
+
+	if (!to)
+		fail((j_common_ptr)c, -ENOMEM, "out of memory");
+	d->pub.next_output_byte = to;
+	d->pub.free_in_buffer = OUT_STEP;
+}
+
+static boolean out_empty(j_compress_ptr c)
+{
+	struct buf_destination *d = (struct buf_destination *)c->dest;
+
+	d->out->len += OUT_STEP;
+	out_start(c);
+	return TRUE;
+}
+
+static void out_finish(j_compress_ptr c)
+{
+	struct buf_destination *d = (struct buf_destination *)c->dest;
+
+	d->out->len += OUT_STEP - d->pub.free_in_buffer;
+}
+
+static void to_jhuff(j_compress_ptr c, JHUFF_TBL **slot, const struct huff_spec *h)
+{
+	if (!*slot)
+		*slot = jpeg_alloc_huff_table((j_common_ptr)c);
+	memcpy((*slot)->bits, h->bits, sizeof(h->bits));
+	memcpy((*slot)->huffval, h->vals, sizeof(h->vals));
+}
+
+static void set_tables(j_compress_ptr c, const struct jpeg_tables *t)
+{
+	for (int i = 0; i < 2; i++) {
+		if (!c->quant_tbl_ptrs[i])
+			c->quant_tbl_ptrs[i] = jpeg_alloc_quant_table((j_common_ptr)c);
+		memcpy(c->quant_tbl_ptrs[i]->quantval, t->quant[i], sizeof(t->quant[i]));
+		to_jhuff(c, &c->dc_huff_tbl_ptrs[i], &t->dc[i]);
+		to_jhuff(c, &c->ac_huff_tbl_ptrs[i], &t->ac[i]);
+	}
+}
+
+static void set_image(j_compress_ptr c, const struct coef_image *im)
+{
+	c->image_width = (JDIMENSION)im->width;
+	c->image_height = (JDIMENSION)im->height;
+	c->input_components = im->n_planes;
+	c->in_color_space = im->n_planes == 1 ? JCS_GRAYSCALE : JCS_YCbCr;
+	jpeg_set_defaults(c);
+	for (int i = 0; i < im->n_planes; i++) {
+		c->comp_info[i].h_samp_factor = im->plane[i].h;
+		c->comp_info[i].v_samp_factor = im->plane[i].v;
+	}
+	c->write_JFIF_header = FALSE;
+}
+
+static void copy_plane_out(j_compress_ptr c, jvirt_barray_ptr array, const struct coef_plane *p)
+{
+	const int16_t *in = p->coef;
+
+	for (int by = 0; by < p->blocks_h; by++) {
+		JBLOCKARRAY row = c->mem->access_virt_barray(
+			(j_common_ptr)c, array, (JDIMENSION)by, 1, TRUE);
+
+		for (int bx = 0; bx < p->blocks_w; bx++, in += DCT_SIZE2)
+			for (int k = 0; k < DCT_SIZE2; k++)
+				row[0][bx][JPEG_NATURAL_ORDER[k]] = in[k];
+	}
+}
+
+static void write_coefficients(j_compress_ptr c, const struct coef_image *im)
+{
+	jvirt_barray_ptr arrays[PLANES_MAX];
+	uint8_t exif[40];
+
+	for (int i = 0; i < im->n_planes; i++) {
+		const struct coef_plane *p = &im->plane[i];
+
+		arrays[i] = c->mem->request_virt_barray((j_common_ptr)c, JPOOL_IMAGE, TRUE,
+			(JDIMENSION)ROUND_UP(p->blocks_w, p->h), (JDIMENSION)ROUND_UP(p->blocks_h, p->v),
+			(JDIMENSION)p->v);
+	}
+	jpeg_write_coefficients(c, arrays);
+	for (int i = 0; i < im->n_planes; i++)
+		copy_plane_out(c, arrays[i], &im->plane[i]);
+	if (!c->optimize_coding || im->orientation == 1)
+		return;
+	jpeg_write_marker(c, JPEG_APP0 + 1, exif,
+		(unsigned)exif_orientation_segment(im->orientation, exif));
+}
+
+static int write_with_libjpeg(j_compress_ptr c, struct session *s, const struct coef_image *im,
+	const struct jpeg_tables *t, bool whole_file)
+{
+	if (setjmp(s->jump))
+		return s->result;
+	set_image(c, im);
+	set_tables(c, t);
+	c->optimize_coding = whole_file;
+	write_coefficients(c, im);
+	if (!whole_file) /* only now: jpeg_write_coefficients has marked them all to be written */
+		jpeg_suppress_tables(c, TRUE);
+	jpeg_finish_compress(c);
+	return 0;
+}
+
+static int write_stream(const struct coef_image *im, const struct jpeg_tables *t, bool whole_file,
+	struct buf *b)
+{
+	struct jpeg_compress_struct c;
+	struct buf_destination d = {{.init_destination = out_start,
+					    .empty_output_buffer = out_empty,
+					    .term_destination = out_finish}, b};
+	struct session s;
+	int r;
+
+	c.err = session_init(&s);
+	if (setjmp(s.jump))
+		return s.result;
+	jpeg_create_compress(&c);
+	c.dest = &d.pub;
+	r = write_with_libjpeg(&c, &s, im, t, whole_file);
+	jpeg_destroy_compress(&c);
+	return r;
+}
+
+int jpeg_write_file(const struct coef_image *im, const struct jpeg_tables *t, struct buf *b)
+{
+	return write_stream(im, t, true, b);
+}
+
+/* Offset of the first byte behind the SOS segment, or 0. */
+static size_t find_scan(const uint8_t *p, size_t len)
+{
+	size_t at = 2;
+
+	while (at + 4 <= len && p[at] == 0xff) {
+		size_t segment = (size_t)p[at + 2] << 8 | p[at + 3];
+
+		if (p[at + 1] == 0xda)
+			return at + 2 + segment <= len ? at + 2 + segment : 0;
+		at += 2 + segment;
+	}
+	return 0;
+}
+
+int jpeg_write_scan(const struct coef_image *im, const struct jpeg_tables *t, struct buf *b)
+{
+	_cleanup_buf_ struct buf stream = {0};
+	int r = write_stream(im, t, false, &stream);
+	size_t at;
+
+	if (r < 0)
+		return r;
+	at = find_scan(stream.data, stream.len);
+	if (!at || stream.len < at + 2)
+		return -EBADMSG;
+	buf_put(b, stream.data + at, stream.len - at - 2); /* without EOI */
+	return b->failed ? -ENOMEM : 0;
+}
+
+static void put_segment(struct buf *b, int marker, const uint8_t *data, size_t len)
+{
+	const uint8_t head[4] = {0xff, (uint8_t)marker, (uint8_t)((len + 2) >> 8), (uint8_t)(len + 2)};
+
+	buf_put(b, head, sizeof(head));
+	buf_put(b, data, len);
+}
+
+int jpeg_wrap_scan(const uint8_t *scan, size_t len, uint8_t layout, int width, int height, int orientation,
+	const struct jpeg_tables *t, struct buf *b)
+{
+	uint8_t frame[16], scan_head[12], exif[40];
+	size_t f = 0, s = 0;
+	int n, h, v;
+
+	if (layout_parse(layout, &n, &h, &v) < 0 || width < 1 || width > 65535 || height < 1 ||
+		height > 65535)
+		return -EINVAL;
+	frame[f++] = 8;
+	frame[f++] = (uint8_t)(height >> 8);
+	frame[f++] = (uint8_t)height;
+	frame[f++] = (uint8_t)(width >> 8);
+	frame[f++] = (uint8_t)width;
+	frame[f++] = (uint8_t)n;
+	scan_head[s++] = (uint8_t)n;
+	for (int i = 0; i < n; i++) {
+		frame[f++] = (uint8_t)(i + 1);
+		frame[f++] = i == 0 ? (uint8_t)(h << 4 | v) : 0x11;
+		frame[f++] = i > 0;
+		scan_head[s++] = (uint8_t)(i + 1);
+		scan_head[s++] = i > 0 ? 0x11 : 0x00;
+	}
+	scan_head[s++] = 0;
+	scan_head[s++] = 63;
+	scan_head[s++] = 0;
+	buf_put(b, "\xff\xd8", 2);
+	if (orientation > 1 && orientation <= 8)
+		put_segment(b, 0xe1, exif, exif_orientation_segment(orientation, exif));
+	tables_write_segments(t, n == 1 ? 1 : 2, b);
+	put_segment(b, 0xc0, frame, f);
+	put_segment(b, 0xda, scan_head, s);
+	buf_put(b, scan, len);
+	buf_put(b, "\xff\xd9", 2);
+	return b->failed ? -ENOMEM : 0;
+}
+
+uint32_t jpeg_file_overhead(int n_planes, int orientation)
+{
+	uint32_t sets = n_planes == 1 ? 1 : 2, n = (uint32_t)n_planes;
+	uint32_t soi_eoi = 4, dqt = sets * 69, frame = 10 + 3 * n, scan_head = 8 + 2 * n;
+
+	return soi_eoi + dqt + frame + scan_head + (orientation > 1 ? 36 : 0);
+}

@@ -1,0 +1,550 @@
+#include "common/config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <ini.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/macros.h"
+#include "common/parse.h"
+
+enum setting_type {
+	TYPE_PATH,     /* absolute path */
+	TYPE_NAME,     /* word */
+	TYPE_SIZE,     /* bytes, lo..hi */
+	TYPE_COUNT,    /* a size used as a number: 50M pixels */
+	TYPE_AMOUNT,   /* bytes or a percentage */
+	TYPE_TIME,     /* microseconds, lo..hi in seconds */
+	TYPE_PERCENT,  /* written with % */
+	TYPE_DOUBLE,   /* lo..hi */
+	TYPE_INT,      /* lo..hi */
+	TYPE_BOOL,     /* yes or no */
+	TYPE_CHOICE,   /* one of choices */
+	TYPE_CHANNELS, /* three integers, lo..hi */
+	TYPE_HOURS,    /* HH:MM-HH:MM, ... or empty */
+};
+
+struct setting {
+	const char *section, *key;
+	enum setting_type type;
+	size_t offset;
+	double lo, hi;
+	const char *initial;
+	const char *help;
+	const char *const *choices;
+};
+
+static const char *const mode_names[] = {"adaptive", "uniform", "drop", NULL};
+static const char *const scoring_names[] = {"auto", "full", "predict", NULL};
+
+#define AT(field) offsetof(struct config, field)
+
+static const struct setting settings[] = {
+	{"Spool", "Path", TYPE_PATH, AT(spool.path), 0, 0, "/var/spool/larder",
+		"Directory that captures are dropped into; a sub-directory is a label.", NULL},
+	{"Spool", "SettleSec", TYPE_TIME, AT(spool.settle_us), 0, 3600, "2s",
+		"A file found by a scan must not have changed for this long.", NULL},
+	{"Spool", "MaxFileSize", TYPE_SIZE, AT(spool.max_file_bytes), 1024, 1 << 30, "64M",
+		"Larger captures go to quarantine unread.", NULL},
+	{"Spool", "MaxPixels", TYPE_COUNT, AT(spool.max_pixels), 1024, 1 << 29, "50M",
+		"Captures with more pixels go to quarantine undecoded.", NULL},
+	{"Store", "Path", TYPE_PATH, AT(store.path), 0, 0, "/var/lib/larder",
+		"Directory of the store: index, objects, models, quarantine.", NULL},
+	{"Store", "MaxUse", TYPE_AMOUNT, AT(store.max_use), 1 << 20, 0x1p60, "1G",
+		"Everything under the store's directory stays below this, as du counts it.", NULL},
+	{"Store", "KeepFree", TYPE_AMOUNT, AT(store.keep_free), 0, 0x1p60, "5%",
+		"Space of the file system left to others; the tighter of the two limits wins.", NULL},
+	{"Store", "InlineMax", TYPE_SIZE, AT(store.inline_max_bytes), 0, 1 << 20, "64K",
+		"Images up to this size live inside the index, larger ones as .jpg files.", NULL},
+	{"Store", "QuarantineMaxUse", TYPE_SIZE, AT(store.quarantine_max_bytes), 0, 0x1p50, "16M",
+		"Space for captures that cannot be decoded; the oldest go first. Never more than an "
+		"eighth of MaxUse.", NULL},
+	{"Policy", "Mode", TYPE_CHOICE, AT(policy.mode), 0, 0, "adaptive",
+		"adaptive; or a naive policy: uniform (one quality, oldest dropped), drop (original "
+		"bytes, random sample).", mode_names},
+	{"Policy", "Quality", TYPE_INT, AT(policy.quality), 1, 100, "75",
+		"JPEG quality of Mode=uniform.", NULL},
+	{"Policy", "MinQuality", TYPE_INT, AT(policy.min_quality), 1, 100, "2",
+		"No image is stored at a lower JPEG quality.", NULL},
+	{"Policy", "MaxQuality", TYPE_INT, AT(policy.max_quality), 1, 100, "95",
+		"No image is stored at a higher JPEG quality.", NULL},
+	{"Policy", "MinPerClass", TYPE_INT, AT(policy.min_per_class), 0, 1 << 20, "20",
+		"The last images of a label that are not dropped for room.", NULL},
+	{"Policy", "Scoring", TYPE_CHOICE, AT(policy.scoring), 0, 0, "auto",
+		"full: every rung through the network; predict: the learned predictor; auto: full while "
+		"the spool is short.", scoring_names},
+	{"Model", "InputSize", TYPE_INT, AT(model.input_size), 16, 256, "32",
+		"Side of the square network input in pixels; a multiple of 8.", NULL},
+	{"Model", "Channels", TYPE_CHANNELS, AT(model.channels), 4, 1024, "32 64 128",
+		"Channels of the three convolutions.", NULL},
+	{"Training", "Enabled", TYPE_BOOL, AT(training.enabled), 0, 0, "yes",
+		"Train in idle windows.", NULL},
+	{"Training", "Epochs", TYPE_INT, AT(training.epochs), 1, 10000, "30",
+		"Passes over the stored labelled images.", NULL},
+	{"Training", "BatchSize", TYPE_INT, AT(training.batch_size), 1, 4096, "64",
+		"Images per optimiser step.", NULL},
+	{"Training", "MinNewImages", TYPE_INT, AT(training.min_new_images), 1, 1e9, "200",
+		"New labelled images, or new labels on old ones, that are worth a training.", NULL},
+	{"Training", "KeepModels", TYPE_INT, AT(training.keep_models), 1, 100, "3",
+		"Accepted models kept for rollback; fewer when they would take a quarter of MaxUse.", NULL},
+	{"Training", "ValidationShare", TYPE_PERCENT, AT(training.validation_percent), 1, 50, "10%",
+		"Share of labelled images, chosen by content hash, that is never trained on.", NULL},
+	{"Training", "Threads", TYPE_INT, AT(training.threads), 0, 256, "0",
+		"Threads of the trainer; 0: one per core.", NULL},
+	{"Idle", "QuietSec", TYPE_TIME, AT(idle.quiet_us), 0, 86400, "30s",
+		"No capture for this long.", NULL},
+	{"Idle", "MaxCpuPressure", TYPE_DOUBLE, AT(idle.max_cpu_pressure), 0, 100, "10",
+		"Upper limit of avg10 in /proc/pressure/cpu, in percent.", NULL},
+	{"Idle", "MaxIoPressure", TYPE_DOUBLE, AT(idle.max_io_pressure), 0, 100, "10",
+		"Upper limit of avg10 in /proc/pressure/io, in percent.", NULL},
+	{"Idle", "MaxLoad", TYPE_DOUBLE, AT(idle.max_load), 0, 1000, "0.5",
+		"Upper limit of the one-minute load per core; the trainer's own threads not counted.", NULL},
+	{"Idle", "MinBattery", TYPE_DOUBLE, AT(idle.min_battery), 0, 100, "50",
+		"On battery (OnBattery=yes): only above this charge, in percent.", NULL},
+	{"Idle", "OnBattery", TYPE_BOOL, AT(idle.on_battery), 0, 0, "no",
+		"Train on battery at all.", NULL},
+	{"Idle", "MaxTemp", TYPE_DOUBLE, AT(idle.max_temp), 0, 200, "75",
+		"Hottest thermal zone, in degrees Celsius.", NULL},
+	{"Idle", "Hours", TYPE_HOURS, AT(idle.hours), 0, 0, "",
+		"Local hours in which training may run: 22:00-06:00, 12:00-13:30. Empty: always.", NULL},
+	{"Control", "Socket", TYPE_PATH, AT(control.socket), 0, 0, "/run/larder/control.sock",
+		"Unix socket of the control interface.", NULL},
+	{"Control", "Group", TYPE_NAME, AT(control.group), 0, 0, "larder",
+		"Members may ask; changing things needs root or the daemon's user.", NULL},
+};
+
+static const struct setting *find_setting(const char *section, const char *key)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
+		if (!strcmp(settings[i].section, section) && !strcmp(settings[i].key, key))
+			return &settings[i];
+	return NULL;
+}
+
+const char *policy_mode_name(enum policy_mode mode)
+{
+	return mode_names[mode];
+}
+
+int64_t amount_bytes(const struct amount *a, int64_t total_bytes)
+{
+	return a->is_percent ? (int64_t)((double)total_bytes * a->percent / 100) : a->bytes;
+}
+
+static int parse_channels(const struct setting *s, const char *value, int64_t *ret)
+{
+	int64_t v[CONFIG_CHANNELS_MAX];
+	const char *p = value;
+
+	for (int i = 0; i < CONFIG_CHANNELS_MAX; i++) {
+		char *end;
+
+		v[i] = strtoll(p, &end, 10);
+		if (end == p)
+			return -EINVAL;
+		if ((double)v[i] < s->lo || (double)v[i] > s->hi)
+			return -ERANGE;
+		p = end;
+	}
+	if (*p)
+		return -EINVAL;
+	memcpy(ret, v, sizeof(v));
+	return 0;
+}
+
+static int parse_clock(const char **p, int *ret_min)
+{
+	char *end;
+	long h = strtol(*p, &end, 10), m;
+
+	if (end == *p || *end != ':')
+		return -EINVAL;
+	*p = end + 1;
+	m = strtol(*p, &end, 10);
+	if (end == *p)
+		return -EINVAL;
+	*p = end;
+	if (h < 0 || h > 24 || m < 0 || m > 59 || (h == 24 && m > 0))
+		return -ERANGE;
+	*ret_min = (int)(h * 60 + m);
+	return 0;
+}
+
+static int parse_hours(const char *value, struct hours *ret)
+{
+	struct hours h = {0};
+	const char *p = value + strspn(value, " ");
+
+	while (*p) {
+		int r;
+
+		if (h.n == CONFIG_HOURS_MAX)
+			return -ERANGE;
+		r = parse_clock(&p, &h.range[h.n].from_min);
+		if (r == 0 && *p++ != '-')
+			r = -EINVAL;
+		if (r == 0)
+			r = parse_clock(&p, &h.range[h.n].to_min);
+		if (r < 0)
+			return r;
+		h.n++;
+		p += strspn(p, ", ");
+	}
+	*ret = h;
+	return 0;
+}
+
+static int parse_choice(const struct setting *s, const char *value, int *ret)
+{
+	for (int i = 0; s->choices[i]; i++)
+		if (!strcmp(s->choices[i], value)) {
+			*ret = i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+static int parse_amount(const struct setting *s, const char *value, struct amount *ret)
+{
+	struct amount a = {0};
+	int r;
+
+	if (strchr(value, '%')) {
+		a.is_percent = true;
+		r = parse_percent(value, &a.percent);
+	} else {
+		r = parse_size(value, &a.bytes);
+		if (r == 0 && (double)a.bytes < s->lo)
+			r = -ERANGE;
+	}
+	if (r == 0)
+		*ret = a;
+	return r;
+}
+
+static int in_range(const struct setting *s, double v)
+{
+	return v >= s->lo && v <= s->hi ? 0 : -ERANGE;
+}
+
+static int parse_path(const char *value, char ret[CONFIG_PATH_MAX])
+{
+	if (value[0] != '/')
+		return -EINVAL;
+	if (strlen(value) >= CONFIG_PATH_MAX)
+		return -ERANGE;
+	strcpy(ret, value);
+	return 0;
+}
+
+static int parse_name(const char *value, char ret[64])
+{
+	if (strlen(value) >= 64)
+		return -ERANGE;
+	strcpy(ret, value);
+	return 0;
+}
+
+/* Parses value into the field of s in c; the field changes only on success. */
+static int assign(struct config *c, const struct setting *s, const char *value)
+{
+	void *field = (char *)c + s->offset;
+	int64_t i = 0;
+	double d = 0;
+	int r = -EINVAL;
+
+	switch (s->type) {
+	case TYPE_PATH:
+		return parse_path(value, field);
+	case TYPE_NAME:
+		return parse_name(value, field);
+	case TYPE_AMOUNT:
+		return parse_amount(s, value, field);
+	case TYPE_BOOL:
+		return parse_bool(value, field);
+	case TYPE_CHOICE:
+		return parse_choice(s, value, field);
+	case TYPE_CHANNELS:
+		return parse_channels(s, value, field);
+	case TYPE_HOURS:
+		return parse_hours(value, field);
+	case TYPE_SIZE:
+	case TYPE_COUNT:
+		r = parse_size(value, &i);
+		d = (double)i;
+		break;
+	case TYPE_TIME:
+		r = parse_time(value, &i);
+		d = (double)i / US_PER_SEC;
+		break;
+	case TYPE_INT:
+		r = parse_int(value, &i);
+		d = (double)i;
+		break;
+	case TYPE_PERCENT:
+		r = parse_percent(value, &d);
+		break;
+	case TYPE_DOUBLE:
+		r = parse_double(value, &d);
+		break;
+	}
+	if (r == 0)
+		r = in_range(s, d);
+	if (r < 0)
+		return r;
+	if (s->type == TYPE_PERCENT || s->type == TYPE_DOUBLE)
+		*(double *)field = d;
+	else
+		*(int64_t *)field = i;
+	return 0;
+}
+
+/* Says in words what s accepts. */
+static void describe_allowed(const struct setting *s, char *out, size_t size)
+{
+	char lo[24], hi[24];
+
+	switch (s->type) {
+	case TYPE_PATH:
+		snprintf(out, size, "an absolute path shorter than %d bytes", CONFIG_PATH_MAX);
+		break;
+	case TYPE_NAME:
+		snprintf(out, size, "a name shorter than 64 bytes");
+		break;
+	case TYPE_AMOUNT:
+		snprintf(out, size, "a size like 512M or 2G, at least %s, or a percentage like 5%%",
+			format_size((int64_t)s->lo, lo, sizeof(lo)));
+		break;
+	case TYPE_SIZE:
+	case TYPE_COUNT:
+		snprintf(out, size, "a size like 64K or 16M, from %s to %s",
+			format_size((int64_t)s->lo, lo, sizeof(lo)),
+			format_size((int64_t)s->hi, hi, sizeof(hi)));
+		break;
+	case TYPE_TIME:
+		snprintf(out, size, "a time like 10s, 5min or 2h, from %gs to %gs", s->lo, s->hi);
+		break;
+	case TYPE_PERCENT:
+		snprintf(out, size, "a percentage from %g%% to %g%%", s->lo, s->hi);
+		break;
+	case TYPE_DOUBLE:
+		snprintf(out, size, "a number from %g to %g", s->lo, s->hi);
+		break;
+	case TYPE_INT:
+		snprintf(out, size, "a whole number from %.0f to %.0f", s->lo, s->hi);
+		break;
+	case TYPE_BOOL:
+		snprintf(out, size, "yes or no");
+		break;
+	case TYPE_CHOICE:
+		snprintf(out, size, "one of");
+		for (int i = 0; s->choices[i]; i++) {
+			size_t n = strlen(out);
+
+			snprintf(out + n, size - n, "%s %s", i ? "," : "", s->choices[i]);
+		}
+		break;
+	case TYPE_CHANNELS:
+		snprintf(out, size, "three whole numbers from %.0f to %.0f", s->lo, s->hi);
+		break;
+	case TYPE_HOURS:
+		snprintf(out, size, "up to %d ranges like 22:00-06:00, 12:00-13:30", CONFIG_HOURS_MAX);
+		break;
+	}
+}
+
+/* Lists the sections, or the keys of one, for the error about an unknown name. */
+static void list_names(const char *section, char *out, size_t size)
+{
+	const char *last = "";
+
+	out[0] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		const char *name = section ? settings[i].key : settings[i].section;
+		size_t n = strlen(out);
+
+		if (section && strcmp(settings[i].section, section) != 0)
+			continue;
+		if (!section && !strcmp(name, last))
+			continue;
+		snprintf(out + n, size - n, "%s%s", n ? ", " : "", name);
+		last = name;
+	}
+}
+
+int config_set(struct config *c, const char *section, const char *key, const char *value,
+	const char *where, char ret_error[CONFIG_ERROR_MAX])
+{
+	const struct setting *s = find_setting(section, key);
+	char allowed[512];
+	int r;
+
+	if (!s) {
+		list_names(section, allowed, sizeof(allowed));
+		if (allowed[0]) {
+			snprintf(ret_error, CONFIG_ERROR_MAX,
+				"%s: unknown key '%s' in section [%s]; allowed: %s", where, key, section,
+				allowed);
+		} else {
+			list_names(NULL, allowed, sizeof(allowed));
+			snprintf(ret_error, CONFIG_ERROR_MAX,
+				"%s: unknown section [%s] (key '%s'); allowed: %s", where, section, key,
+				allowed);
+		}
+		return -EINVAL;
+	}
+	r = assign(c, s, value);
+	if (r < 0) {
+		describe_allowed(s, allowed, sizeof(allowed));
+		snprintf(ret_error, CONFIG_ERROR_MAX, "%s: %s.%s: bad value '%s'; allowed: %s", where,
+			section, key, value, allowed);
+	}
+	return r;
+}
+
+void config_init(struct config *c)
+{
+	*c = (struct config){0};
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
+		if (assign(c, &settings[i], settings[i].initial) < 0)
+			abort(); /* the table's own default is out of its range */
+}
+
+struct parse_state {
+	struct config *config;
+	const char *file;
+	FILE *stream;
+	char *error; /* CONFIG_ERROR_MAX bytes */
+	int line, result;
+};
+
+static void fail_line(struct parse_state *st, const char *what)
+{
+	if (st->result < 0)
+		return;
+	st->result = -EINVAL;
+	snprintf(st->error, CONFIG_ERROR_MAX, "%s:%d: %s", st->file, st->line, what);
+}
+
+/* inih's reader: fgets that counts lines, since inih does not pass their number on. */
+static char *read_line(char *str, int num, void *stream)
+{
+	struct parse_state *st = stream;
+	char *line = fgets(str, num, st->stream);
+	size_t n = line ? strlen(line) : 0;
+
+	if (!line)
+		return NULL;
+	st->line++;
+	if (n + 1 == (size_t)num && line[n - 1] != '\n')
+		fail_line(st, "line too long; allowed: under 200 characters");
+	return line;
+}
+
+static int on_ini_line(void *user, const char *section, const char *key, const char *value)
+{
+	struct parse_state *st = user;
+	char where[CONFIG_PATH_MAX + 16];
+
+	if (st->result < 0)
+		return 0;
+	snprintf(where, sizeof(where), "%s:%d", st->file, st->line);
+	st->result = config_set(st->config, section, key, value, where, st->error);
+	return st->result == 0;
+}
+
+static int load_one(struct config *c, const char *file, char ret_error[CONFIG_ERROR_MAX])
+{
+	struct parse_state st = {.config = c, .file = file, .error = ret_error};
+	int bad_line;
+
+	st.stream = fopen(file, "re");
+	if (!st.stream) {
+		int r = -errno;
+
+		snprintf(ret_error, CONFIG_ERROR_MAX, "%s: %s", file, strerror(-r));
+		return r;
+	}
+	bad_line = ini_parse_stream(read_line, &st, on_ini_line, &st);
+	fclose(st.stream);
+	if (bad_line != 0) {
+		st.line = bad_line > 0 ? bad_line : st.line;
+		fail_line(&st, "neither a [Section], a Key=value nor a comment");
+	}
+	return st.result;
+}
+
+static int is_conf(const struct dirent *e)
+{
+	size_t n = strlen(e->d_name);
+
+	return e->d_name[0] != '.' && n > 5 && !strcmp(e->d_name + n - 5, ".conf");
+}
+
+int config_load(struct config *c, const char *file, bool required, char ret_error[CONFIG_ERROR_MAX])
+{
+	char path[CONFIG_PATH_MAX + NAME_MAX + 8];
+	struct dirent **names;
+	int n, r = load_one(c, file, ret_error);
+
+	if (r < 0 && (r != -ENOENT || required))
+		return r;
+	snprintf(path, sizeof(path), "%s.d", file);
+	n = scandir(path, &names, is_conf, alphasort);
+	for (int i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "%s.d/%s", file, names[i]->d_name);
+		r = r < 0 && r != -ENOENT ? r : load_one(c, path, ret_error);
+		free(names[i]);
+	}
+	if (n >= 0)
+		free(names);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	return config_validate(c, ret_error);
+}
+
+int config_validate(const struct config *c, char ret_error[CONFIG_ERROR_MAX])
+{
+	size_t n = strlen(c->store.path);
+
+	if (c->policy.min_quality > c->policy.max_quality) {
+		snprintf(ret_error, CONFIG_ERROR_MAX,
+			"Policy.MinQuality=%d is above Policy.MaxQuality=%d", (int)c->policy.min_quality,
+			(int)c->policy.max_quality);
+		return -EINVAL;
+	}
+	if (c->model.input_size % 8) {
+		snprintf(ret_error, CONFIG_ERROR_MAX,
+			"Model.InputSize=%d: allowed: a multiple of 8 from 16 to 256",
+			(int)c->model.input_size);
+		return -EINVAL;
+	}
+	if (!strncmp(c->spool.path, c->store.path, n) &&
+		(c->spool.path[n] == '/' || c->spool.path[n] == '\0')) {
+		snprintf(ret_error, CONFIG_ERROR_MAX,
+			"Spool.Path=%s lies inside Store.Path=%s; keep them apart", c->spool.path,
+			c->store.path);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+void config_print_sample(FILE *f)
+{
+	const char *section = "";
+
+	fputs("# Settings of larderd, each commented out at its default. See larderd.conf(5).\n"
+	      "# Files in larderd.conf.d/*.conf are read after this one and win.\n", f);
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		const struct setting *s = &settings[i];
+		char allowed[512];
+
+		if (strcmp(section, s->section) != 0)
+			fprintf(f, "\n[%s]\n", s->section);
+		section = s->section;
+		describe_allowed(s, allowed, sizeof(allowed));
+		fprintf(f, "# %s\n# Allowed: %s.\n#%s=%s\n", s->help, allowed, s->key, s->initial);
+	}
+}

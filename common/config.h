@@ -1,0 +1,95 @@
+/*
+ * larderd.conf: one table row per setting says its section, key, type, range, default and help.
+ * The parser, --check-config, the commented sample file and the manual page are all made from or
+ * checked against that table.
+ *
+ * A configuration is built whole and then used; reload builds a second one and swaps. Functions
+ * return 0 or a negative errno and put one line for people in ret_error: file, line, key, what is
+ * wrong and what is allowed.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define CONFIG_PATH_MAX     512
+#define CONFIG_CHANNELS_MAX 3
+#define CONFIG_HOURS_MAX    8
+#define CONFIG_ERROR_MAX    1024
+
+enum policy_mode { MODE_ADAPTIVE, MODE_UNIFORM, MODE_DROP };
+enum scoring_mode { SCORING_AUTO, SCORING_FULL, SCORING_PREDICT };
+
+/* A number of bytes, or a share of the file system. */
+struct amount {
+	int64_t bytes;
+	double percent;
+	bool is_percent;
+};
+
+/* Minutes of the day, from inclusive, to exclusive; from > to spans midnight. */
+struct hours {
+	int n;
+	struct {
+		int from_min, to_min;
+	} range[CONFIG_HOURS_MAX];
+};
+
+struct config {
+	struct {
+		char path[CONFIG_PATH_MAX];
+		int64_t settle_us, max_file_bytes, max_pixels;
+	} spool;
+	struct {
+		char path[CONFIG_PATH_MAX];
+		struct amount max_use, keep_free;
+		int64_t inline_max_bytes, quarantine_max_bytes;
+	} store;
+	struct {
+		int mode, scoring; /* enum policy_mode, enum scoring_mode */
+		int64_t quality, min_quality, max_quality, min_per_class;
+	} policy;
+	struct {
+		int64_t input_size, channels[CONFIG_CHANNELS_MAX];
+	} model;
+	struct {
+		bool enabled;
+		int64_t epochs, batch_size, min_new_images, keep_models, threads;
+		double validation_percent;
+	} training;
+	struct {
+		int64_t quiet_us;
+		double max_cpu_pressure, max_io_pressure, max_load, min_battery, max_temp;
+		bool on_battery;
+		struct hours hours;
+	} idle;
+	struct {
+		char socket[CONFIG_PATH_MAX], group[64];
+	} control;
+};
+
+/* Every setting at its default. */
+void config_init(struct config *c);
+
+/*
+ * Reads file and then, in the order of their names, every *.conf in the directory "<file>.d".
+ * A missing file is an error only when required.
+ */
+int config_load(struct config *c, const char *file, bool required, char ret_error[CONFIG_ERROR_MAX]);
+
+/* One "Section.Key=value" assignment, as --set on a command line; where names it in the error. */
+int config_set(struct config *c, const char *section, const char *key, const char *value,
+	const char *where, char ret_error[CONFIG_ERROR_MAX]);
+
+/* What no single row can see: limits that contradict each other. */
+int config_validate(const struct config *c, char ret_error[CONFIG_ERROR_MAX]);
+
+/* Writes the sample file: every setting commented out at its default, with its help. */
+void config_print_sample(FILE *f);
+
+/* Bytes of an amount on a file system of total_bytes. */
+int64_t amount_bytes(const struct amount *a, int64_t total_bytes);
+
+const char *policy_mode_name(enum policy_mode mode);

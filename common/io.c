@@ -1,0 +1,182 @@
+#include "common/io.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#define READ_STEP (256 * 1024)
+
+int io_write_full(int fd, const void *data, size_t len)
+{
+	const uint8_t *p = data;
+
+	while (len) {
+		ssize_t n = write(fd, p, len);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0) {
+			p += n;
+			len -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+int io_read_full(int fd, void *data, size_t len)
+{
+	uint8_t *p = data;
+
+	while (len) {
+		ssize_t n = read(fd, p, len);
+
+		if (n == 0)
+			return -EPIPE;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0) {
+			p += n;
+			len -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+int io_read_fd(int fd, size_t max, struct buf *b)
+{
+	size_t start = b->len;
+
+	for (;;) {
+		size_t want = MIN((size_t)READ_STEP, max + 1 - (b->len - start));
+		uint8_t *to = buf_reserve(b, want);
+		ssize_t n;
+
+		if (!to)
+			return -ENOMEM;
+		n = read(fd, to, want);
+		if (n == 0)
+			return 0;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0)
+			b->len += (size_t)n;
+		if (b->len - start > max)
+			return -EFBIG;
+	}
+}
+
+int io_read_file(int dir_fd, const char *name, size_t max, struct buf *b)
+{
+	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) == 0 && st.st_size > 0 && (size_t)st.st_size <= max)
+		buf_reserve(b, (size_t)st.st_size + 1);
+	return io_read_fd(fd, max, b);
+}
+
+static int write_and_sync(int dir_fd, const char *name, const void *data, size_t len)
+{
+	_cleanup_close_ int fd =
+		openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = io_write_full(fd, data, len);
+	if (r < 0)
+		return r;
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+int io_write_durable(int dir_fd, const char *name, const void *data, size_t len)
+{
+	char tmp[NAME_MAX + 1];
+	int r;
+
+	if ((size_t)snprintf(tmp, sizeof(tmp), "%s.tmp", name) >= sizeof(tmp))
+		return -ENAMETOOLONG;
+	if (unlinkat(dir_fd, tmp, 0) < 0 && errno != ENOENT)
+		return -errno;
+	r = write_and_sync(dir_fd, tmp, data, len);
+	if (r == 0 && renameat(dir_fd, tmp, dir_fd, name) < 0)
+		r = -errno;
+	if (r < 0) {
+		unlinkat(dir_fd, tmp, 0);
+		return r;
+	}
+	return fsync(dir_fd) < 0 ? -errno : 0;
+}
+
+int io_open_dir(int dir_fd, const char *name)
+{
+	int fd;
+
+	if (mkdirat(dir_fd, name, 0750) < 0 && errno != EEXIST)
+		return -errno;
+	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int64_t io_disk_bytes(const struct stat *st)
+{
+	return (int64_t)st->st_blocks * 512;
+}
+
+static int64_t entry_bytes(int dir_fd, const char *name)
+{
+	struct stat st;
+
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (S_ISDIR(st.st_mode)) {
+		_cleanup_close_ int fd =
+			openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+		if (fd < 0)
+			return errno == ENOENT ? 0 : -errno;
+		return io_tree_bytes(fd);
+	}
+	return io_disk_bytes(&st);
+}
+
+int64_t io_tree_bytes(int dir_fd)
+{
+	struct dirent *e;
+	struct stat st;
+	int64_t sum;
+	DIR *dir;
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	dir = fdopendir(fd);
+	if (!dir || fstat(fd, &st) < 0) {
+		int r = -errno;
+
+		if (dir)
+			closedir(dir);
+		else
+			close(fd);
+		return r;
+	}
+	sum = io_disk_bytes(&st);
+	while ((e = readdir(dir))) {
+		int64_t n;
+
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+			continue;
+		n = entry_bytes(fd, e->d_name);
+		if (n < 0) {
+			closedir(dir);
+			return n;
+		}
+		sum += n;
+	}
+	closedir(dir);
+	return sum;
+}

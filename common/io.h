@@ -1,0 +1,34 @@
+/*
+ * File helpers: whole reads and writes, durable creation, and sizes as du counts them. All of them
+ * return 0 or a count on success and a negative errno on failure, work relative to a directory's
+ * descriptor and retry interrupted calls.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "common/wire.h"
+
+int io_write_full(int fd, const void *data, size_t len);
+
+/* Exactly len bytes; -EPIPE when the other end closed before them. */
+int io_read_full(int fd, void *data, size_t len);
+
+/* Appends the whole file to b; -EFBIG above max bytes. */
+int io_read_file(int dir_fd, const char *name, size_t max, struct buf *b);
+
+/* As io_read_file, from an open descriptor. */
+int io_read_fd(int fd, size_t max, struct buf *b);
+
+/* Writes name.tmp with O_EXCL (a stale one is removed), fsyncs it, renames it, fsyncs the directory. */
+int io_write_durable(int dir_fd, const char *name, const void *data, size_t len);
+
+/* Opens dir/name as a directory, made with mode 0750 when it is missing. */
+int io_open_dir(int dir_fd, const char *name);
+
+/* Disk space of a file as du counts it. */
+int64_t io_disk_bytes(const struct stat *st);
+
+/* Disk space of everything under the directory, itself included; negative errno. */
+int64_t io_tree_bytes(int dir_fd);

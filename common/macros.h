@@ -1,0 +1,70 @@
+/*
+ * Small macros and the cleanup attributes every other file uses.
+ *
+ * A local marked _cleanup_(x) is released when its scope ends; TAKE_PTR and TAKE_FD hand the
+ * resource over instead.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define ARRAY_SIZE(a)     (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b)         ((a) < (b) ? (a) : (b))
+#define MAX(a, b)         ((a) > (b) ? (a) : (b))
+#define CLAMP(x, lo, hi)  MIN(MAX(x, lo), hi)
+#define ROUND_UP(x, unit) (((x) + (unit)-1) / (unit) * (unit))
+
+#define _cleanup_(f)        __attribute__((cleanup(f)))
+#define _printf_(fmt, args) __attribute__((format(printf, fmt, args)))
+
+/*
+ * An inner loop worth compiling again for processors with AVX2 and AVX-512; the choice is made when
+ * the program starts. Elsewhere the baseline already has the vectors (NEON) or nothing is gained.
+ */
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__) &&      \
+	!defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define HOT __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define HOT
+#endif
+
+static inline void free_ptr(void *p)
+{
+	free(*(void **)p);
+}
+
+static inline void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+#define _cleanup_free_  _cleanup_(free_ptr)
+#define _cleanup_close_ _cleanup_(close_fd)
+
+#define TAKE_PTR(p)                                                                                \
+	({                                                                                         \
+		__typeof__(p) *_pp = &(p);                                                         \
+		__typeof__(p) _v = *_pp;                                                           \
+		*_pp = NULL;                                                                       \
+		_v;                                                                                \
+	})
+
+#define TAKE_FD(fd)                                                                                \
+	({                                                                                         \
+		int *_pf = &(fd);                                                                  \
+		int _v = *_pf;                                                                     \
+		*_pf = -1;                                                                         \
+		_v;                                                                                \
+	})
+
+/* Declares x_freep() for use with _cleanup_(). */
+#define DEFINE_FREEP(type, func)                                                                   \
+	static inline void func##p(type **p)                                                       \
+	{                                                                                          \
+		if (*p)                                                                            \
+			func(*p);                                                                  \
+	}

@@ -1,0 +1,415 @@
+#include "common/net/net.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include <cblas.h>
+
+#include "common/rng.h"
+
+#define CHUNK_PIXELS (8 * 32 * 32) /* images per sgemm: as many as have this many input pixels */
+#define CHUNK_MAX    8
+
+struct layer {
+	int side, in, out;  /* H = W, C, O */
+	float *act;	    /* input [chunk][H][W][C] */
+	float *col;	    /* [chunk*H*W][9*C] */
+	float *pre;	    /* convolution's output [chunk*H*W][O] */
+	uint8_t *argmax;    /* [chunk][H/2][W/2][O]: which of four, 4 when ReLU cut it off */
+	float *d_act;	    /* gradient of act; NULL for the first layer */
+};
+
+struct net_work {
+	struct net_shape shape;
+	struct net_layout at;
+	int chunk, features;
+	struct layer layer[NET_LAYERS];
+	float *feat, *d_feat; /* [chunk][F] */
+	float *logits;	      /* [chunk][K] */
+	float *memory;	      /* owned: all of the above but argmax */
+	uint8_t *argmax_memory;
+};
+
+int net_shape_check(const struct net_shape *s)
+{
+	if (s->size < 8 || s->size > 512 || s->size % 8 || s->classes < 1 ||
+		s->classes > NET_CLASSES_MAX)
+		return -EINVAL;
+	for (int l = 0; l < NET_LAYERS; l++)
+		if (s->channels[l] < 1 || s->channels[l] > 1024)
+			return -EINVAL;
+	return 0;
+}
+
+int net_features(const struct net_shape *s)
+{
+	return (s->size / 8) * (s->size / 8) * s->channels[NET_LAYERS - 1];
+}
+
+void net_layout(const struct net_shape *s, struct net_layout *ret)
+{
+	size_t at = 0, in = 3;
+
+	for (int l = 0; l < NET_LAYERS; l++) {
+		size_t out = (size_t)s->channels[l];
+
+		ret->weight[l] = at;
+		ret->bias[l] = at + 9 * in * out;
+		at = ret->bias[l] + out;
+		in = out;
+	}
+	ret->linear_weight = at;
+	ret->linear_bias = at + (size_t)net_features(s) * (size_t)s->classes;
+	ret->total = ret->linear_bias + (size_t)s->classes;
+}
+
+static void fill_normal(struct rng *r, float *p, size_t n, double std)
+{
+	for (size_t i = 0; i < n; i++)
+		p[i] = (float)(rng_normal(r) * std);
+}
+
+void net_init(const struct net_shape *s, uint64_t seed, float *params)
+{
+	struct net_layout at;
+	struct rng r;
+	int in = 3;
+
+	net_layout(s, &at);
+	rng_init(&r, seed);
+	memset(params, 0, at.total * sizeof(float));
+	for (int l = 0; l < NET_LAYERS; l++) {
+		fill_normal(&r, params + at.weight[l], at.bias[l] - at.weight[l], sqrt(2.0 / (9 * in)));
+		in = s->channels[l];
+	}
+	fill_normal(&r, params + at.linear_weight, at.linear_bias - at.linear_weight,
+		0.1 * sqrt(2.0 / net_features(s)));
+}
+
+/* Hands out n floats of the block on a cache line's boundary, or only counts them. */
+static float *carve(float *memory, size_t *used, size_t n)
+{
+	float *p = memory ? memory + *used : NULL;
+
+	*used += ROUND_UP(n, (size_t)16);
+	return p;
+}
+
+static size_t place_buffers(struct net_work *w, float *memory, bool backward)
+{
+	size_t used = 0, chunk = (size_t)w->chunk;
+
+	for (int l = 0; l < NET_LAYERS; l++) {
+		struct layer *y = &w->layer[l];
+		size_t rows = chunk * (size_t)y->side * (size_t)y->side;
+
+		y->act = carve(memory, &used, rows * (size_t)y->in);
+		y->col = carve(memory, &used, rows * 9 * (size_t)y->in);
+		y->pre = carve(memory, &used, rows * (size_t)y->out);
+		if (backward && l > 0)
+			y->d_act = carve(memory, &used, rows * (size_t)y->in);
+	}
+	w->feat = carve(memory, &used, chunk * (size_t)w->features);
+	if (backward)
+		w->d_feat = carve(memory, &used, chunk * (size_t)w->features);
+	w->logits = carve(memory, &used, chunk * (size_t)w->shape.classes);
+	return used;
+}
+
+static size_t place_argmax(struct net_work *w, uint8_t *memory)
+{
+	size_t used = 0;
+
+	for (int l = 0; l < NET_LAYERS; l++) {
+		struct layer *y = &w->layer[l];
+
+		y->argmax = memory ? memory + used : NULL;
+		used += (size_t)w->chunk * (size_t)(y->side * y->side / 4) * (size_t)y->out;
+	}
+	return used;
+}
+
+struct net_work *net_work_new(const struct net_shape *s, bool backward)
+{
+	struct net_work *w = calloc(1, sizeof(*w));
+	int side = s->size, in = 3;
+
+	if (!w)
+		return NULL;
+	w->shape = *s;
+	w->chunk = CLAMP(CHUNK_PIXELS / (s->size * s->size), 1, CHUNK_MAX);
+	w->features = net_features(s);
+	net_layout(s, &w->at);
+	for (int l = 0; l < NET_LAYERS; l++, side /= 2) {
+		w->layer[l] = (struct layer){.side = side, .in = in, .out = s->channels[l]};
+		in = s->channels[l];
+	}
+	w->memory = aligned_alloc(64, place_buffers(w, NULL, backward) * sizeof(float));
+	w->argmax_memory = malloc(place_argmax(w, NULL));
+	if (!w->memory || !w->argmax_memory) {
+		net_work_free(w);
+		return NULL;
+	}
+	place_buffers(w, w->memory, backward);
+	place_argmax(w, w->argmax_memory);
+	return w;
+}
+
+void net_work_free(struct net_work *w)
+{
+	if (!w)
+		return;
+	free(w->memory);
+	free(w->argmax_memory);
+	free(w);
+}
+
+/* act [n][H][W][C] to col [n*H*W][9*C], zeros outside the picture. */
+static void im2col(const struct layer *y, int n)
+{
+	int side = y->side;
+	size_t c = (size_t)y->in, row = (size_t)side * c;
+	float *col = y->col;
+
+	for (int i = 0; i < n; i++)
+		for (int py = 0; py < side; py++)
+			for (int px = 0; px < side; px++)
+				for (int ky = -1; ky <= 1; ky++, col += 3 * c) {
+					const float *in = y->act +
+						((size_t)i * (size_t)side + (size_t)(py + ky)) * row;
+					size_t left = px == 0 ? c : 0, right = px == side - 1 ? c : 0;
+
+					if (py + ky < 0 || py + ky >= side) {
+						memset(col, 0, 3 * c * sizeof(float));
+						continue;
+					}
+					if (left)
+						memset(col, 0, left * sizeof(float));
+					memcpy(col + left, in + (size_t)px * c - c + left,
+						(3 * c - left - right) * sizeof(float));
+					if (right)
+						memset(col + 2 * c, 0, right * sizeof(float));
+				}
+}
+
+/* The transpose of im2col: adds col into d_act, which the caller has zeroed. */
+static void col2im(const struct layer *y, int n)
+{
+	int side = y->side;
+	size_t c = (size_t)y->in, row = (size_t)side * c;
+	const float *col = y->col;
+
+	for (int i = 0; i < n; i++)
+		for (int py = 0; py < side; py++)
+			for (int px = 0; px < side; px++)
+				for (int ky = -1; ky <= 1; ky++, col += 3 * c) {
+					float *out = y->d_act +
+						((size_t)i * (size_t)side + (size_t)(py + ky)) * row;
+					size_t left = px == 0 ? c : 0, right = px == side - 1 ? c : 0;
+
+					if (py + ky < 0 || py + ky >= side)
+						continue;
+					out += (size_t)px * c - c;
+					for (size_t k = left; k < 3 * c - right; k++)
+						out[k] += col[k];
+				}
+}
+
+/* One pooled pixel of o channels from the four under it: a b over c d. */
+HOT static void pool_pixel(const float *restrict a, const float *restrict b, const float *restrict c,
+	const float *restrict d, const float *restrict bias, int o, float *restrict next,
+	uint8_t *restrict arg)
+{
+	for (int k = 0; k < o; k++) {
+		float best = a[k];
+		int at = 0;
+
+		at = b[k] > best ? 1 : at;
+		best = b[k] > best ? b[k] : best;
+		at = c[k] > best ? 2 : at;
+		best = c[k] > best ? c[k] : best;
+		at = d[k] > best ? 3 : at;
+		best = (d[k] > best ? d[k] : best) + bias[k];
+		next[k] = best > 0 ? best : 0;
+		arg[k] = (uint8_t)(best > 0 ? at : 4);
+	}
+}
+
+/* pre + bias, ReLU and 2x2 max-pooling into next [n][H/2][W/2][O]. */
+static void pool_forward(const struct layer *y, const float *bias, int n, float *next)
+{
+	int half = y->side / 2, o = y->out;
+	size_t row = (size_t)y->side * (size_t)o;
+	uint8_t *arg = y->argmax;
+
+	for (int py = 0; py < n * half; py++)
+		for (int px = 0; px < half; px++, next += o, arg += o) {
+			const float *a = y->pre + (size_t)(2 * py) * row + (size_t)(2 * px * o);
+
+			pool_pixel(a, a + o, a + row, a + row + o, bias, o, next, arg);
+		}
+}
+
+/* The gradient of one pooled pixel to the four under it. */
+HOT static void unpool_pixel(const float *restrict d_next, const uint8_t *restrict arg, int o,
+	float *restrict a, float *restrict b, float *restrict c, float *restrict d,
+	float *restrict d_bias)
+{
+	for (int k = 0; k < o; k++) {
+		float g = d_next[k];
+		int at = arg[k];
+
+		a[k] = at == 0 ? g : 0;
+		b[k] = at == 1 ? g : 0;
+		c[k] = at == 2 ? g : 0;
+		d[k] = at == 3 ? g : 0;
+		d_bias[k] += at < 4 ? g : 0;
+	}
+}
+
+/* Gradient of next [n][H/2][W/2][O] to that of pre, which it overwrites; adds the bias gradient. */
+static void pool_backward(const struct layer *y, const float *d_next, int n, float *d_bias)
+{
+	int half = y->side / 2, o = y->out;
+	size_t row = (size_t)y->side * (size_t)o;
+	const uint8_t *arg = y->argmax;
+
+	for (int py = 0; py < n * half; py++)
+		for (int px = 0; px < half; px++, d_next += o, arg += o) {
+			float *a = y->pre + (size_t)(2 * py) * row + (size_t)(2 * px * o);
+
+			unpool_pixel(d_next, arg, o, a, a + o, a + row, a + row + o, d_bias);
+		}
+}
+
+static void conv_forward(const struct layer *y, const float *weight, int n)
+{
+	int rows = n * y->side * y->side, k = 9 * y->in;
+
+	im2col(y, n);
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, y->out, k, 1, y->col, k, weight,
+		y->out, 0, y->pre, y->out);
+}
+
+/* pre holds its own gradient. col still holds the input's patches and is overwritten. */
+static void conv_backward(const struct layer *y, const float *weight, int n, float *d_weight)
+{
+	int rows = n * y->side * y->side, k = 9 * y->in;
+
+	cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, k, y->out, rows, 1, y->col, k, y->pre,
+		y->out, 1, d_weight, y->out);
+	if (!y->d_act)
+		return;
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, k, y->out, 1, y->pre, y->out, weight,
+		y->out, 0, y->col, k);
+	memset(y->d_act, 0, (size_t)rows * (size_t)y->in * sizeof(float));
+	col2im(y, n);
+}
+
+static float *next_activation(const struct net_work *w, int l)
+{
+	return l + 1 < NET_LAYERS ? w->layer[l + 1].act : w->feat;
+}
+
+/* At most chunk images to logits [n][K]; everything backward needs stays in w. */
+static void forward_chunk(struct net_work *w, const float *p, const uint8_t *rgb, int n, float *logits)
+{
+	size_t values = (size_t)n * (size_t)w->shape.size * (size_t)w->shape.size * 3;
+	int k = w->shape.classes;
+
+	for (size_t i = 0; i < values; i++)
+		w->layer[0].act[i] = ((float)rgb[i] - 127.5f) * (1.0f / 64);
+	for (int l = 0; l < NET_LAYERS; l++) {
+		conv_forward(&w->layer[l], p + w->at.weight[l], n);
+		pool_forward(&w->layer[l], p + w->at.bias[l], n, next_activation(w, l));
+	}
+	for (int i = 0; i < n; i++)
+		memcpy(logits + (size_t)i * (size_t)k, p + w->at.linear_bias, (size_t)k * sizeof(float));
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, k, w->features, 1, w->feat, w->features,
+		p + w->at.linear_weight, k, 1, logits, k);
+}
+
+/* d_logits [n][K] back through everything, adding to grad. */
+static void backward_chunk(struct net_work *w, const float *p, const float *d_logits, int n, float *grad)
+{
+	int k = w->shape.classes, f = w->features;
+
+	for (int i = 0; i < n; i++)
+		for (int j = 0; j < k; j++)
+			grad[w->at.linear_bias + (size_t)j] += d_logits[i * k + j];
+	cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, f, k, n, 1, w->feat, f, d_logits, k, 1,
+		grad + w->at.linear_weight, k);
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, f, k, 1, d_logits, k,
+		p + w->at.linear_weight, k, 0, w->d_feat, f);
+	for (int l = NET_LAYERS - 1; l >= 0; l--) {
+		const float *d_next = l + 1 < NET_LAYERS ? w->layer[l + 1].d_act : w->d_feat;
+
+		pool_backward(&w->layer[l], d_next, n, grad + w->at.bias[l]);
+		conv_backward(&w->layer[l], p + w->at.weight[l], n, grad + w->at.weight[l]);
+	}
+}
+
+void net_forward(struct net_work *w, const float *params, const uint8_t *rgb, int n, float *ret_logits)
+{
+	size_t image = (size_t)w->shape.size * (size_t)w->shape.size * 3;
+
+	for (int i = 0; i < n; i += w->chunk)
+		forward_chunk(w, params, rgb + (size_t)i * image, MIN(w->chunk, n - i),
+			ret_logits + (size_t)i * (size_t)w->shape.classes);
+}
+
+float softmax(float *logits, int k)
+{
+	float max = logits[0], sum = 0;
+
+	for (int j = 1; j < k; j++)
+		max = MAX(max, logits[j]);
+	for (int j = 0; j < k; j++) {
+		logits[j] = expf(logits[j] - max);
+		sum += logits[j];
+	}
+	for (int j = 0; j < k; j++)
+		logits[j] /= sum;
+	return max + logf(sum);
+}
+
+/* Logits [K] to the gradient of weight * cross-entropy, in place; returns that loss. */
+static double loss_gradient(float *logits, int k, int label, float weight, bool *ret_correct)
+{
+	float right = logits[label], lse;
+	int best = 0;
+
+	for (int j = 1; j < k; j++)
+		if (logits[j] > logits[best])
+			best = j;
+	lse = softmax(logits, k);
+	for (int j = 0; j < k; j++)
+		logits[j] *= weight;
+	logits[label] -= weight;
+	*ret_correct = best == label;
+	return (double)weight * (double)(lse - right);
+}
+
+double net_gradient(struct net_work *w, const float *params, const uint8_t *rgb, const int *label,
+	const float *weight, int n, float *grad, int *ret_correct)
+{
+	size_t image = (size_t)w->shape.size * (size_t)w->shape.size * 3;
+	int k = w->shape.classes;
+	double loss = 0;
+
+	for (int i = 0; i < n; i += w->chunk) {
+		int m = MIN(w->chunk, n - i);
+
+		forward_chunk(w, params, rgb + (size_t)i * image, m, w->logits);
+		for (int j = 0; j < m; j++) {
+			bool correct;
+
+			loss += loss_gradient(w->logits + j * k, k, label[i + j], weight[i + j], &correct);
+			if (ret_correct)
+				*ret_correct += correct;
+		}
+		backward_chunk(w, params, w->logits, m, grad);
+	}
+	return loss;
+}

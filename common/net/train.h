@@ -1,0 +1,67 @@
+/*
+ * Training and evaluation on a set of pictures in memory: mini-batch SGD with Nesterov momentum, a
+ * warm-up and a cosine schedule, random flips and shifts, decoupled from where pictures come from.
+ * The trainer process, larder-lab and the tests all train with this.
+ *
+ * The same seed, data and number of threads give the same model to the last bit; training resumed
+ * from a checkpoint with the same data continues as if it had not stopped.
+ */
+#pragma once
+
+#include "common/net/net.h"
+#include "common/net/parallel.h"
+#include "common/wire.h"
+
+struct dataset {
+	int n, size, classes;
+	uint8_t *rgb;  /* [n][size][size][3] */
+	int *label;    /* [n] */
+	float *weight; /* [n], mean about 1 */
+};
+
+struct train_options {
+	int epochs, batch;
+	double rate;	     /* peak learning rate */
+	double momentum, decay; /* decay: L2, on weights and not on biases */
+	bool flip;	     /* mirror left and right */
+	int shift;	     /* pixels, in both directions */
+	uint64_t seed;
+	int64_t max_steps;   /* > 0: ends there whatever epochs says, the schedule fitted to it */
+};
+
+/* Batch 64, rate 0.05, momentum 0.9, decay 5e-4, flips, shifts of an eighth of the side. */
+void train_options_init(struct train_options *o, int size);
+
+struct train;
+
+/* data and team are borrowed. Starts from net_init(seed). NULL when memory is short. */
+struct train *train_new(const struct net_shape *s, const struct dataset *data,
+	const struct train_options *o, struct team *team);
+void train_free(struct train *t);
+DEFINE_FREEP(struct train, train_free)
+
+/* Does up to n steps; returns the mean loss of them. */
+double train_steps(struct train *t, int n);
+int64_t train_step_count(const struct train *t);
+int64_t train_steps_total(const struct train *t);
+int train_steps_per_epoch(const struct train *t);
+const float *train_params(const struct train *t);
+
+/*
+ * State as bytes, and back. When pictures came or went in between, training continues at the same
+ * share of its schedule. -EINVAL when the state is of another shape or damaged.
+ */
+void train_save(const struct train *t, struct buf *b);
+int train_restore(struct train *t, const uint8_t *data, size_t len);
+
+struct evaluation {
+	int n, correct;
+	double loss; /* mean cross-entropy */
+};
+
+/* Weights are ignored. -ENOMEM. */
+int evaluate(const struct net_shape *s, const float *params, const struct dataset *data,
+	struct team *team, struct evaluation *ret);
+
+/* weight[i] so that every class counts as the square root of its share would have it, mean 1. */
+void dataset_balance(struct dataset *d);

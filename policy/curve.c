@@ -1,0 +1,218 @@
+#include "policy/curve.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "common/macros.h"
+
+#define HALF_LIFE 20000.0
+#define KL_MIN	  1e-5
+#define KL_STEP	  0.0563 /* log of the ratio between neighbouring codes: 255 codes to 16 nats */
+#define PRICE_MIN 1e-20
+
+void population_init(struct population *p)
+{
+	*p = (struct population){0};
+	/* A first guess with the right shape: divergence falls as a power of quality. */
+	for (int i = 0; i < LADDER_RUNGS; i++)
+		p->kl[i] = 1.2f * powf(LADDER[i] / 2.0f, -1.1f);
+}
+
+static void move_mean(float *mean, double value, double weight)
+{
+	*mean += (float)((value - (double)*mean) / weight);
+}
+
+/* The curve's value at a quality, linear between its rungs and level beyond them. */
+static double at_quality(const struct curve *c, const double *v, int quality)
+{
+	int i = 0;
+	double t;
+
+	if (quality <= c->quality[0])
+		return v[0];
+	if (quality >= c->quality[c->n - 1])
+		return v[c->n - 1];
+	while (c->quality[i + 1] < quality)
+		i++;
+	t = (double)(quality - c->quality[i]) / (c->quality[i + 1] - c->quality[i]);
+	return v[i] + t * (v[i + 1] - v[i]);
+}
+
+void population_add(struct population *p, const struct curve *c)
+{
+	double rate[RUNGS_MAX], kl[RUNGS_MAX], cap = HALF_LIFE / M_LN2;
+
+	p->images = MIN(p->images + 1, cap);
+	p->scored = MIN(p->scored + (c->scored ? 1 : 0), cap);
+	for (int i = 0; i < c->n; i++) {
+		rate[i] = c->rate[i];
+		kl[i] = (double)c->kl[i];
+	}
+	for (int i = 0; i < LADDER_RUNGS; i++) {
+		if (LADDER[i] > c->quality[c->n - 1] && i > 0 && LADDER[i - 1] >= c->quality[c->n - 1])
+			continue; /* this image says nothing about qualities it never had */
+		move_mean(&p->rate[i], at_quality(c, rate, LADDER[i]), p->images);
+		if (c->scored)
+			move_mean(&p->kl[i], at_quality(c, kl, LADDER[i]), p->scored);
+	}
+}
+
+void population_new_model(struct population *p)
+{
+	p->scored = MIN(p->scored, 50);
+}
+
+static float interpolate(const float v[LADDER_RUNGS], int quality)
+{
+	int i = 0;
+	float t;
+
+	if (quality <= LADDER[0])
+		return v[0];
+	if (quality >= LADDER[LADDER_RUNGS - 1])
+		return v[LADDER_RUNGS - 1];
+	while (LADDER[i + 1] < quality)
+		i++;
+	t = (float)(quality - LADDER[i]) / (float)(LADDER[i + 1] - LADDER[i]);
+	return v[i] + t * (v[i + 1] - v[i]);
+}
+
+float population_kl(const struct population *p, int quality)
+{
+	return interpolate(p->kl, quality);
+}
+
+float population_rate(const struct population *p, int quality)
+{
+	return interpolate(p->rate, quality);
+}
+
+void curve_make_monotone(struct curve *c)
+{
+	float mean[RUNGS_MAX];
+	int width[RUNGS_MAX], blocks = 0;
+
+	for (int i = 0; i < c->n; i++) {
+		mean[blocks] = c->kl[i];
+		width[blocks++] = 1;
+		while (blocks > 1 && mean[blocks - 1] > mean[blocks - 2]) {
+			int a = width[blocks - 2], b = width[blocks - 1];
+
+			mean[blocks - 2] = (mean[blocks - 2] * (float)a + mean[blocks - 1] * (float)b) /
+				(float)(a + b);
+			width[blocks-- - 2] += b;
+		}
+	}
+	for (int b = 0, i = 0; b < blocks; b++)
+		for (int k = 0; k < width[b]; k++)
+			c->kl[i++] = mean[b];
+}
+
+void curve_harm(const struct curve *c, const struct population *p, float ret_harm[RUNGS_MAX])
+{
+	for (int i = 0; i < c->n; i++) {
+		float common = population_kl(p, c->quality[i]);
+		float kl = c->scored ? OWN_WEIGHT * c->kl[i] + (1 - OWN_WEIGHT) * common : common;
+
+		ret_harm[i] = 1 - expf(-HARM_SCALE * kl);
+	}
+}
+
+float step_price(const uint32_t *rate, const float *harm, int a, int b)
+{
+	return (harm[a] - harm[b]) / ((float)rate[b] - (float)rate[a]);
+}
+
+int hull(const uint32_t *rate, const float *harm, int n, int ret_rung[RUNGS_MAX])
+{
+	int m = 0, cheapest = 0;
+
+	for (int i = 1; i < n; i++)
+		if (rate[i] <= rate[cheapest])
+			cheapest = i;
+	ret_rung[m++] = cheapest;
+	for (int i = cheapest + 1; i < n; i++) {
+		/* Worth its bytes only when it is dearer than all below and spoils less. */
+		if (rate[i] <= rate[ret_rung[m - 1]] || harm[i] >= harm[ret_rung[m - 1]])
+			continue;
+		while (m > 1 && step_price(rate, harm, ret_rung[m - 1], i) >=
+				step_price(rate, harm, ret_rung[m - 2], ret_rung[m - 1]))
+			m--;
+		ret_rung[m++] = i;
+	}
+	return m;
+}
+
+/* Rates that decide: the image's own, or the population's for an image nobody has looked at. */
+static void deciding_rates(const struct curve *c, const struct population *p, uint32_t ret[RUNGS_MAX])
+{
+	for (int i = 0; i < c->n; i++) {
+		float rate = c->scored ? 0 : population_rate(p, c->quality[i]);
+
+		ret[i] = rate >= 1 ? (uint32_t)(rate * 16) : c->rate[i] * 16;
+	}
+}
+
+static int hull_of(const struct curve *c, const struct population *p, int n, uint32_t rate[RUNGS_MAX],
+	float harm[RUNGS_MAX], int rung[RUNGS_MAX])
+{
+	curve_harm(c, p, harm);
+	deciding_rates(c, p, rate);
+	return hull(rate, harm, n, rung);
+}
+
+int curve_choose(const struct curve *c, const struct population *p, float price)
+{
+	uint32_t rate[RUNGS_MAX];
+	float harm[RUNGS_MAX];
+	int rung[RUNGS_MAX], m = hull_of(c, p, c->n, rate, harm, rung);
+
+	while (m > 1 && 16 * step_price(rate, harm, rung[m - 2], rung[m - 1]) < price)
+		m--;
+	return rung[m - 1];
+}
+
+bool curve_next_step(const struct curve *c, const struct population *p, int at, int *ret_to,
+	float *ret_price)
+{
+	uint32_t rate[RUNGS_MAX];
+	float harm[RUNGS_MAX];
+	int rung[RUNGS_MAX], m = hull_of(c, p, at + 1, rate, harm, rung);
+
+	/* The hull may end below at: stepping there frees bytes and spoils nothing. */
+	if (rung[m - 1] != at) {
+		*ret_to = rung[m - 1];
+		*ret_price = 0;
+		return rate[rung[m - 1]] < rate[at];
+	}
+	if (m < 2)
+		return false;
+	*ret_to = rung[m - 2];
+	*ret_price = 16 * step_price(rate, harm, rung[m - 2], rung[m - 1]);
+	return true;
+}
+
+uint8_t kl_encode(float kl)
+{
+	double code = kl > 0 ? 1 + log((double)kl / KL_MIN) / KL_STEP : 0;
+
+	return (uint8_t)CLAMP(lround(code), kl > 0 ? 1 : 0, 255);
+}
+
+float kl_decode(uint8_t code)
+{
+	return code ? (float)(KL_MIN * exp((code - 1) * KL_STEP)) : 0;
+}
+
+int price_encode(float price)
+{
+	double code = price > PRICE_MIN ? 512 * log2((double)price / PRICE_MIN) : 0;
+
+	return (int)CLAMP(lround(code), 0, 65535);
+}
+
+float price_decode(int code)
+{
+	return code > 0 ? (float)(PRICE_MIN * exp2(code / 512.0)) : 0;
+}

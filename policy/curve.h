@@ -1,0 +1,86 @@
+/*
+ * A curve: what each rung of an image costs (rate, bytes) and what it spoils (divergence, nats). How
+ * divergence becomes harm, how a noisy curve is drawn towards the population's, and the convex hull
+ * whose slopes are the prices at which the image steps down.
+ *
+ * Harm of a divergence d is 1 - exp(-HARM_SCALE d), in 0..1: bounded, so one badly judged image
+ * cannot buy all the bytes. A step's price is the harm that it adds per byte that it frees.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "policy/ladder.h"
+
+#define HARM_SCALE 8.0f  /* measured on CIFAR-10; see DESIGN.md, Policy */
+#define OWN_WEIGHT 0.15f /* of an image's own curve against the population's */
+
+struct curve {
+	int n;
+	uint8_t quality[RUNGS_MAX]; /* ascending */
+	uint32_t rate[RUNGS_MAX];   /* bytes as stored */
+	float kl[RUNGS_MAX];	    /* divergence from the answer to the capture itself */
+	float loss[RUNGS_MAX];	    /* cross-entropy minus the capture's; 0 without label or model */
+	bool scored;		    /* kl comes from a network */
+};
+
+/* What the images met so far look like on average, per LADDER rung. */
+struct population {
+	double images;		  /* weight behind the means */
+	float kl[LADDER_RUNGS];	  /* scored images only */
+	float rate[LADDER_RUNGS]; /* bytes */
+	double scored;
+};
+
+/* No image met yet: divergences as a first network typically shows them, no rates. */
+void population_init(struct population *p);
+
+/* Adds one image; old images fade with a half-life of about 20,000. */
+void population_add(struct population *p, const struct curve *c);
+
+/* Forgets the divergences' weight, not their values: a new model is about to be heard. */
+void population_new_model(struct population *p);
+
+/* Mean divergence and rate at any quality, linear between rungs. */
+float population_kl(const struct population *p, int quality);
+float population_rate(const struct population *p, int quality);
+
+/* Makes kl fall as quality rises, by the nearest such curve (pool adjacent violators). */
+void curve_make_monotone(struct curve *c);
+
+/*
+ * Harm at each rung: the image's divergences and the population's mixed, then bounded. An unscored
+ * curve is the population's alone.
+ */
+void curve_harm(const struct curve *c, const struct population *p, float ret_harm[RUNGS_MAX]);
+
+/*
+ * The lower convex hull of (rate, harm): the rungs worth stopping at, ascending, in ret_rung; the
+ * first is the cheapest, the last has the least harm. Returns how many.
+ */
+int hull(const uint32_t *rate, const float *harm, int n, int ret_rung[RUNGS_MAX]);
+
+/* Price of going from hull rung b down to a: harm per byte. */
+float step_price(const uint32_t *rate, const float *harm, int a, int b);
+
+/*
+ * Rung at a price: from the top of the hull down while the next step is cheaper than price. Rates of
+ * an unscored curve are replaced by the population's, so that all unscored images stop at one rung.
+ */
+int curve_choose(const struct curve *c, const struct population *p, float price);
+
+/*
+ * The step down from rung at: its target and price. False when at is the lowest rung of the hull.
+ * Rungs above at are not looked at.
+ */
+bool curve_next_step(const struct curve *c, const struct population *p, int at, int *ret_to,
+	float *ret_price);
+
+/* Divergence in one byte, 1e-5 to 16 nats in steps of 5.8 %; 0 is none. */
+uint8_t kl_encode(float kl);
+float kl_decode(uint8_t code);
+
+/* Price in 16 bits that sort as prices do, in steps of 0.14 %. */
+int price_encode(float price);
+float price_decode(int code);

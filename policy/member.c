@@ -1,0 +1,47 @@
+#include "policy/member.h"
+
+#include "common/macros.h"
+
+int member_rank(uint64_t hash)
+{
+	return (int)(hash >> 16 & RANK_MAX);
+}
+
+bool member_is_validation(uint64_t hash, double share_percent)
+{
+	return (double)(hash & 0xffff) < share_percent / 100 * 65536;
+}
+
+static const struct stratum *largest(const struct stratum *s, size_t n, bool validation, int64_t floor)
+{
+	const struct stratum *best = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		if (stratum_is_validation(s[i].number) != validation || s[i].images <= s[i].pinned)
+			continue;
+		if (s[i].images > floor && (!best || s[i].images > best->images))
+			best = &s[i];
+	}
+	return best;
+}
+
+const struct stratum *member_victim(const struct stratum *s, size_t n, double validation_percent,
+	int64_t min_per_class, bool force)
+{
+	int64_t bytes[2] = {0}, images[2] = {0};
+	const struct stratum *victim;
+	bool too_much;
+
+	for (size_t i = 0; i < n; i++) {
+		bytes[stratum_is_validation(s[i].number)] += s[i].bytes;
+		images[stratum_is_validation(s[i].number)] += s[i].images;
+	}
+	too_much = images[1] > VALIDATION_IMAGES_MAX ||
+		(double)bytes[1] > validation_percent / 100 * (double)(bytes[0] + bytes[1]);
+	if (too_much && (victim = largest(s, n, true, force ? 0 : 1)))
+		return victim;
+	victim = largest(s, n, false, force ? 0 : min_per_class);
+	if (!victim && force)
+		victim = largest(s, n, true, 0);
+	return victim;
+}

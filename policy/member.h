@@ -1,0 +1,50 @@
+/*
+ * Membership: which images stay when not all can. Decided apart from fidelity, because choosing by
+ * what compresses well keeps only the easy ones.
+ *
+ * Each image has a rank, uniform by content hash. A stratum (a label's training images, or its
+ * validation images) keeps its lowest ranks: bottom-k sampling, a uniform sample without a counter
+ * (Cohen and Kaplan 2007). Which stratum gives next keeps classes balanced: the largest does, as in
+ * class-balancing reservoir sampling (Chrysakis and Moens 2020).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RANK_MAX	      65535
+#define VALIDATION_IMAGES_MAX 2000 /* enough to know an accuracy to a percent */
+
+/* A stratum's number: label id * 2, + 1 for its validation images. Label 0 is "none". */
+static inline uint32_t stratum_of(uint32_t label, bool validation)
+{
+	return label * 2 + validation;
+}
+
+static inline uint32_t stratum_label(uint32_t stratum)
+{
+	return stratum / 2;
+}
+
+static inline bool stratum_is_validation(uint32_t stratum)
+{
+	return stratum & 1;
+}
+
+struct stratum {
+	uint32_t number;
+	int64_t images, bytes, pinned;
+};
+
+/* Rank and validation membership of an image from independent bits of its content hash. */
+int member_rank(uint64_t hash);
+bool member_is_validation(uint64_t hash, double share_percent);
+
+/*
+ * The stratum to take the next image from, or NULL when none may give: validation while it has more
+ * than its share of the bytes or of VALIDATION_IMAGES_MAX, else the training stratum with most
+ * images, not going below min_per_class (pinned images included). With force the floor is ignored.
+ */
+const struct stratum *member_victim(const struct stratum *s, size_t n, double validation_percent,
+	int64_t min_per_class, bool force);

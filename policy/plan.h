@@ -1,0 +1,25 @@
+/*
+ * Quantity against fidelity: how many images a budget should hold, and so how many bytes each may
+ * take on average. Below that mean nothing is degraded any further; images go instead.
+ *
+ * The estimate: with n images at quality q a network trained on them is worth
+ * ln(n) - FIDELITY_WEIGHT * harm(q), harm being the population's mean at q. Learning curves are
+ * close to straight in ln(n) over the ranges a device sees (Hestness et al. 2017), and the second
+ * term was fitted to the uniform sweep in DESIGN.md.
+ */
+#pragma once
+
+#include "policy/curve.h"
+
+struct plan {
+	int quality;	   /* the LADDER quality that is best when all images share one */
+	double mean_bytes; /* stored bytes an image at that quality, overhead not counted */
+	double images;	   /* how many fit then */
+};
+
+/*
+ * budget: bytes for images; overhead: bytes of index and framing behind each; offered: images that
+ * were there to choose from. Qualities outside [min, max] are not considered.
+ */
+struct plan plan_make(const struct population *p, double budget, double overhead, double offered,
+	int min_quality, int max_quality);

@@ -1,0 +1,153 @@
+#include "policy/score.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include "common/codec/input.h"
+#include "common/codec/jpeg.h"
+
+void scorer_done(struct scorer *s)
+{
+	net_work_free(s->work);
+	free(s->rgb);
+	free(s->logits);
+	s->work = NULL;
+	s->rgb = NULL;
+	s->logits = NULL;
+	s->params = NULL;
+	coef_done(&s->rung);
+}
+
+int scorer_set_model(struct scorer *s, const struct net_shape *shape, const float *params)
+{
+	size_t batch = RUNGS_MAX + 1;
+
+	scorer_done(s);
+	if (!params)
+		return 0;
+	s->shape = *shape;
+	s->work = net_work_new(shape, false);
+	s->rgb = malloc(batch * (size_t)shape->size * (size_t)shape->size * 3);
+	s->logits = malloc(batch * (size_t)shape->classes * sizeof(float));
+	if (!s->work || !s->rgb || !s->logits) {
+		scorer_done(s);
+		return -ENOMEM;
+	}
+	s->params = params;
+	return 0;
+}
+
+/* Whether quality means "as captured": nothing is re-quantised. */
+static bool is_own(const struct coef_image *im, int own_quality, int quality)
+{
+	return quality == own_quality && im->plane[0].quant[0] > 0 && coef_keepable(im) &&
+		own_quality < 100;
+}
+
+void rung_tables(const struct coef_image *im, int own_quality, int quality, struct jpeg_tables *ret)
+{
+	if (is_own(im, own_quality, quality))
+		coef_tables(im, ret);
+	else
+		tables_standard(quality, ret);
+}
+
+const struct table_set *scorer_shared(const struct scorer *s, int quality)
+{
+	int i = ladder_nearest(quality);
+
+	return s->shared[i].quality == quality ? &s->shared[i] : NULL;
+}
+
+/* Whether the rung's steps are those of the shared set, so that its scan alone can be stored. */
+static bool fits_shared(const struct coef_image *rung, const struct table_set *set)
+{
+	for (int i = 0; i < rung->n_planes; i++)
+		for (int k = 0; k < DCT_SIZE2; k++)
+			if (rung->plane[i].quant[k] !=
+				set->tables.quant[i > 0][JPEG_NATURAL_ORDER[k]])
+				return false;
+	return true;
+}
+
+uint32_t rung_rate(const struct scorer *s, const struct coef_image *rung, int quality, bool own_tables,
+	struct symbol_counts *ret_counts, const struct table_set **ret_set)
+{
+	const struct table_set *set = scorer_shared(s, quality);
+	uint32_t file, scan;
+
+	coef_count(rung, ret_counts);
+	file = scan_bytes_optimal(ret_counts, rung->n_planes == 1 ? 1 : 2) +
+		jpeg_file_overhead(rung->n_planes, rung->orientation);
+	*ret_set = NULL;
+	if (!set || (own_tables && !fits_shared(rung, set)))
+		return file;
+	scan = scan_bytes(ret_counts, &set->tables);
+	if (scan > file)
+		return file;
+	*ret_set = set;
+	return scan;
+}
+
+float kl_divergence(const float *p, const float *q, int k)
+{
+	double sum = 0;
+
+	for (int j = 0; j < k; j++)
+		if (p[j] > 1e-12f)
+			sum += (double)p[j] * log((double)p[j] / MAX((double)q[j], 1e-12));
+	return (float)MAX(sum, 0);
+}
+
+/* Runs the batch and fills kl and loss; input 0 is the capture itself. */
+static void judge(struct scorer *s, int n, int klass, struct curve *c)
+{
+	int k = s->shape.classes;
+
+	net_forward(s->work, s->params, s->rgb, n + 1, s->logits);
+	for (int i = 0; i <= n; i++)
+		softmax(s->logits + i * k, k);
+	for (int i = 0; i < n; i++) {
+		const float *rung = s->logits + (i + 1) * k;
+
+		c->kl[i] = kl_divergence(s->logits, rung, k);
+		if (klass >= 0)
+			c->loss[i] = logf(MAX(s->logits[klass], 1e-12f)) -
+				logf(MAX(rung[klass], 1e-12f));
+	}
+	c->scored = true;
+}
+
+int score(struct scorer *s, const struct coef_image *im, int own_quality, const uint8_t *quality, int n,
+	int klass, struct symbol_counts *counts, struct curve *ret)
+{
+	size_t input = (size_t)s->shape.size * (size_t)s->shape.size * 3;
+	struct curve c = {.n = n};
+	int r = s->params ? input_from_coef(im, s->shape.size, s->rgb) : 0;
+
+	for (int i = 0; r == 0 && i < n; i++) {
+		bool own = is_own(im, own_quality, quality[i]);
+		const struct coef_image *rung = own ? im : &s->rung;
+		const struct table_set *set;
+		struct symbol_counts seen;
+		struct jpeg_tables t;
+
+		rung_tables(im, own_quality, quality[i], &t);
+		r = own ? 0 : coef_requantise(im, &t, &s->rung);
+		if (r < 0)
+			break;
+		c.quality[i] = quality[i];
+		c.rate[i] = rung_rate(s, rung, quality[i], own, &seen, &set);
+		if (counts && LADDER[ladder_nearest(quality[i])] == quality[i])
+			counts_add(&counts[ladder_nearest(quality[i])], &seen);
+		if (s->params)
+			r = input_from_coef(rung, s->shape.size, s->rgb + (size_t)(i + 1) * input);
+	}
+	if (r < 0)
+		return r;
+	if (s->params)
+		judge(s, n, klass, &c);
+	*ret = c;
+	return 0;
+}

@@ -1,0 +1,52 @@
+/*
+ * Scoring: from coefficients and a network to a curve. Every rung is re-quantised, its size counted,
+ * its input made; the ladder then goes through the network as one batch. Divergence is
+ * KL(answer to the capture || answer to the rung), from softmax outputs; with a known class the
+ * difference of cross-entropies is given too. Pure computation on the caller's memory.
+ */
+#pragma once
+
+#include "common/codec/coef.h"
+#include "common/net/net.h"
+#include "policy/curve.h"
+
+/* Shared Huffman tables per LADDER rung; quality 0 marks a rung without. */
+struct table_set {
+	int quality;
+	uint32_t id; /* the store's */
+	struct jpeg_tables tables;
+};
+
+struct scorer {
+	struct net_shape shape;
+	const float *params;   /* borrowed; NULL: rates only */
+	struct net_work *work; /* owned */
+	uint8_t *rgb;	       /* [RUNGS_MAX + 1][S][S][3]; owned */
+	float *logits;	       /* [RUNGS_MAX + 1][K]; owned */
+	struct coef_image rung; /* scratch */
+	struct table_set shared[LADDER_RUNGS];
+};
+
+/* params may be NULL. -ENOMEM. The scorer must be zeroed or used before. */
+int scorer_set_model(struct scorer *s, const struct net_shape *shape, const float *params);
+void scorer_done(struct scorer *s);
+
+/* The tables an image is stored with at a quality: its own when it is kept as captured. */
+void rung_tables(const struct coef_image *im, int own_quality, int quality, struct jpeg_tables *ret);
+
+/* The shared set for a quality, or NULL. */
+const struct table_set *scorer_shared(const struct scorer *s, int quality);
+
+/* Bytes of the image at the rung just requantised, in its cheapest form; *ret_set NULL: a file. */
+uint32_t rung_rate(const struct scorer *s, const struct coef_image *rung, int quality, bool own_tables,
+	struct symbol_counts *ret_counts, const struct table_set **ret_set);
+
+/*
+ * The curve of im over the n given qualities; klass -1 when unknown. counts, when not NULL, gets the
+ * symbols of each LADDER rung met added: [LADDER_RUNGS]. -ENOMEM.
+ */
+int score(struct scorer *s, const struct coef_image *im, int own_quality, const uint8_t *quality, int n,
+	int klass, struct symbol_counts *counts, struct curve *ret);
+
+/* KL(p || q) in nats of two softmax outputs [k]. */
+float kl_divergence(const float *p, const float *q, int k);
