@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #define ARRAY_SIZE(a)     (sizeof(a) / sizeof((a)[0]))
+#undef MIN /* sys/param.h has its own */
+#undef MAX
 #define MIN(a, b)         ((a) < (b) ? (a) : (b))
 #define MAX(a, b)         ((a) > (b) ? (a) : (b))
 #define CLAMP(x, lo, hi)  MIN(MAX(x, lo), hi)

@@ -1,0 +1,152 @@
+#include "common/control/varlink.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "common/io.h"
+
+#define REPLY_MAX (64 << 20)
+
+const char CONTROL_DESCRIPTION[] =
+	"# Control of larderd: what is stored, why, and what to do about it.\n"
+	"interface io.larder.Control\n"
+	"\n"
+	"# One object; its fields are listed in DESIGN.md, Names that others rely on.\n"
+	"method Status() -> (status: object)\n"
+	"\n"
+	"# Images by id. next: where to go on, absent at the end.\n"
+	"method List(label: ?string, quality: ?int, after: ?string, limit: ?int)\n"
+	"  -> (images: []object, next: ?string)\n"
+	"\n"
+	"# One image and the reason for its quality. id: a unique beginning is enough.\n"
+	"method Show(id: string) -> (image: object)\n"
+	"\n"
+	"# Gives images a label; an empty one takes it away.\n"
+	"method Label(ids: []string, label: string) -> (changed: int)\n"
+	"method Pin(ids: []string) -> (changed: int)\n"
+	"method Unpin(ids: []string) -> (changed: int)\n"
+	"method Remove(ids: []string) -> (changed: int)\n"
+	"\n"
+	"# now: without waiting for an idle device. wait: answer when it is over.\n"
+	"method Train(now: ?bool, wait: ?bool) -> (text: string)\n"
+	"method Pause() -> ()\n"
+	"method Resume() -> ()\n"
+	"method Reload() -> ()\n"
+	"\n"
+	"# Reads everything back and checks every invariant.\n"
+	"method Verify() -> (ok: bool, images: int, bytes: int, findings: []string)\n"
+	"\n"
+	"error NoSuchImage (id: string)\n"
+	"error Ambiguous (id: string)\n"
+	"error Failed (reason: string)\n";
+
+json_t *varlink_text(const char *bytes)
+{
+	json_t *s = json_string(bytes);
+	_cleanup_buf_ struct buf b = {0};
+
+	if (s)
+		return s;
+	for (const unsigned char *p = (const unsigned char *)bytes; *p; p++) {
+		char hex[8];
+
+		if (*p < 128)
+			buf_put_u8(&b, *p);
+		else
+			buf_put(&b, hex, (size_t)snprintf(hex, sizeof(hex), "\\x%02x", *p));
+	}
+	return json_stringn((const char *)b.data, b.len);
+}
+
+int varlink_put(struct buf *b, json_t *message)
+{
+	_cleanup_free_ char *text = json_dumps(message, JSON_COMPACT);
+
+	json_decref(message);
+	if (!text)
+		return -ENOMEM;
+	buf_put(b, text, strlen(text) + 1);
+	return b->failed ? -ENOMEM : 0;
+}
+
+int64_t varlink_find(const uint8_t *data, size_t len)
+{
+	const uint8_t *nul = len ? memchr(data, 0, len) : NULL;
+
+	return nul ? nul - data : -1;
+}
+
+int varlink_connect(const char *socket_path)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	_cleanup_close_ int fd = -1;
+
+	if (strlen(socket_path) >= sizeof(a.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(a.sun_path, socket_path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+static json_t *read_reply(int fd, char *ret_error, size_t size)
+{
+	_cleanup_buf_ struct buf in = {0};
+	int64_t end = -1;
+	json_t *reply;
+
+	while (end < 0) {
+		uint8_t *to = buf_reserve(&in, 65536);
+		ssize_t n = to && in.len < REPLY_MAX ? read(fd, to, 65536) : -1;
+
+		if (n <= 0) {
+			snprintf(ret_error, size, "larderd closed the connection");
+			return NULL;
+		}
+		in.len += (size_t)n;
+		end = varlink_find(in.data, in.len);
+	}
+	reply = json_loadb((const char *)in.data, (size_t)end, 0, NULL);
+	if (!json_is_object(reply))
+		snprintf(ret_error, size, "larderd answered something that is no JSON object");
+	return reply;
+}
+
+json_t *varlink_call(int fd, const char *method, json_t *parameters, char *ret_error, size_t size)
+{
+	_cleanup_buf_ struct buf out = {0};
+	json_t *reply, *result;
+	const char *error;
+	int r = varlink_put(&out, json_pack("{ss so}", "method", method, "parameters", parameters));
+
+	if (r == 0)
+		r = io_write_full(fd, out.data, out.len);
+	if (r < 0) {
+		snprintf(ret_error, size, "cannot ask larderd: %s", strerror(-r));
+		return NULL;
+	}
+	reply = read_reply(fd, ret_error, size);
+	if (!reply)
+		return NULL;
+	error = json_string_value(json_object_get(reply, "error"));
+	result = json_object_get(reply, "parameters");
+	if (error) {
+		const char *reason = json_string_value(json_object_get(result, "reason"));
+		const char *id = json_string_value(json_object_get(result, "id"));
+		const char *dot = strrchr(error, '.');
+
+		if (reason)
+			snprintf(ret_error, size, "%s", reason);
+		else
+			snprintf(ret_error, size, "%s%s%s", dot ? dot + 1 : error, id ? ": " : "", id ? id : "");
+		json_decref(reply);
+		return NULL;
+	}
+	json_incref(result);
+	json_decref(reply);
+	return result ? result : json_object();
+}

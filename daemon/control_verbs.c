@@ -1,0 +1,591 @@
+#include "daemon/control_verbs.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "larder-config.h"
+
+#define LIST_MAX     1000
+#define IDS_MAX	     10000
+#define FINDINGS_MAX 1000
+#define PENDING_MAX  1000000
+
+static json_t *captures_json(const struct daemon *d)
+{
+	return json_pack("{sI sI sI sI sI}", "stored", (json_int_t)daemon_images(d), "duplicate",
+		(json_int_t)d->counters[COUNT_DUPLICATE], "quarantined",
+		(json_int_t)d->counters[COUNT_QUARANTINED], "dropped",
+		(json_int_t)d->counters[COUNT_DROPPED], "overflows",
+		(json_int_t)(d->counters[COUNT_OVERFLOWS] + spool_overflows(d->spool)));
+}
+
+static void add_count(json_t *object, const char *key, int64_t n)
+{
+	json_int_t old = json_integer_value(json_object_get(object, key));
+
+	json_object_set_new(object, key, json_integer(old + n));
+}
+
+static json_t *store_json(const struct daemon *d, double *ret_mean_quality)
+{
+	json_t *by_quality = json_object(), *by_label = json_object();
+	const struct usage *u = writer_usage(d->writer);
+	int64_t images = 0, bytes = 0, unlabelled = 0, validation = 0;
+	double quality = 0;
+
+	for (size_t i = 0; i < d->tally.n; i++) {
+		const struct tally *t = &d->tally.v[i];
+		uint32_t label = stratum_label(t->stratum);
+		char text[LABEL_MAX + 16];
+		json_t *name;
+
+		images += t->images;
+		bytes += t->bytes;
+		quality += (double)t->quality * (double)t->images;
+		validation += stratum_is_validation(t->stratum) ? t->images : 0;
+		snprintf(text, sizeof(text), "%d", t->quality);
+		add_count(by_quality, text, t->images);
+		if (!label) {
+			unlabelled += t->images;
+			continue;
+		}
+		name = varlink_text(daemon_label_name(d, label));
+		add_count(by_label, json_string_value(name), t->images);
+		json_decref(name);
+	}
+	*ret_mean_quality = images ? quality / (double)images : 0;
+	return json_pack("{sI sI sI sI sI so so sI sI sI}", "images", (json_int_t)images, "bytes",
+		(json_int_t)bytes, "use", (json_int_t)u->total, "max_use",
+		(json_int_t)amount_bytes(&d->config.store.max_use, d->limit), "limit", (json_int_t)d->limit,
+		"by_quality", by_quality, "by_label", by_label, "unlabelled", (json_int_t)unlabelled,
+		"validation", (json_int_t)validation, "bytes_written",
+		(json_int_t)d->counters[COUNT_WRITTEN]);
+}
+
+static json_t *model_json(const struct daemon *d)
+{
+	const struct model *m = &d->model;
+	json_t *classes = json_array();
+
+	for (int k = 0; m->params && k < m->shape.classes; k++)
+		json_array_append_new(classes, json_string(m->name[k]));
+	return json_pack("{sI sf sI sI sI so}", "version", (json_int_t)m->version, "validation_accuracy",
+		m->validation_accuracy, "validation_images", (json_int_t)m->validation_images,
+		"trained_images", (json_int_t)m->trained_images, "trained_at",
+		(json_int_t)(m->trained_us / US_PER_SEC), "classes", classes);
+}
+
+static json_t *training_json(const struct daemon *d)
+{
+	struct training_status t;
+
+	training_status(d, &t);
+	return json_pack("{ss so si si si sf}", "state", t.state, "why", varlink_text(t.why), "epoch",
+		t.epoch, "epochs", t.epochs, "new_images", t.new_images, "loss",
+		isfinite(t.loss) ? (double)t.loss : 0.0);
+}
+
+static void run_status(struct call *c)
+{
+	struct daemon *d = c->d;
+	double mean_quality;
+	json_t *store = store_json(d, &mean_quality);
+	int64_t in_flight = intake_in_flight(d->intake);
+	int64_t pending = MAX(spool_count(d->spool, PENDING_MAX) - in_flight, 0);
+	json_t *status = json_pack("{ss sf s{sI sI sb} so so s{ss sf sf sI sn} so so s{si si}}", "version",
+		LARDER_VERSION, "uptime_s", (double)(clock_steady_us() - d->started_us) / US_PER_SEC, "spool",
+		"pending", (json_int_t)pending, "in_flight", (json_int_t)in_flight, "watching",
+		spool_watching(d->spool), "captures", captures_json(d), "store", store, "policy", "mode",
+		policy_mode_name((enum policy_mode)d->config.policy.mode), "price", (double)d->price,
+		"mean_quality", mean_quality, "target_bytes",
+		(json_int_t)keeper_plan(d, (double)d->limit).mean_bytes, "predictor_rank_correlation",
+		"model", model_json(d), "training", training_json(d), "workers", "alive",
+		pool_alive(d->pool), "load", pool_load(d->pool));
+
+	client_reply(c->client, json_pack("{so}", "status", status));
+}
+
+static json_t *image_json(const struct daemon *d, const struct image_row *row)
+{
+	uint32_t label = stratum_label(row->stratum);
+	char id[17];
+
+	return json_pack("{ss so so si si si sI sI sb sb sb sb sI}", "id", format_id(row->id, id), "name",
+		varlink_text(row->name), "label",
+		label ? varlink_text(daemon_label_name(d, label)) : json_null(), "quality", row->quality,
+		"width", row->width, "height", row->height, "bytes", (json_int_t)row->bytes, "taken",
+		(json_int_t)row->taken_s, "pinned", (row->flags & IMAGE_PINNED) != 0, "validation",
+		stratum_is_validation(row->stratum), "scored", (row->flags & IMAGE_SCORED) != 0, "original",
+		(row->flags & IMAGE_ORIGINAL) != 0, "model", (json_int_t)row->model);
+}
+
+struct listing {
+	const struct daemon *d;
+	json_t *images;
+	uint32_t label;
+	bool by_label;
+	int quality, limit, seen;
+	int64_t last;
+};
+
+static bool list_row(void *user, const struct image_row *row)
+{
+	struct listing *l = user;
+
+	l->last = row->id;
+	l->seen++;
+	if ((l->by_label && stratum_label(row->stratum) != l->label) ||
+		(l->quality && row->quality != l->quality))
+		return true;
+	json_array_append_new(l->images, image_json(l->d, row));
+	return (int)json_array_size(l->images) < l->limit;
+}
+
+static void run_list(struct call *c)
+{
+	const char *label = json_string_value(json_object_get(c->parameters, "label"));
+	const char *after = json_string_value(json_object_get(c->parameters, "after"));
+	json_int_t limit = json_integer_value(json_object_get(c->parameters, "limit"));
+	struct listing l = {.d = c->d, .quality = (int)json_integer_value(
+					       json_object_get(c->parameters, "quality"))};
+	int64_t from = after ? (int64_t)strtoull(after, NULL, 16) : -1;
+	char next[17];
+	json_t *reply;
+	int r;
+
+	l.limit = limit > 0 && limit < LIST_MAX ? (int)limit : LIST_MAX;
+	l.by_label = label;
+	l.label = label && label[0] ? daemon_label_id(c->d, label) : 0;
+	if (label && label[0] && !l.label) {
+		client_fail(c->client, "no label '%s'", label);
+		return;
+	}
+	l.images = json_array();
+	l.last = from;
+	/* A filter may pass over many rows: bounded work, and a cursor to go on from. */
+	r = view_walk(c->d->view, from, -1, 20 * LIST_MAX, list_row, &l);
+	if (r < 0) {
+		json_decref(l.images);
+		client_fail(c->client, "cannot read the index: %s", strerror(-r));
+		return;
+	}
+	reply = json_pack("{so}", "images", l.images);
+	if (l.seen == 20 * LIST_MAX || (int)json_array_size(l.images) == l.limit)
+		json_object_set_new(reply, "next", json_string(format_id(l.last, next)));
+	client_reply(c->client, reply);
+}
+
+/* The id a client means; answers the client and returns false when there is none. */
+static bool find_id(struct call *c, const char *text, int64_t *ret)
+{
+	int r = text ? view_find(c->d->view, text, ret) : -ENOENT;
+
+	if (r == 0)
+		return true;
+	if (r == -ENOENT || r == -ENOTUNIQ)
+		client_error(c->client,
+			r == -ENOENT ? CONTROL_INTERFACE ".NoSuchImage" : CONTROL_INTERFACE ".Ambiguous",
+			json_pack("{so}", "id", varlink_text(text ? text : "")));
+	else
+		client_fail(c->client, "cannot read the index: %s", strerror(-r));
+	return false;
+}
+
+/* Why the image is stored as it is, in words. */
+static void explain(const struct daemon *d, const struct image_row *row, char *out, size_t size)
+{
+	int n;
+
+	if (d->config.policy.mode == MODE_UNIFORM) {
+		snprintf(out, size, "Mode=uniform stores everything at quality %d and drops the oldest.",
+			(int)d->config.policy.quality);
+		return;
+	}
+	if (row->flags & IMAGE_ORIGINAL) {
+		snprintf(out, size, "Mode=drop keeps captures as they came, and a random sample of them.");
+		return;
+	}
+	if (stratum_is_validation(row->stratum))
+		n = snprintf(out, size,
+			"A validation image: stored at the lowest quality that loses next to nothing, never "
+			"trained on, never degraded.");
+	else if (!(row->flags & IMAGE_SCORED))
+		n = snprintf(out, size, "Not scored by a model yet: stored at the quality that the price "
+					"allows an average image.");
+	else
+		n = snprintf(out, size, "At quality %d the model's answer moves by %.4f nats.", row->quality,
+			row->n_harm ? (double)kl_decode(row->harm[row->n_harm - 1]) : 0.0);
+	if (n < 0 || (size_t)n >= size)
+		return;
+	if (row->flags & IMAGE_PINNED)
+		snprintf(out + n, size - (size_t)n, " Pinned: it stays as it is.");
+	else if (row->step >= 0)
+		snprintf(out + n, size - (size_t)n,
+			" The next step down, to quality %d, is worth taking when a byte is worth more than "
+			"%.3g; the price is %.3g now.", row->step_to, (double)price_decode(row->step),
+			(double)d->price);
+	else
+		snprintf(out + n, size - (size_t)n, " There is no lower quality left for it.");
+}
+
+static void run_show(struct call *c)
+{
+	const char *text = json_string_value(json_object_get(c->parameters, "id"));
+	json_t *image, *curve = json_array();
+	struct image_row row;
+	char reason[512];
+	struct curve k;
+	int64_t id;
+	int r;
+
+	if (!find_id(c, text, &id)) {
+		json_decref(curve);
+		return;
+	}
+	r = view_row(c->d->view, id, &row);
+	if (r < 0) {
+		json_decref(curve);
+		client_fail(c->client, "cannot read the index: %s", strerror(-r));
+		return;
+	}
+	explain(c->d, &row, reason, sizeof(reason));
+	curve_of_row(&row, 1, &k);
+	for (int i = 0; k.scored && i < k.n; i++)
+		json_array_append_new(curve, json_pack("{si sf}", "quality", k.quality[i], "divergence",
+			(double)k.kl[i]));
+	image = image_json(c->d, &row);
+	json_object_update_new(image, json_pack("{so so}", "reason", json_string(reason), "curve", curve));
+	if (row.step >= 0 && row.step_to)
+		json_object_set_new(image, "next_step", json_pack("{si sf}", "quality", row.step_to, "price",
+			(double)price_decode(row.step)));
+	if (row.flags & IMAGE_FILE) {
+		char path[CONFIG_PATH_MAX + 64], hex[17];
+
+		snprintf(path, sizeof(path), "%s/objects/%s-q%d.jpg", c->d->config.store.path,
+			format_id(row.id, hex), row.quality);
+		json_object_set_new(image, "file", varlink_text(path));
+	}
+	client_reply(c->client, json_pack("{so}", "image", image));
+}
+
+/* A change to many images: one answer when the last is committed. */
+struct many {
+	struct client *client;
+	int left, changed, error;
+};
+
+static void many_done(struct many *m)
+{
+	if (--m->left > 0)
+		return;
+	if (m->error)
+		client_fail(m->client, "%s", strerror(-m->error));
+	else
+		client_reply(m->client, json_pack("{si}", "changed", m->changed));
+	client_release(m->client);
+	free(m);
+}
+
+static void on_changed(void *user, struct op *op)
+{
+	struct many *m = user;
+
+	m->changed += op->result == 0;
+	op_free(op);
+	many_done(m);
+}
+
+/* Puts one op per id into the queue; prepare fills it from the row as it is. */
+static void change_many(struct call *c, enum op_kind kind,
+	void (*prepare)(struct daemon *d, struct op *op, const struct image_row *row, uint32_t arg),
+	uint32_t arg)
+{
+	const json_t *ids = json_object_get(c->parameters, "ids");
+	size_t n = json_array_size(ids);
+	struct many *m;
+
+	if (!n || n > IDS_MAX) {
+		client_fail(c->client, "ids: a list of 1 to %d image ids is needed", IDS_MAX);
+		return;
+	}
+	for (size_t i = 0; i < n; i++) { /* all or nothing: look them up first */
+		int64_t id;
+
+		if (!find_id(c, json_string_value(json_array_get(ids, i)), &id))
+			return;
+	}
+	m = calloc(1, sizeof(*m));
+	if (!m) {
+		client_fail(c->client, "out of memory");
+		return;
+	}
+	m->client = c->client;
+	m->left = 1;
+	client_hold(c->client);
+	for (size_t i = 0; i < n; i++) {
+		struct image_row row;
+		int64_t id;
+		struct op *op = op_new(kind);
+
+		if (!op || view_find(c->d->view, json_string_value(json_array_get(ids, i)), &id) < 0 ||
+			view_row(c->d->view, id, &row) < 0) {
+			op_free(op);
+			continue;
+		}
+		op->row.id = id;
+		if (prepare)
+			prepare(c->d, op, &row, arg);
+		op->user = m;
+		op->done = on_changed;
+		m->left++;
+		writer_add(c->d->writer, op);
+	}
+	many_done(m);
+}
+
+static void prepare_label(struct daemon *d, struct op *op, const struct image_row *row, uint32_t label)
+{
+	bool validation = label && member_is_validation(row->hash, d->config.training.validation_percent);
+
+	op->row.stratum = stratum_of(label, validation);
+}
+
+static void prepare_pin(struct daemon *d, struct op *op, const struct image_row *row, uint32_t pin)
+{
+	(void)d;
+	op->row.flags = pin ? IMAGE_PINNED : 0;
+	op->row.step = row->step;
+}
+
+/* The step an image gets back when it is unpinned: it is rescored for that. */
+static void prepare_unpin(struct daemon *d, struct op *op, const struct image_row *row, uint32_t arg)
+{
+	enum policy_mode mode = (enum policy_mode)d->config.policy.mode;
+	struct next_step next = {-1, 0};
+	struct curve c;
+
+	(void)arg;
+	op->row.flags = 0;
+	curve_of_row(row, (int)d->config.policy.min_quality, &c);
+	for (int i = 0; i + 1 < c.n; i++) /* rates as an average image's, scaled to this one */
+		c.rate[i] = (uint32_t)MAX(population_rate(&d->population, c.quality[i]) *
+			(float)row->bytes / MAX(population_rate(&d->population, row->quality), 1), 1);
+	next = choose_next(mode, &c, &d->population, c.n - 1, stratum_is_validation(row->stratum),
+		d->sequence, row->rank);
+	op->row.step = next.step;
+	op->row.step_to = next.to;
+}
+
+struct labelling {
+	struct daemon *d;
+	struct client *client;
+	json_t *parameters; /* owned */
+};
+
+static void on_label_known(void *user, struct op *op)
+{
+	struct labelling *l = user;
+	struct call call = {l->d, l->client, l->parameters};
+	uint32_t id = op->row.stratum;
+	int r = op->result;
+
+	if (r == 0)
+		r = daemon_add_label(l->d, id, op->text);
+	op_free(op);
+	if (r < 0)
+		client_fail(l->client, "no more labels can be had: %s", strerror(-r));
+	else
+		change_many(&call, OP_LABEL, prepare_label, id);
+	client_release(l->client);
+	json_decref(l->parameters);
+	free(l);
+}
+
+static bool label_is_sane(const char *name)
+{
+	return strlen(name) <= LABEL_MAX && !strchr(name, '/') && name[0] != '.';
+}
+
+static void run_label(struct call *c)
+{
+	const char *name = json_string_value(json_object_get(c->parameters, "label"));
+	struct labelling *l;
+	struct op *op;
+
+	if (!name || (name[0] && !label_is_sane(name))) {
+		client_fail(c->client,
+			"label: a name of at most %d bytes without '/' and not beginning with '.' is needed, or "
+			"an empty one to take the label away", LABEL_MAX);
+		return;
+	}
+	if (!name[0] || daemon_label_id(c->d, name)) {
+		change_many(c, OP_LABEL, prepare_label, name[0] ? daemon_label_id(c->d, name) : 0);
+		return;
+	}
+	l = calloc(1, sizeof(*l));
+	op = op_new(OP_NEW_LABEL);
+	if (!l || !op) {
+		free(l);
+		op_free(op);
+		client_fail(c->client, "out of memory");
+		return;
+	}
+	l->d = c->d;
+	l->client = c->client;
+	l->parameters = json_deep_copy(c->parameters);
+	client_hold(c->client);
+	snprintf(op->text, sizeof(op->text), "%s", name);
+	op->user = l;
+	op->done = on_label_known;
+	writer_add(c->d->writer, op);
+}
+
+static void run_pin(struct call *c)
+{
+	change_many(c, OP_PIN, prepare_pin, 1);
+}
+
+static void run_unpin(struct call *c)
+{
+	change_many(c, OP_PIN, prepare_unpin, 0);
+}
+
+static void run_remove(struct call *c)
+{
+	change_many(c, OP_REMOVE, NULL, 0);
+}
+
+static void on_training_over(void *user, bool ok, const char *text)
+{
+	struct client *client = user;
+
+	if (ok)
+		client_reply(client, json_pack("{so}", "text", varlink_text(text)));
+	else
+		client_fail(client, "%s", text);
+}
+
+static void run_train(struct call *c)
+{
+	bool now = json_is_true(json_object_get(c->parameters, "now"));
+	struct training_status t;
+
+	training_status(c->d, &t);
+	if (!strcmp(t.state, "paused")) {
+		client_fail(c->client, "training is paused; see larderctl resume");
+		return;
+	}
+	if (json_is_true(json_object_get(c->parameters, "wait")))
+		training_wait(c->d, on_training_over, c->client);
+	else
+		client_reply(c->client, json_pack("{ss}", "text",
+			now ? "training begins" : "training begins when the device is idle"));
+	training_request(c->d, now);
+}
+
+static void run_pause(struct call *c)
+{
+	training_pause(c->d, true);
+	client_reply(c->client, NULL);
+}
+
+static void run_resume(struct call *c)
+{
+	training_pause(c->d, false);
+	client_reply(c->client, NULL);
+}
+
+static void run_reload(struct call *c)
+{
+	char error[CONFIG_ERROR_MAX];
+
+	if (daemon_reload(c->d, error) < 0)
+		client_fail(c->client, "%s", error);
+	else
+		client_reply(c->client, NULL);
+}
+
+/* A check runs on a thread with its own view of the store. */
+struct check {
+	uv_work_t req;
+	struct client *client;
+	char path[CONFIG_PATH_MAX], error[256];
+	json_t *findings;
+	struct verify_report report;
+	int result;
+};
+
+static void on_finding(void *user, const char *line)
+{
+	struct check *k = user;
+
+	if (json_array_size(k->findings) < FINDINGS_MAX)
+		json_array_append_new(k->findings, varlink_text(line));
+}
+
+static void run_check(uv_work_t *req)
+{
+	struct check *k = req->data;
+	_cleanup_(view_closep) struct store_view *v = NULL;
+
+	k->result = view_open(k->path, &v, k->error);
+	if (k->result == 0)
+		k->result = view_verify(v, on_finding, k, &k->report);
+	if (k->result < 0 && !k->error[0])
+		snprintf(k->error, sizeof(k->error), "%s", strerror(-k->result));
+}
+
+static void check_done(uv_work_t *req, int status)
+{
+	struct check *k = req->data;
+
+	(void)status;
+	if (k->result < 0) {
+		json_decref(k->findings);
+		client_fail(k->client, "cannot check: %s", k->error);
+	} else {
+		client_reply(k->client, json_pack("{sb sI sI so}", "ok",
+			json_array_size(k->findings) == 0, "images", (json_int_t)k->report.images, "bytes",
+			(json_int_t)k->report.bytes, "findings", k->findings));
+	}
+	client_release(k->client);
+	free(k);
+}
+
+static void run_verify(struct call *c)
+{
+	struct check *k = calloc(1, sizeof(*k));
+
+	if (!k) {
+		client_fail(c->client, "out of memory");
+		return;
+	}
+	k->req.data = k;
+	k->client = c->client;
+	k->findings = json_array();
+	snprintf(k->path, sizeof(k->path), "%s", c->d->config.store.path);
+	client_hold(c->client);
+	uv_queue_work(c->d->loop, &k->req, run_check, check_done);
+}
+
+const struct verb VERBS[] = {
+	{"Status", false, run_status},
+	{"List", false, run_list},
+	{"Show", false, run_show},
+	{"Verify", false, run_verify},
+	{"Label", true, run_label},
+	{"Pin", true, run_pin},
+	{"Unpin", true, run_unpin},
+	{"Remove", true, run_remove},
+	{"Train", true, run_train},
+	{"Pause", true, run_pause},
+	{"Resume", true, run_resume},
+	{"Reload", true, run_reload},
+};
+
+const size_t N_VERBS = ARRAY_SIZE(VERBS);

@@ -1,0 +1,32 @@
+/* The verbs of the control interface, apart from how they are transported. */
+#pragma once
+
+#include "common/control/varlink.h"
+#include "daemon/daemon.h"
+
+struct client;
+
+/* One call. The verb answers by client_reply or client_error, now or later. */
+struct call {
+	struct daemon *d;
+	struct client *client;
+	const json_t *parameters; /* borrowed, until the verb returns */
+};
+
+struct verb {
+	const char *method; /* without the interface */
+	bool changes;	    /* needs root or the daemon's user */
+	void (*run)(struct call *call);
+};
+
+extern const struct verb VERBS[];
+extern const size_t N_VERBS;
+
+/* control.c: the client side of an answer. A client that left is remembered by nobody. */
+void client_reply(struct client *c, json_t *parameters);
+void client_error(struct client *c, const char *error, json_t *parameters);
+void client_fail(struct client *c, const char *fmt, ...) _printf_(2, 3);
+
+/* Keeps a client's memory until its answer: the client may leave meanwhile. */
+void client_hold(struct client *c);
+void client_release(struct client *c);

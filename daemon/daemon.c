@@ -1,0 +1,490 @@
+/* The daemon's life: start in order, signals, limits, reload, stop in order. */
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "common/clock.h"
+#include "common/io.h"
+#include "common/log.h"
+#include "common/parse.h"
+#include "daemon/proto.h"
+#include "larder-config.h"
+
+#if HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+#define LIMIT_MS      10000	  /* how often the file system's free space is looked at, when busy */
+#define LIMIT_MIN     (512 << 10) /* below this nothing works */
+#define STOP_MS	      10000
+#define POLICY_MAGIC  UINT32_C(0x31504c4c) /* "LLP1" */
+
+static void notify(const char *state)
+{
+#if HAVE_SYSTEMD
+	sd_notify(0, state);
+#else
+	(void)state;
+#endif
+}
+
+const char *daemon_label_name(const struct daemon *d, uint32_t id)
+{
+	for (size_t i = 0; i < d->n_labels; i++)
+		if (d->labels[i].id == id)
+			return d->labels[i].name;
+	return "?";
+}
+
+uint32_t daemon_label_id(const struct daemon *d, const char *name)
+{
+	for (size_t i = 0; i < d->n_labels; i++)
+		if (!strcmp(d->labels[i].name, name))
+			return d->labels[i].id;
+	return 0;
+}
+
+int daemon_add_label(struct daemon *d, uint32_t id, const char *name)
+{
+	struct label *all;
+	char *copy;
+
+	for (size_t i = 0; i < d->n_labels; i++)
+		if (d->labels[i].id == id)
+			return 0;
+	copy = strdup(name);
+	all = realloc(d->labels, (d->n_labels + 1) * sizeof(*all));
+	if (all)
+		d->labels = all;
+	if (!copy || !all) {
+		free(copy);
+		return -ENOMEM;
+	}
+	d->labels[d->n_labels++] = (struct label){id, copy};
+	return 0;
+}
+
+struct stratum *daemon_strata(const struct daemon *d, size_t *ret_n)
+{
+	struct stratum *s = calloc(d->tally.n + 1, sizeof(*s));
+	size_t n = 0;
+
+	*ret_n = 0;
+	if (!s)
+		return NULL;
+	for (size_t i = 0; i < d->tally.n; i++) {
+		const struct tally *t = &d->tally.v[i];
+		size_t k = 0;
+
+		while (k < n && s[k].number != t->stratum)
+			k++;
+		if (k == n)
+			s[n++].number = t->stratum;
+		s[k].images += t->images;
+		s[k].bytes += t->bytes;
+		s[k].pinned += t->pinned;
+	}
+	*ret_n = n;
+	return s;
+}
+
+int64_t daemon_images(const struct daemon *d)
+{
+	int64_t n = 0;
+
+	for (size_t i = 0; i < d->tally.n; i++)
+		n += d->tally.v[i].images;
+	return n;
+}
+
+/* The tighter of MaxUse and what KeepFree leaves, now. */
+static int64_t work_out_limit(const struct daemon *d, int64_t used)
+{
+	const struct config *c = &d->config;
+	struct statvfs fs;
+	int64_t total, free_bytes, by_free;
+
+	if (statvfs(c->store.path, &fs) < 0)
+		return amount_bytes(&c->store.max_use, 0);
+	total = (int64_t)fs.f_blocks * (int64_t)fs.f_frsize;
+	free_bytes = (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
+	by_free = used + free_bytes - amount_bytes(&c->store.keep_free, total);
+	return MAX(MIN(amount_bytes(&c->store.max_use, total), by_free), LIMIT_MIN);
+}
+
+void daemon_update_limit(struct daemon *d)
+{
+	int64_t before = d->limit;
+
+	/* What models will need is not for images. */
+	d->limit = work_out_limit(d, writer_usage(d->writer)->total);
+	writer_set_limits(d->writer, d->limit - training_model_reserve(d),
+		d->config.store.quarantine_max_bytes);
+	if (d->limit != before) {
+		writer_kick(d->writer);
+		keeper_check(d);
+	}
+}
+
+void daemon_save_policy(struct daemon *d)
+{
+	struct op *op = op_new(OP_META);
+
+	if (!op)
+		return;
+	snprintf(op->key, sizeof(op->key), "policy");
+	buf_put_u32(&op->data, POLICY_MAGIC);
+	buf_put_f32(&op->data, d->price);
+	buf_put_f32(&op->data, (float)d->population.images);
+	buf_put_f32(&op->data, (float)d->population.scored);
+	for (int i = 0; i < LADDER_RUNGS; i++) {
+		buf_put_f32(&op->data, d->population.kl[i]);
+		buf_put_f32(&op->data, d->population.rate[i]);
+	}
+	writer_add(d->writer, op);
+}
+
+static void load_policy(struct daemon *d)
+{
+	_cleanup_buf_ struct buf b = {0};
+	struct population p;
+	struct reader r;
+	float price;
+
+	population_init(&d->population);
+	if (view_meta(d->view, "policy", &b) < 0)
+		return;
+	r = (struct reader){b.data, b.len, false};
+	if (reader_u32(&r) != POLICY_MAGIC)
+		return;
+	price = reader_f32(&r);
+	p.images = (double)reader_f32(&r);
+	p.scored = (double)reader_f32(&r);
+	for (int i = 0; i < LADDER_RUNGS; i++) {
+		p.kl[i] = reader_f32(&r);
+		p.rate[i] = reader_f32(&r);
+	}
+	if (!reader_finished(&r))
+		return;
+	d->population = p;
+	d->price = price;
+}
+
+static void on_full(void *user, int64_t need, bool hard)
+{
+	keeper_make_room(user, need, hard);
+}
+
+static void on_changed(void *user, const struct tally_list *change)
+{
+	struct daemon *d = user;
+
+	for (size_t i = 0; i < change->n; i++) {
+		const struct tally *t = &change->v[i];
+
+		tally_add(&d->tally, t->stratum, t->quality, t->images, t->bytes, t->pinned);
+	}
+	view_counters(d->view, d->counters);
+}
+
+static void on_failing(void *user, int error, const char *text)
+{
+	(void)user;
+	log_error("the store cannot be written: %s (%s); captures wait in the spool", text, strerror(-error));
+}
+
+static void send_limits(struct daemon *d)
+{
+	_cleanup_buf_ struct buf frame = {0};
+	size_t at = frame_begin(&frame, MSG_LIMITS);
+	uint8_t min, max;
+
+	choose_limits(&d->config, &min, &max);
+	buf_put_u64(&frame, (uint64_t)d->config.spool.max_pixels);
+	buf_put_u8(&frame, min);
+	buf_put_u8(&frame, max);
+	frame_end(&frame, at);
+	pool_add_setup(d->pool, 0, &frame);
+}
+
+struct table_frames {
+	struct buf frames;
+	int n;
+};
+
+static void add_table_frame(void *user, uint32_t id, int quality, const uint8_t *data, size_t len)
+{
+	struct table_frames *f = user;
+	size_t at = frame_begin(&f->frames, MSG_TABLES);
+
+	buf_put_u32(&f->frames, id);
+	buf_put_u8(&f->frames, (uint8_t)quality);
+	buf_put(&f->frames, data, len);
+	frame_end(&f->frames, at);
+	f->n++;
+}
+
+static void send_tables(struct daemon *d)
+{
+	struct table_frames f = {0};
+
+	view_tables(d->view, add_table_frame, &f);
+	keeper_tables_known(d, f.n);
+	if (f.n)
+		pool_add_setup(d->pool, 0, &f.frames);
+	buf_done(&f.frames);
+}
+
+static void add_label(void *user, uint32_t id, const char *name)
+{
+	daemon_add_label(user, id, name);
+}
+
+/* Captures whose fate was committed before a crash: their files go now, counted once (I6). */
+static bool settle_taken(void *user, int64_t taken_id, const struct taken_file *f, int64_t id,
+	const char *reason)
+{
+	struct daemon *d = user;
+	int r = store_settle(d->store, spool_dir_fd(d->spool), f, id, reason);
+	struct op *op;
+
+	if (r < 0) {
+		log_warn("spool file '%s' cannot be removed: %s", f->path, strerror(-r));
+		return true;
+	}
+	op = op_new(OP_SETTLED);
+	if (op) {
+		op->taken_id = taken_id;
+		writer_add(d->writer, op);
+	}
+	return true;
+}
+
+int daemon_reload(struct daemon *d, char error[CONFIG_ERROR_MAX])
+{
+	struct config next;
+	int r;
+
+	notify("RELOADING=1");
+	config_init(&next);
+	r = config_load(&next, d->config_file, d->config_required, error);
+	if (r == 0 && (strcmp(next.spool.path, d->config.spool.path) != 0 ||
+			      strcmp(next.store.path, d->config.store.path) != 0 ||
+			      strcmp(next.control.socket, d->config.control.socket) != 0)) {
+		snprintf(error, CONFIG_ERROR_MAX,
+			"Spool.Path, Store.Path and Control.Socket cannot change while running; restart for that");
+		r = -EINVAL;
+	}
+	if (r == 0 && next.policy.mode != d->config.policy.mode) {
+		snprintf(error, CONFIG_ERROR_MAX, "Policy.Mode cannot change while running; restart for that");
+		r = -EINVAL;
+	}
+	if (r == 0) {
+		d->config = next;
+		send_limits(d);
+		daemon_update_limit(d);
+		training_check(d);
+		log_notice("settings read again");
+	} else {
+		log_error("settings not changed: %s", error);
+	}
+	notify("READY=1");
+	return r;
+}
+
+static void on_stop_timeout(uv_timer_t *t)
+{
+	(void)t;
+	log_warn("stopping takes too long; leaving the rest to the next start");
+	_exit(0);
+}
+
+static void close_walk(uv_handle_t *h, void *arg)
+{
+	(void)arg;
+	if (!uv_is_closing(h))
+		uv_close(h, NULL);
+}
+
+void daemon_stop(struct daemon *d)
+{
+	if (d->stopping)
+		return;
+	notify("STOPPING=1");
+	log_info("stopping");
+	daemon_save_policy(d);
+	writer_flush(d->writer);
+	d->stopping = true;
+	spool_stop(d->spool);
+	training_stop(d->training);
+	control_stop(d->control);
+	pool_stop(d->pool);
+	keeper_stop(d->keeper);
+	for (size_t i = 0; i < ARRAY_SIZE(d->signals); i++)
+		uv_close((uv_handle_t *)&d->signals[i], NULL);
+	uv_close((uv_handle_t *)&d->watchdog, NULL);
+	uv_close((uv_handle_t *)&d->limit_timer, NULL);
+	uv_timer_start(&d->stop_timer, on_stop_timeout, STOP_MS, 0);
+	uv_unref((uv_handle_t *)&d->stop_timer);
+}
+
+static void on_signal(uv_signal_t *s, int number)
+{
+	struct daemon *d = s->data;
+	char error[CONFIG_ERROR_MAX];
+
+	if (number == SIGHUP)
+		daemon_reload(d, error);
+	else
+		daemon_stop(d);
+}
+
+static void on_watchdog(uv_timer_t *t)
+{
+	(void)t;
+	notify("WATCHDOG=1");
+}
+
+/* Others use the same disk: KeepFree may have moved. Runs only while there is something to store. */
+static void on_limit_timer(uv_timer_t *t)
+{
+	daemon_update_limit(t->data);
+}
+
+static void start_timers(struct daemon *d)
+{
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		uv_signal_init(d->loop, &d->signals[i]);
+		d->signals[i].data = d;
+		if (numbers[i] == SIGPIPE)
+			signal(SIGPIPE, SIG_IGN);
+		else
+			uv_signal_start(&d->signals[i], on_signal, numbers[i]);
+	}
+	uv_timer_init(d->loop, &d->watchdog);
+	uv_timer_init(d->loop, &d->limit_timer);
+	uv_timer_init(d->loop, &d->stop_timer);
+	d->limit_timer.data = d;
+#if HAVE_SYSTEMD
+	uint64_t us;
+
+	if (sd_watchdog_enabled(0, &us) > 0)
+		uv_timer_start(&d->watchdog, on_watchdog, us / 2000, us / 2000);
+#else
+	(void)on_watchdog;
+#endif
+	uv_timer_start(&d->limit_timer, on_limit_timer, LIMIT_MS, LIMIT_MS);
+}
+
+static int open_store(struct daemon *d, char error[256])
+{
+	int fd = io_open_dir(AT_FDCWD, d->config.store.path);
+	int r = fd < 0 ? fd : 0;
+
+	if (r < 0) {
+		snprintf(error, 256, "%.200s: %s", d->config.store.path, strerror(-r));
+		return r;
+	}
+	close(fd);
+	d->limit = work_out_limit(d, 0);
+	r = store_open(d->config.store.path, d->limit, &d->store, error);
+	if (r == 0)
+		r = view_open(d->config.store.path, &d->view, error);
+	if (r == 0 && (view_tallies(d->view, &d->tally) < 0 || view_counters(d->view, d->counters) < 0 ||
+			      view_labels(d->view, add_label, d) < 0)) {
+		snprintf(error, 256, "the index cannot be read");
+		r = -EUCLEAN;
+	}
+	d->sequence = daemon_images(d) + d->counters[COUNT_DUPLICATE] + d->counters[COUNT_QUARANTINED] +
+		d->counters[COUNT_DROPPED];
+	return r;
+}
+
+static int start(struct daemon *d, char error[256])
+{
+	const struct writer_events events = {on_full, on_changed, on_failing, d};
+	int r = open_store(d, error);
+
+	if (r < 0)
+		return r;
+	load_policy(d);
+	d->writer = writer_new(d->loop, d->store, &events);
+	d->pool = pool_new(d->loop, d->exe, uv_available_parallelism());
+	d->intake = intake_new(d);
+	d->keeper = keeper_new(d);
+	d->training = training_new(d);
+	if (!d->writer || !d->pool || !d->intake || !d->keeper || !d->training)
+		return -ENOMEM;
+	send_limits(d);
+	send_tables(d);
+	r = training_load_model(d);
+	if (r < 0)
+		return r;
+	daemon_update_limit(d);
+	r = spool_open(d->loop, d->config.spool.path, d->config.spool.settle_us, intake_offer, d, &d->spool,
+		error);
+	if (r < 0)
+		return r;
+	writer_set_spool(d->writer, spool_dir_fd(d->spool));
+	view_taken(d->view, settle_taken, d);
+	r = control_open(d, error);
+	if (r < 0)
+		return r;
+	start_timers(d);
+	if (d->model.params)
+		keeper_new_model(d); /* goes on where rescoring stopped */
+	training_check(d);
+	return 0;
+}
+
+static void finish(struct daemon *d)
+{
+	spool_free(d->spool);
+	control_free(d->control);
+	training_free(d->training);
+	keeper_free(d->keeper);
+	intake_free(d->intake);
+	pool_free(d->pool);
+	writer_free(d->writer);
+	view_close(d->view);
+	store_close(d->store);
+	model_done(&d->model);
+	tally_done(&d->tally);
+	for (size_t i = 0; i < d->n_labels; i++)
+		free(d->labels[i].name);
+	free(d->labels);
+}
+
+int daemon_run(const char *exe, const char *config_file, bool config_required, const struct config *c)
+{
+	struct daemon d = {.exe = exe, .config_file = config_file, .config_required = config_required,
+		.config = *c};
+	char error[256] = "", size[24];
+	uv_loop_t loop;
+	int r;
+
+	uv_loop_init(&loop);
+	d.loop = &loop;
+	d.started_us = d.last_capture_us = clock_steady_us();
+	r = start(&d, error);
+	if (r < 0) {
+		log_error("cannot start: %s", error[0] ? error : strerror(-r));
+		_exit(1); /* nothing is half written: the store is opened last and closed by the kernel */
+	}
+	log_notice("larderd %s: spool %s, store %s, limit %s, %" PRId64 " images", LARDER_VERSION,
+		c->spool.path, c->store.path, format_size(d.limit, size, sizeof(size)), daemon_images(&d));
+	notify("READY=1");
+	uv_run(&loop, UV_RUN_DEFAULT);
+	uv_walk(&loop, close_walk, NULL);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	uv_loop_close(&loop);
+	finish(&d);
+	return 0;
+}

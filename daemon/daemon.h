@@ -1,0 +1,142 @@
+/*
+ * The daemon's one state and what its parts ask of each other. Everything here belongs to the loop
+ * thread; the writer's thread and the child processes work on copies.
+ *
+ * A capture's way: spool (found) -> intake (read, decided) -> pool (decoded, scored, encoded)
+ * -> writer (stored) -> intake (forgotten). Room comes from the keeper, models from training.
+ */
+#pragma once
+
+#include <uv.h>
+
+#include "common/config.h"
+#include "common/net/model.h"
+#include "daemon/pool.h"
+#include "daemon/spool.h"
+#include "daemon/store.h"
+#include "daemon/writer.h"
+#include "policy/choose.h"
+#include "policy/curve.h"
+#include "policy/member.h"
+#include "policy/plan.h"
+
+struct intake;
+struct keeper;
+struct training;
+struct control;
+
+struct label {
+	uint32_t id;
+	char *name; /* owned */
+};
+
+struct daemon {
+	uv_loop_t *loop;
+	const char *exe, *config_file; /* borrowed */
+	bool config_required;
+	struct config config;
+	int64_t limit; /* bytes for everything under the store's directory, now */
+	int64_t started_us, last_capture_us; /* steady clock */
+	bool stopping;
+
+	struct store *store; /* the writer thread's while the writer is busy */
+	struct store_view *view;
+	struct spool *spool;
+	struct pool *pool;
+	struct writer *writer;
+	struct intake *intake;
+	struct keeper *keeper;
+	struct training *training;
+	struct control *control;
+	uv_signal_t signals[4];
+	uv_timer_t watchdog, limit_timer, stop_timer;
+
+	/* Copies of what the index holds, kept in step with each commit. */
+	struct tally_list tally;
+	int64_t counters[COUNTERS];
+	struct label *labels; /* owned; ascending ids */
+	size_t n_labels;
+
+	/* Policy's state. */
+	struct population population;
+	float price;
+	int64_t sequence; /* captures taken so far */
+	struct model model; /* current; params NULL: none */
+};
+
+/* Runs until told to stop; returns the exit status. */
+int daemon_run(const char *exe, const char *config_file, bool config_required, const struct config *c);
+
+/* Reads the configuration again and swaps it in; error gets a line. Paths cannot change. */
+int daemon_reload(struct daemon *d, char error[CONFIG_ERROR_MAX]);
+void daemon_stop(struct daemon *d);
+
+/* Works the limit out again from settings and file system, and tells the writer. */
+void daemon_update_limit(struct daemon *d);
+
+/* Saves population and price with the next batch. */
+void daemon_save_policy(struct daemon *d);
+
+const char *daemon_label_name(const struct daemon *d, uint32_t id);
+uint32_t daemon_label_id(const struct daemon *d, const char *name); /* 0: unknown */
+int daemon_add_label(struct daemon *d, uint32_t id, const char *name);
+
+/* Totals by stratum, freshly added up: count in *ret_n; freed by the caller; NULL when memory is short. */
+struct stratum *daemon_strata(const struct daemon *d, size_t *ret_n);
+int64_t daemon_images(const struct daemon *d);
+
+/* intake.c: captures from found to stored. */
+struct intake *intake_new(struct daemon *d);
+void intake_free(struct intake *in);
+bool intake_offer(void *daemon, const char *path); /* a spool_fn */
+int intake_in_flight(const struct intake *in);
+
+/* keeper.c: room, degrading, dropping, rescoring. */
+struct keeper *keeper_new(struct daemon *d);
+void keeper_free(struct keeper *k);
+/* hard: steps could not be applied for want of room themselves; drop. */
+void keeper_make_room(struct daemon *d, int64_t need, bool hard);
+void keeper_image_met(struct daemon *d); /* learns shared tables when it is time */
+void keeper_tables_known(struct daemon *d, int sets);
+void keeper_check(struct daemon *d); /* over the limit, images to rescore? */
+void keeper_new_model(struct daemon *d);
+bool keeper_at_the_door(const struct daemon *d, uint32_t stratum, int rank, int step);
+struct plan keeper_plan(const struct daemon *d, double budget);
+bool keeper_full(const struct daemon *d); /* nothing left to free */
+void keeper_stop(struct keeper *k);
+
+/* A row's curve as stored: divergences known, rates to be filled in. */
+void curve_of_row(const struct image_row *row, int min_quality, struct curve *ret);
+
+/* Codes the divergences of the rungs up to rung at into the row. */
+void row_set_harm(struct image_row *row, const struct curve *c, int at);
+
+/* training.c: when to train, the trainer process, models. */
+struct training *training_new(struct daemon *d);
+void training_stop(struct training *t);
+void training_free(struct training *t);
+int training_load_model(struct daemon *d);
+void training_check(struct daemon *d); /* something changed that may start or stop it */
+void training_request(struct daemon *d, bool now);
+void training_pause(struct daemon *d, bool pause);
+void training_wait(struct daemon *d, void (*fn)(void *user, bool ok, const char *text), void *user);
+void training_forget(struct daemon *d, void *user);
+int64_t training_model_reserve(const struct daemon *d);
+
+struct training_status {
+	const char *state; /* idle, waiting, running, paused */
+	char why[200];
+	int epoch, epochs, new_images;
+	float loss;
+};
+
+void training_status(const struct daemon *d, struct training_status *ret);
+
+/* probe.c: measurements for policy/idle.h; trainer_threads is taken out of the load. */
+struct idle_sample;
+void probe_idle(int64_t last_capture_us, bool training, int trainer_threads, struct idle_sample *ret);
+
+/* control.c: the varlink socket. */
+int control_open(struct daemon *d, char error[256]);
+void control_stop(struct control *c);
+void control_free(struct control *c);

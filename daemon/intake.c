@@ -1,0 +1,556 @@
+/*
+ * Captures on their way from the spool into the store.
+ *
+ * CAPTURE_READING -> CAPTURE_LABELLING [on_read]   a label nobody has used yet
+ * CAPTURE_READING -> CAPTURE_SCORING [on_read]
+ * CAPTURE_LABELLING -> CAPTURE_SCORING [on_label]
+ * CAPTURE_SCORING -> CAPTURE_ENCODING [on_answer]
+ * any -> CAPTURE_STORING [submit_op]               stored, duplicate, dropped or quarantined
+ * any -> gone [forget]
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/clock.h"
+#include "common/digest.h"
+#include "common/io.h"
+#include "common/log.h"
+#include "daemon/daemon.h"
+#include "daemon/proto.h"
+
+#define IN_FLIGHT_MAX	    128
+#define IN_FLIGHT_BYTES_MAX (INT64_C(128) << 20)
+#define REFUSED_MAX	    256
+
+enum capture_state {
+	CAPTURE_READING,   /* on a thread: bytes and hash */
+	CAPTURE_LABELLING, /* its label is being written */
+	CAPTURE_SCORING,   /* with a worker: decoding, curve */
+	CAPTURE_ENCODING,  /* with the same worker: the chosen rung */
+	CAPTURE_STORING,   /* with the writer */
+};
+
+struct capture {
+	struct capture *next;
+	struct daemon *d;
+	enum capture_state state;
+	uv_work_t read;
+	int spool_fd, error; /* error: of reading */
+	int64_t max_bytes;
+	bool regular;
+	char kind[24];	     /* of a file that is none */
+	struct taken_file file;
+	struct buf data;     /* owned */
+	uint64_t id, hash;
+	int64_t mtime_s;
+	uint32_t label;
+	struct job *job;     /* owned until submitted */
+	struct image_row row;
+	bool drop_at_door;
+	struct buf stored;   /* owned: encoded bytes */
+	char why[160];	     /* quarantine reason; empty: none */
+};
+
+/* A file that has to stay where it is: said once. */
+struct refused {
+	uint64_t dev, ino;
+	int64_t mtime_ns;
+};
+
+struct intake {
+	struct capture *captures;
+	bool starved; /* something was turned away for want of room */
+	int n;
+	int64_t bytes;
+	struct refused refused[REFUSED_MAX];
+	size_t n_refused;
+};
+
+struct intake *intake_new(struct daemon *d)
+{
+	(void)d;
+	return calloc(1, sizeof(struct intake));
+}
+
+static void capture_free(struct capture *c)
+{
+	buf_done(&c->data);
+	buf_done(&c->stored);
+	free(c);
+}
+
+void intake_free(struct intake *in)
+{
+	if (!in)
+		return;
+	while (in->captures) {
+		struct capture *c = in->captures;
+
+		in->captures = c->next;
+		capture_free(c);
+	}
+	free(in);
+}
+
+int intake_in_flight(const struct intake *in)
+{
+	return in->n;
+}
+
+static void set_state(struct capture *c, enum capture_state to)
+{
+	static const uint8_t allowed[] = {
+		[CAPTURE_READING] = 1 << CAPTURE_LABELLING | 1 << CAPTURE_SCORING | 1 << CAPTURE_STORING,
+		[CAPTURE_LABELLING] = 1 << CAPTURE_SCORING | 1 << CAPTURE_STORING,
+		[CAPTURE_SCORING] = 1 << CAPTURE_ENCODING | 1 << CAPTURE_STORING,
+		[CAPTURE_ENCODING] = 1 << CAPTURE_SCORING | 1 << CAPTURE_STORING, /* second try */
+		[CAPTURE_STORING] = 0,
+	};
+
+	assert(allowed[c->state] & 1 << to);
+	c->state = to;
+}
+
+static void forget(struct capture *c)
+{
+	struct intake *in = c->d->intake;
+	struct daemon *d = c->d;
+
+	for (struct capture **p = &in->captures; *p; p = &(*p)->next)
+		if (*p == c) {
+			*p = c->next;
+			break;
+		}
+	in->n--;
+	in->bytes -= (int64_t)c->data.len;
+	capture_free(c);
+	if (in->starved && !d->stopping && in->n <= IN_FLIGHT_MAX / 2) {
+		in->starved = false;
+		spool_rescan(d->spool);
+	}
+}
+
+static void on_stored(void *user, struct op *op)
+{
+	struct capture *c = user;
+	struct daemon *d = c->d;
+
+	d->sequence++;
+	if (op->kind == OP_INSERT && op->result == 0)
+		log_debug("stored '%s' at quality %d in %u bytes", c->file.path, op->row.quality,
+			op->row.bytes);
+	else if (op->kind == OP_QUARANTINE)
+		log_notice("quarantined '%s': %s", c->file.path, op->text);
+	if (op->kind == OP_INSERT)
+		keeper_image_met(d);
+	op_free(op);
+	forget(c);
+	training_check(d);
+	keeper_check(d);
+}
+
+/* Hands the capture's fate to the writer. */
+static void submit_op(struct capture *c, enum op_kind kind)
+{
+	struct op *op = op_new(kind);
+
+	if (!op) { /* try again from the spool */
+		forget(c);
+		return;
+	}
+	set_state(c, CAPTURE_STORING);
+	op->row = c->row;
+	op->row.id = (int64_t)c->id;
+	op->row.hash = c->hash;
+	op->file = c->file;
+	op->user = c;
+	op->done = on_stored;
+	snprintf(op->text, sizeof(op->text), "%s", c->why);
+	if (kind == OP_INSERT) {
+		op->data = c->stored;
+		c->stored = (struct buf){0};
+	}
+	writer_add(c->d->writer, op);
+}
+
+static void count_fate(struct capture *c, enum counter counter)
+{
+	struct op *op = op_new(OP_COUNT);
+
+	if (!op) {
+		forget(c);
+		return;
+	}
+	set_state(c, CAPTURE_STORING);
+	op->row.id = (int64_t)c->id;
+	op->counter = counter;
+	op->file = c->file;
+	op->user = c;
+	op->done = on_stored;
+	writer_add(c->d->writer, op);
+}
+
+/* A file that cannot even be kept in quarantine stays in the spool; said once. */
+static void refuse(struct capture *c, const char *why)
+{
+	struct intake *in = c->d->intake;
+
+	log_error("left in the spool: '%s': %s", c->file.path, why);
+	in->refused[in->n_refused++ % REFUSED_MAX] =
+		(struct refused){c->file.dev, c->file.ino, c->file.mtime_ns};
+	forget(c);
+}
+
+static void quarantine(struct capture *c)
+{
+	if (store_quarantine_fits(c->d->store, c->file.size))
+		submit_op(c, OP_QUARANTINE);
+	else
+		refuse(c, c->why);
+}
+
+/* On a thread: the bytes and their hash; nothing but *c is touched. */
+static void read_capture(uv_work_t *req)
+{
+	struct capture *c = req->data;
+	uint8_t digest[SHA256_BYTES];
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (fstatat(c->spool_fd, c->file.path, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		c->error = -errno;
+		return;
+	}
+	c->regular = S_ISREG(st.st_mode);
+	snprintf(c->kind, sizeof(c->kind), "%s",
+		S_ISLNK(st.st_mode)	? "symbolic link"
+			: S_ISFIFO(st.st_mode) ? "fifo"
+			: S_ISSOCK(st.st_mode) ? "socket"
+			: S_ISDIR(st.st_mode)  ? "directory"
+					       : "device");
+	if (c->regular) {
+		fd = openat(c->spool_fd, c->file.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		if (fd < 0 || fstat(fd, &st) < 0) {
+			c->error = -errno;
+			return;
+		}
+		c->regular = S_ISREG(st.st_mode);
+	}
+	c->file.dev = (uint64_t)st.st_dev;
+	c->file.ino = st.st_ino;
+	c->file.size = st.st_size;
+	c->file.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+	c->mtime_s = st.st_mtim.tv_sec;
+	if (!c->regular || st.st_size > c->max_bytes)
+		return;
+	c->error = io_read_fd(fd, (size_t)c->max_bytes, &c->data);
+	if (c->error < 0)
+		return;
+	sha256(c->data.data ? c->data.data : (const uint8_t *)"", c->data.len, digest);
+	for (int i = 0; i < 8; i++) {
+		c->id = c->id << 8 | digest[i];
+		c->hash = c->hash << 8 | digest[8 + i];
+	}
+	c->id &= INT64_MAX;
+}
+
+static void set_row(struct capture *c, const struct curve_answer *a)
+{
+	const struct config *config = &c->d->config;
+	const char *base = strrchr(c->file.path, '/');
+	bool validation = c->label && member_is_validation(c->hash, config->training.validation_percent);
+
+	c->row = (struct image_row){
+		.stratum = stratum_of(c->label, validation),
+		.rank = member_rank(c->hash),
+		.layout = a->layout,
+		.width = a->width,
+		.height = a->height,
+		.orientation = a->orientation,
+		.taken_s = a->taken_s ? a->taken_s : c->mtime_s,
+		.flags = a->curve.scored ? IMAGE_SCORED : 0,
+		.model = a->curve.scored ? c->d->model.version : 0,
+	};
+	snprintf(c->row.name, sizeof(c->row.name), "%.*s", NAME_KEPT_MAX,
+		base ? base + 1 : c->file.path);
+}
+
+/* Never more bytes than the capture had, as long as there is a lower rung. */
+static int no_larger(const struct curve *curve, int rung, size_t bytes)
+{
+	while (rung > 0 && curve->rate[rung] > bytes)
+		rung--;
+	return rung;
+}
+
+/* The decision. Fills the row; returns the quality to encode at. */
+static int decide(struct capture *c, struct curve_answer *a)
+{
+	struct daemon *d = c->d;
+	enum policy_mode mode = (enum policy_mode)d->config.policy.mode;
+	struct next_step next;
+	bool validation;
+	int rung;
+
+	set_row(c, a);
+	validation = stratum_is_validation(c->row.stratum);
+	curve_make_monotone(&a->curve);
+	population_add(&d->population, &a->curve);
+	rung = choose_rung(mode, &a->curve, &d->population, d->price, validation);
+	if (mode == MODE_ADAPTIVE)
+		rung = no_larger(&a->curve, rung, c->data.len);
+	next = choose_next(mode, &a->curve, &d->population, rung, validation,
+		d->sequence + d->intake->n, c->row.rank);
+	c->row.quality = a->curve.quality[rung];
+	c->row.step = next.step;
+	c->row.step_to = next.to;
+	row_set_harm(&c->row, &a->curve, rung);
+	c->drop_at_door = keeper_at_the_door(d, c->row.stratum, c->row.rank, c->row.step);
+	return c->row.quality;
+}
+
+static bool on_curve(struct capture *c, struct reader *payload, bool *ret_bad)
+{
+	struct curve_answer a;
+	int quality;
+	size_t at;
+
+	if (get_curve(payload, &a) < 0) {
+		*ret_bad = true;
+		return false;
+	}
+	quality = decide(c, &a);
+	if (c->drop_at_door)
+		return true;
+	if (c->d->config.policy.mode == MODE_DROP) { /* the capture's own bytes */
+		c->row.flags |= IMAGE_ORIGINAL;
+		c->row.tables = 0;
+		buf_done(&c->stored);
+		buf_put(&c->stored, c->data.data, c->data.len);
+		return true;
+	}
+	set_state(c, CAPTURE_ENCODING);
+	at = frame_begin(&c->job->followup, MSG_ENCODE);
+	buf_put_u8(&c->job->followup, (uint8_t)quality);
+	frame_end(&c->job->followup, at);
+	return false;
+}
+
+static bool on_encoded(struct capture *c, struct reader *payload, bool *ret_bad)
+{
+	c->row.tables = reader_u32(payload);
+	if (payload->failed || payload->len < 1 || payload->len > INT32_MAX) {
+		*ret_bad = true;
+		return false;
+	}
+	buf_done(&c->stored);
+	buf_put(&c->stored, payload->data, payload->len);
+	return true;
+}
+
+static bool on_refused(struct capture *c, struct reader *payload)
+{
+	size_t n;
+
+	reader_u32(payload);
+	n = MIN(payload->len, sizeof(c->why) - 1);
+	if (!payload->failed && n)
+		memcpy(c->why, payload->data, n);
+	else
+		n = (size_t)snprintf(c->why, sizeof(c->why), "refused");
+	c->why[n] = '\0';
+	return true;
+}
+
+static bool on_answer(struct job *job, uint8_t type, struct reader *payload, bool *ret_bad)
+{
+	struct capture *c = job->user;
+
+	if (type == MSG_CURVE && c->state == CAPTURE_SCORING)
+		return on_curve(c, payload, ret_bad);
+	if (type == MSG_ENCODED && c->state == CAPTURE_ENCODING)
+		return on_encoded(c, payload, ret_bad);
+	if (type == MSG_REFUSED)
+		return on_refused(c, payload);
+	*ret_bad = true;
+	return false;
+}
+
+static void on_finished(struct job *job, const char *why)
+{
+	struct capture *c = job->user;
+
+	if (why)
+		snprintf(c->why, sizeof(c->why), "%s", why);
+	job_done(job);
+	free(job);
+	c->job = NULL;
+	if (c->why[0]) {
+		quarantine(c);
+	} else if (c->drop_at_door) {
+		count_fate(c, COUNT_DROPPED);
+	} else if (c->stored.failed || !c->stored.len) {
+		log_error("out of memory with '%s'; it stays in the spool", c->file.path);
+		forget(c);
+	} else {
+		if ((int64_t)c->stored.len > c->d->config.store.inline_max_bytes)
+			c->row.flags |= IMAGE_FILE;
+		submit_op(c, OP_INSERT);
+	}
+}
+
+/* A second try begins again with the first request. */
+static bool on_answer_again(struct job *job, uint8_t type, struct reader *payload, bool *ret_bad)
+{
+	struct capture *c = job->user;
+
+	if (type == MSG_CURVE && c->state == CAPTURE_ENCODING)
+		set_state(c, CAPTURE_SCORING);
+	return on_answer(job, type, payload, ret_bad);
+}
+
+static void start_scoring(struct capture *c)
+{
+	struct job *job = calloc(1, sizeof(*job));
+	size_t at;
+
+	if (!job) {
+		forget(c);
+		return;
+	}
+	set_state(c, CAPTURE_SCORING);
+	job->user = c;
+	job->answer = on_answer_again;
+	job->finished = on_finished;
+	at = frame_begin(&job->request, MSG_CAPTURE);
+	buf_put_u32(&job->request, c->label);
+	buf_put(&job->request, c->data.data, c->data.len);
+	frame_end(&job->request, at);
+	c->job = job;
+	pool_submit(c->d->pool, job);
+}
+
+static void on_label(void *user, struct op *op)
+{
+	struct capture *c = user;
+	int r = op->result;
+
+	c->label = op->row.stratum;
+	if (r == 0)
+		r = daemon_add_label(c->d, c->label, op->text);
+	op_free(op);
+	if (r < 0) {
+		snprintf(c->why, sizeof(c->why), "no more labels can be had (%s)", strerror(-r));
+		quarantine(c);
+	} else {
+		start_scoring(c);
+	}
+}
+
+/* The label's id, or the way to one. */
+static void start_labelling(struct capture *c)
+{
+	const char *slash = strchr(c->file.path, '/');
+	char name[LABEL_MAX + 1];
+	struct op *op;
+
+	if (!slash) {
+		start_scoring(c);
+		return;
+	}
+	snprintf(name, sizeof(name), "%.*s", (int)(slash - c->file.path), c->file.path);
+	c->label = daemon_label_id(c->d, name);
+	if (c->label) {
+		start_scoring(c);
+		return;
+	}
+	op = op_new(OP_NEW_LABEL);
+	if (!op) {
+		forget(c);
+		return;
+	}
+	set_state(c, CAPTURE_LABELLING);
+	snprintf(op->text, sizeof(op->text), "%s", name);
+	op->user = c;
+	op->done = on_label;
+	writer_add(c->d->writer, op);
+}
+
+static bool is_refused(const struct capture *c)
+{
+	const struct intake *in = c->d->intake;
+
+	for (size_t i = 0; i < MIN(in->n_refused, (size_t)REFUSED_MAX); i++)
+		if (in->refused[i].dev == c->file.dev && in->refused[i].ino == c->file.ino &&
+			in->refused[i].mtime_ns == c->file.mtime_ns)
+			return true;
+	return false;
+}
+
+static void on_read(uv_work_t *req, int status)
+{
+	struct capture *c = req->data;
+	struct daemon *d = c->d;
+	struct image_row known;
+
+	(void)status;
+	d->intake->bytes += (int64_t)c->data.len;
+	if (d->stopping || c->error == -ENOENT || is_refused(c)) {
+		forget(c);
+		return;
+	}
+	d->last_capture_us = clock_steady_us();
+	training_check(d); /* it makes way at once */
+	if (c->error == -EACCES || c->error == -EPERM || c->error == -EIO) {
+		refuse(c, strerror(-c->error));
+	} else if (c->error == -ELOOP || (!c->error && !c->regular)) {
+		snprintf(c->why, sizeof(c->why), "%s: only regular files are taken",
+			c->error ? "symbolic link" : c->kind);
+		quarantine(c);
+	} else if (!c->error && c->file.size > c->max_bytes) {
+		snprintf(c->why, sizeof(c->why), "%lld bytes; MaxFileSize=%lld", (long long)c->file.size,
+			(long long)c->max_bytes);
+		quarantine(c);
+	} else if (c->error || c->data.failed) {
+		log_warn("cannot read '%s': %s; will try again", c->file.path, strerror(-c->error));
+		forget(c);
+	} else if (view_row(d->view, (int64_t)c->id, &known) == 0 && known.hash == c->hash) {
+		count_fate(c, COUNT_DUPLICATE);
+	} else {
+		start_labelling(c);
+	}
+}
+
+bool intake_offer(void *daemon, const char *path)
+{
+	struct daemon *d = daemon;
+	struct intake *in = d->intake;
+	struct capture *c;
+
+	if (d->stopping)
+		return false;
+	for (c = in->captures; c; c = c->next)
+		if (!strcmp(c->file.path, path))
+			return true;
+	if (in->n >= IN_FLIGHT_MAX || in->bytes > IN_FLIGHT_BYTES_MAX) {
+		in->starved = true;
+		return false;
+	}
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return false;
+	c->d = d;
+	c->spool_fd = spool_dir_fd(d->spool);
+	c->max_bytes = d->config.spool.max_file_bytes;
+	snprintf(c->file.path, sizeof(c->file.path), "%s", path);
+	c->read.data = c;
+	c->next = in->captures;
+	in->captures = c;
+	in->n++;
+	uv_queue_work(d->loop, &c->read, read_capture, on_read);
+	return true;
+}

@@ -1,0 +1,810 @@
+/*
+ * Keeps the store within its limit and its scores up to date.
+ *
+ * Relief: when the writer has no room, either the cheapest steps down the hulls are taken, or, when
+ * images are as small on average as the plan wants them, members are dropped. Steps are made by
+ * workers from the stored coefficients, gathered, and applied as one batch.
+ *
+ * Rescoring: after a new model, and only when nothing else is going on, every image's curve is
+ * computed again and its next step with it.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "daemon/daemon.h"
+#include "daemon/proto.h"
+
+#define STEPS_MAX	 256
+#define SHRINK_PAGES	 64
+#define OVERHEAD_GUESS	 250.0 /* bytes of index per image before there are enough to tell */
+#define TABLES_FIRST	 100   /* images met before shared tables are made, and made again */
+#define TABLES_AGAIN	 4000
+#define MEAN_SLACK	 1.02  /* mean bytes may be this much over the plan before it degrades */
+#define FULL_SAID_EVERY	 (60 * US_PER_SEC)
+
+struct keeper {
+	struct daemon *d;
+	bool relieving;	  /* a round is under way, until its ops are applied */
+	bool shrinking, tables_asked;
+	int outstanding;  /* jobs of this round */
+	int applying;	  /* ops of this round with the writer */
+	struct op *ops;	  /* gathered for the round */
+	int round_step;	  /* highest price code of the round */
+	bool dropping;	  /* the last round dropped */
+	bool full;	  /* the last round found nothing */
+	int64_t full_said_us;
+	int drop_step;	  /* Mode=drop: order up to which images went */
+	int64_t images_met; /* scored since start: when tables are made */
+	int tables_made;
+	/* rescoring */
+	bool rescoring;
+	int rescore_out;
+	int64_t rescore_after;
+	uv_timer_t timer;
+	bool timer_on;
+};
+
+/* A step or a rescore on its way through a worker. */
+struct step_job {
+	struct keeper *k;
+	struct image_row row; /* as stored */
+	struct op *op;	      /* the result; owned */
+	bool rescore;
+};
+
+struct keeper *keeper_new(struct daemon *d)
+{
+	struct keeper *k = calloc(1, sizeof(*k));
+
+	if (!k)
+		return NULL;
+	k->d = d;
+	k->drop_step = -1;
+	k->rescore_after = INT64_MAX;
+	uv_timer_init(d->loop, &k->timer);
+	k->timer.data = k;
+	return k;
+}
+
+void keeper_stop(struct keeper *k)
+{
+	uv_close((uv_handle_t *)&k->timer, NULL);
+}
+
+void keeper_free(struct keeper *k)
+{
+	while (k && k->ops) {
+		struct op *op = k->ops;
+
+		k->ops = op->next;
+		op_free(op);
+	}
+	free(k);
+}
+
+bool keeper_full(const struct daemon *d)
+{
+	return d->keeper->full;
+}
+
+void curve_of_row(const struct image_row *row, int min_quality, struct curve *ret)
+{
+	struct curve c = {.scored = row->flags & IMAGE_SCORED};
+	uint8_t quality[RUNGS_MAX];
+	/* Codes exist for every LADDER rung below the quality; the curve takes those in the limits. */
+	int all = ladder_for(row->quality, 1, 100, quality);
+
+	for (int i = 0; i < all && i < row->n_harm; i++)
+		if (quality[i] >= min_quality || i == all - 1) {
+			c.quality[c.n] = quality[i];
+			c.kl[c.n++] = kl_decode(row->harm[i]);
+		}
+	if (!c.n) {
+		c.quality[0] = row->quality;
+		c.n = 1;
+	}
+	c.rate[c.n - 1] = row->bytes;
+	*ret = c;
+}
+
+void row_set_harm(struct image_row *row, const struct curve *c, int at)
+{
+	uint8_t quality[RUNGS_MAX];
+	int all = ladder_for(c->quality[at], 1, 100, quality), k = 0;
+
+	for (int i = 0; i < all && i < RUNGS_MAX; i++) {
+		while (k < at && c->quality[k] < quality[i])
+			k++;
+		row->harm[i] = c->scored ? kl_encode(c->kl[k]) : 0;
+	}
+	row->n_harm = c->scored ? all : 0;
+}
+
+/* What the index itself costs an image: everything in it that is not stored bytes. */
+static double overhead_per_image(const struct daemon *d)
+{
+	const struct usage *u = writer_usage(d->writer);
+	int64_t images = daemon_images(d), inline_bytes = 0;
+
+	for (size_t i = 0; i < d->tally.n; i++)
+		inline_bytes += d->tally.v[i].bytes;
+	inline_bytes -= u->objects; /* whole blocks: an approximation that errs by half a block */
+	if (images < 200)
+		return OVERHEAD_GUESS;
+	return CLAMP((double)(u->index - u->index_free - MAX(inline_bytes, 0)) / (double)images, 40.0, 4096.0);
+}
+
+/* Bytes that images may take, rows and all. */
+static double image_budget(const struct daemon *d)
+{
+	const struct usage *u = writer_usage(d->writer);
+
+	return (double)(d->limit - (u->total - u->index - u->objects));
+}
+
+struct plan keeper_plan(const struct daemon *d, double budget)
+{
+	double offered = (double)(daemon_images(d) + d->counters[COUNT_DROPPED]);
+
+	return plan_make(&d->population, budget, overhead_per_image(d), MAX(offered, 1),
+		(int)d->config.policy.min_quality, (int)d->config.policy.max_quality);
+}
+
+/* Mean stored bytes of images that may be degraded. */
+static double mean_bytes(const struct daemon *d)
+{
+	int64_t images = 0, bytes = 0;
+
+	for (size_t i = 0; i < d->tally.n; i++)
+		if (!stratum_is_validation(d->tally.v[i].stratum)) {
+			images += d->tally.v[i].images;
+			bytes += d->tally.v[i].bytes;
+		}
+	return images ? (double)bytes / (double)images : 0;
+}
+
+static bool rank_of(void *user, const struct image_row *row)
+{
+	*(int *)user = row->rank;
+	return false;
+}
+
+/* Whether the store is as full as it gets and its last rounds dropped images. */
+static bool dropping_now(const struct daemon *d)
+{
+	const struct usage *u = writer_usage(d->writer);
+
+	return d->keeper->dropping && u->total - u->index_free > d->limit - d->limit / 50;
+}
+
+bool keeper_at_the_door(const struct daemon *d, uint32_t stratum, int rank, int step)
+{
+	const struct stratum *victim;
+	struct stratum *s;
+	int highest = RANK_MAX + 1;
+	size_t n;
+
+	if (d->config.policy.mode == MODE_UNIFORM || !dropping_now(d))
+		return false;
+	if (d->config.policy.mode == MODE_DROP)
+		return step <= d->keeper->drop_step;
+	s = daemon_strata(d, &n);
+	victim = s ? member_victim(s, n, d->config.training.validation_percent,
+			d->config.policy.min_per_class, false) : NULL;
+	if (victim && victim->number == stratum)
+		view_last_ranks(d->view, stratum, 1, rank_of, &highest);
+	free(s);
+	return rank >= highest; /* it would be the next to go */
+}
+
+static void end_round(struct keeper *k)
+{
+	struct op *ops = TAKE_PTR(k->ops);
+
+	for (struct op *op = ops; op; op = op->next)
+		k->applying++;
+	k->relieving = ops;
+	k->full = !ops;
+	if (!ops && clock_steady_us() - k->full_said_us > FULL_SAID_EVERY) {
+		k->full_said_us = clock_steady_us();
+		log_warn("the store is full and nothing may be degraded or dropped; captures wait in the spool");
+	}
+	writer_relief(k->d->writer, ops);
+}
+
+static void gather(struct keeper *k, struct op *op)
+{
+	op->next = k->ops;
+	k->ops = op;
+}
+
+static void on_relieved(void *user, struct op *op)
+{
+	struct keeper *k = user;
+
+	op_free(op);
+	if (--k->applying > 0)
+		return;
+	k->relieving = false;
+	keeper_check(k->d);
+}
+
+static bool gather_removal(struct keeper *k, const struct image_row *row)
+{
+	struct op *op = op_new(OP_REMOVE);
+
+	if (!op)
+		return false;
+	op->row.id = row->id;
+	op->user = k;
+	op->done = on_relieved;
+	gather(k, op);
+	return true;
+}
+
+struct removal {
+	struct keeper *k;
+	int n;
+};
+
+static bool remove_ranked(void *user, const struct image_row *row)
+{
+	struct removal *r = user;
+
+	r->n++;
+	return gather_removal(r->k, row);
+}
+
+static bool remove_next(void *user, const struct image_row *row)
+{
+	struct removal *r = user;
+
+	r->n++;
+	r->k->drop_step = row->step;
+	return gather_removal(r->k, row);
+}
+
+/* Adaptive: the strata that are to give, one image at a time, then the rows behind them. */
+static int drop_members(struct keeper *k, int want)
+{
+	const struct daemon *d = k->d;
+	struct removal r = {k, 0};
+	size_t n;
+	struct stratum *s = daemon_strata(d, &n);
+	int *give = s ? calloc(n + 1, sizeof(int)) : NULL;
+
+	for (int i = 0; give && i < want; i++) {
+		const struct stratum *v = member_victim(s, n, d->config.training.validation_percent,
+			d->config.policy.min_per_class, false);
+
+		if (!v)
+			v = member_victim(s, n, d->config.training.validation_percent, 0, true);
+		if (!v)
+			break;
+		give[v - s]++;
+		s[v - s].bytes -= s[v - s].images ? s[v - s].bytes / s[v - s].images : 0;
+		s[v - s].images--;
+	}
+	for (size_t i = 0; give && i < n; i++)
+		if (give[i])
+			view_last_ranks(d->view, s[i].number, give[i], remove_ranked, &r);
+	free(give);
+	free(s);
+	k->dropping = true;
+	return r.n;
+}
+
+static int drop_in_order(struct keeper *k, int want)
+{
+	struct removal r = {k, 0};
+
+	view_cheapest(k->d->view, want, remove_next, &r);
+	k->dropping = true;
+	return r.n;
+}
+
+static void step_done(struct step_job *s)
+{
+	struct keeper *k = s->k;
+
+	free(s);
+	if (--k->outstanding == 0)
+		end_round(k);
+}
+
+static void rescore_next(struct keeper *k);
+
+static void rescore_done(struct step_job *s)
+{
+	struct keeper *k = s->k;
+
+	free(s);
+	if (--k->rescore_out == 0) {
+		k->rescoring = false;
+		rescore_next(k);
+	}
+}
+
+/* Row of the image after the step to hull rung to: harm cut, next step worked out. */
+static void fill_step(struct step_job *s, const struct curve_answer *a, int to)
+{
+	struct daemon *d = s->k->d;
+	struct curve c;
+	struct next_step next;
+	int n = 0;
+
+	/* Divergences as scored once, rates as the worker has just counted them. */
+	curve_of_row(&s->row, (int)d->config.policy.min_quality, &c);
+	for (int i = 0; i < c.n; i++)
+		for (int j = 0; j < a->curve.n; j++)
+			if (a->curve.quality[j] == c.quality[i]) {
+				c.rate[i] = a->curve.rate[j];
+				n++;
+			}
+	s->op->row = s->row;
+	s->op->row.quality = (uint8_t)to;
+	s->op->row.step = -1;
+	s->op->row.step_to = 0;
+	for (int i = 0; n == c.n && i < c.n; i++)
+		if (c.quality[i] == to) {
+			next = choose_next(MODE_ADAPTIVE, &c, &d->population, i, false, 0, 0);
+			s->op->row.step = next.step;
+			s->op->row.step_to = next.to;
+			row_set_harm(&s->op->row, &c, i);
+		}
+}
+
+static bool step_answer(struct job *job, uint8_t type, struct reader *payload, bool *ret_bad)
+{
+	struct step_job *s = job->user;
+	struct curve_answer a;
+	size_t at;
+
+	if (type == MSG_CURVE && get_curve(payload, &a) == 0) {
+		op_free(s->op);
+		s->op = op_new(OP_STEP);
+		if (!s->op)
+			return true;
+		fill_step(s, &a, s->row.step_to);
+		at = frame_begin(&job->followup, MSG_ENCODE);
+		buf_put_u8(&job->followup, s->row.step_to);
+		frame_end(&job->followup, at);
+		return false;
+	}
+	if (type == MSG_ENCODED && s->op) {
+		s->op->row.tables = reader_u32(payload);
+		if (!payload->failed)
+			buf_put(&s->op->data, payload->data, payload->len);
+		return true;
+	}
+	if (type == MSG_REFUSED) {
+		op_free(TAKE_PTR(s->op));
+		return true;
+	}
+	*ret_bad = true;
+	return false;
+}
+
+/* The op that keeps an image from being tried again: no further step. */
+static struct op *no_more_steps(const struct image_row *row)
+{
+	struct op *op = op_new(OP_RESCORE);
+
+	if (op) {
+		op->row = *row;
+		op->row.step = -1;
+		op->row.step_to = 0;
+		op->was_quality = row->quality;
+	}
+	return op;
+}
+
+static void step_finished(struct job *job, const char *why)
+{
+	struct step_job *s = job->user;
+	struct keeper *k = s->k;
+	struct op *op = TAKE_PTR(s->op);
+	char id[17];
+
+	job_done(job);
+	free(job);
+	if (why || !op || !op->data.len || op->data.len > s->row.bytes) {
+		if (why)
+			log_warn("image %s cannot be degraded: %s", format_id(s->row.id, id), why);
+		op_free(op);
+		op = no_more_steps(&s->row);
+	}
+	if (op) {
+		op->was_quality = s->row.quality;
+		op->row.flags &= ~(uint32_t)IMAGE_FILE;
+		if (op->kind == OP_STEP && (int64_t)op->data.len > k->d->config.store.inline_max_bytes)
+			op->row.flags |= IMAGE_FILE;
+		op->user = k;
+		op->done = on_relieved;
+		k->round_step = MAX(k->round_step, s->row.step);
+		gather(k, op);
+	}
+	step_done(s);
+}
+
+static int submit_stored(struct keeper *k, const struct image_row *row, bool rescore);
+
+struct candidates {
+	struct keeper *k;
+	int n, want;
+	struct image_row row[STEPS_MAX];
+};
+
+static bool collect(void *user, const struct image_row *row)
+{
+	struct candidates *c = user;
+
+	c->row[c->n++] = *row;
+	return c->n < c->want;
+}
+
+/* Sends the cheapest steps to the workers; 0 when there are none. */
+static int degrade(struct keeper *k, int want)
+{
+	struct candidates *c = calloc(1, sizeof(*c));
+	int n = 0;
+
+	if (!c)
+		return 0;
+	c->k = k;
+	c->want = MIN(want, STEPS_MAX);
+	view_cheapest(k->d->view, c->want, collect, c);
+	k->round_step = 0;
+	k->outstanding = 1; /* held until all are submitted */
+	for (int i = 0; i < c->n; i++)
+		n += submit_stored(k, &c->row[i], false) == 0;
+	free(c);
+	if (n) {
+		k->d->price = MAX(k->d->price, price_decode(k->round_step));
+		k->dropping = false;
+	}
+	k->outstanding--;
+	return n;
+}
+
+void keeper_make_room(struct daemon *d, int64_t need, bool hard)
+{
+	struct keeper *k = d->keeper;
+	int want = store_batch_max(d->store);
+	double mean;
+
+	if (k->relieving || d->stopping)
+		return;
+	k->relieving = true;
+	if (d->config.policy.mode == MODE_ADAPTIVE) {
+		struct plan plan = keeper_plan(d, image_budget(d));
+
+		mean = mean_bytes(d);
+		if (!hard && plan.mean_bytes > 0 && mean > plan.mean_bytes * MEAN_SLACK && degrade(k, want) > 0) {
+			if (k->outstanding == 0)
+				end_round(k);
+			return;
+		}
+		mean = MAX(mean + overhead_per_image(d), 1);
+		drop_members(k, (int)CLAMP(ceil((double)need / mean), 1, want));
+		if (!k->ops && !hard && degrade(k, want) > 0 && k->outstanding)
+			return;
+	} else {
+		mean = MAX(mean_bytes(d), 1);
+		drop_in_order(k, (int)CLAMP(ceil((double)need / mean), 1, want));
+	}
+	end_round(k);
+}
+
+/* Updates a row's divergences by a new model's, relative to what is stored now. */
+static struct op *rescored(struct step_job *s, struct curve_answer *a)
+{
+	struct daemon *d = s->k->d;
+	struct op *op = op_new(OP_RESCORE);
+	float paid = s->row.n_harm ? kl_decode(s->row.harm[s->row.n_harm - 1]) : 0;
+	bool validation = stratum_is_validation(s->row.stratum);
+	struct next_step next;
+
+	if (!op)
+		return NULL;
+	curve_make_monotone(&a->curve);
+	if (s->row.quality >= 60)
+		population_add(&d->population, &a->curve);
+	for (int i = 0; i < a->curve.n; i++)
+		a->curve.kl[i] += paid;
+	next = choose_next(MODE_ADAPTIVE, &a->curve, &d->population, a->curve.n - 1, validation, 0, 0);
+	op->row = s->row;
+	op->row.step = next.step;
+	op->row.step_to = next.to;
+	op->row.model = d->model.version;
+	if (a->curve.scored)
+		op->row.flags |= IMAGE_SCORED;
+	row_set_harm(&op->row, &a->curve, a->curve.n - 1);
+	op->was_quality = s->row.quality;
+	return op;
+}
+
+static bool rescore_answer(struct job *job, uint8_t type, struct reader *payload, bool *ret_bad)
+{
+	struct step_job *s = job->user;
+	struct curve_answer a;
+
+	if (type == MSG_REFUSED)
+		return true;
+	if (type != MSG_CURVE || get_curve(payload, &a) < 0) {
+		*ret_bad = true;
+		return false;
+	}
+	op_free(s->op);
+	s->op = rescored(s, &a);
+	return true;
+}
+
+static void rescore_finished(struct job *job, const char *why)
+{
+	struct step_job *s = job->user;
+
+	(void)why; /* it keeps its old score */
+	job_done(job);
+	free(job);
+	if (s->op)
+		writer_add(s->k->d->writer, TAKE_PTR(s->op));
+	rescore_done(s);
+}
+
+static int submit_stored(struct keeper *k, const struct image_row *row, bool rescore)
+{
+	struct step_job *s = calloc(1, sizeof(*s));
+	struct job *job = calloc(1, sizeof(*job));
+	struct stored_image image = {.whole_file = row->tables == 0, .rates_only = !rescore,
+		.layout = row->layout, .quality = row->quality, .width = row->width,
+		.height = row->height, .orientation = row->orientation, .tables = row->tables,
+		.label = stratum_label(row->stratum)};
+	size_t at;
+	int r = -ENOMEM;
+
+	if (s && job) {
+		s->k = k;
+		s->row = *row;
+		s->rescore = rescore;
+		job->user = s;
+		job->answer = rescore ? rescore_answer : step_answer;
+		job->finished = rescore ? rescore_finished : step_finished;
+		at = frame_begin(&job->request, MSG_STORED);
+		put_stored(&job->request, &image);
+		r = view_data(k->d->view, row, &job->request);
+		frame_end(&job->request, at);
+	}
+	if (r < 0) {
+		struct op *op = rescore ? NULL : no_more_steps(row);
+		char id[17];
+
+		log_warn("image %s: stored bytes cannot be read: %s", format_id(row->id, id), strerror(-r));
+		if (op) { /* so that it is not the cheapest for ever */
+			op->user = k;
+			op->done = on_relieved;
+			gather(k, op);
+		}
+		if (job)
+			job_done(job);
+		free(job);
+		free(s);
+		return r;
+	}
+	*(rescore ? &k->rescore_out : &k->outstanding) += 1;
+	k->round_step = rescore ? k->round_step : MAX(k->round_step, row->step);
+	pool_submit(k->d->pool, job);
+	return 0;
+}
+
+static bool may_rescore(const struct keeper *k)
+{
+	const struct daemon *d = k->d;
+
+	return !k->rescoring && !k->relieving && !d->stopping && d->model.params &&
+		d->config.policy.mode == MODE_ADAPTIVE && k->rescore_after != INT64_MAX &&
+		intake_in_flight(d->intake) == 0 && !writer_waiting_for_room(d->writer) &&
+		clock_steady_us() - d->last_capture_us >= MIN(d->config.idle.quiet_us, 30 * US_PER_SEC);
+}
+
+static void on_timer(uv_timer_t *t)
+{
+	struct keeper *k = t->data;
+
+	k->timer_on = false;
+	rescore_next(k);
+}
+
+/* One more handful of images; looks again later when something else is going on. */
+static void rescore_next(struct keeper *k)
+{
+	struct candidates *c;
+
+	if (k->rescore_after == INT64_MAX || k->rescoring || k->d->stopping)
+		return;
+	if (!may_rescore(k)) {
+		if (!k->timer_on)
+			uv_timer_start(&k->timer, on_timer, 1000, 0);
+		k->timer_on = true;
+		return;
+	}
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return;
+	c->want = CLAMP(8 * pool_width(k->d->pool), 8, STEPS_MAX);
+	view_walk(k->d->view, k->rescore_after, k->d->model.version, c->want, collect, c);
+	if (!c->n) {
+		log_info("all images are scored by model %lld", (long long)k->d->model.version);
+		k->rescore_after = INT64_MAX;
+		daemon_save_policy(k->d);
+	}
+	k->rescoring = c->n > 0;
+	k->rescore_out = 1;
+	for (int i = 0; i < c->n; i++) {
+		k->rescore_after = c->row[i].id;
+		submit_stored(k, &c->row[i], true);
+	}
+	if (--k->rescore_out == 0 && k->rescoring) {
+		k->rescoring = false;
+		if (!k->timer_on)
+			uv_timer_start(&k->timer, on_timer, 1000, 0);
+		k->timer_on = true;
+	}
+	free(c);
+}
+
+void keeper_new_model(struct daemon *d)
+{
+	population_new_model(&d->population);
+	d->keeper->rescore_after = -1;
+	rescore_next(d->keeper);
+}
+
+struct table_job {
+	struct daemon *d;
+	struct symbol_counts counts[LADDER_RUNGS];
+	bool have;
+};
+
+static bool tables_answer(struct job *job, uint8_t type, struct reader *payload, bool *ret_bad)
+{
+	struct table_job *t = job->user;
+
+	t->have = type == MSG_COUNTED && get_counts(payload, t->counts) == 0;
+	*ret_bad = !t->have;
+	return t->have;
+}
+
+void keeper_tables_known(struct daemon *d, int sets)
+{
+	d->keeper->tables_made = sets / LADDER_RUNGS;
+}
+
+static void on_tables_stored(void *user, struct op *op)
+{
+	struct daemon *d = user;
+	_cleanup_buf_ struct buf frame = {0};
+	size_t at = frame_begin(&frame, MSG_TABLES);
+
+	buf_put_u32(&frame, (uint32_t)op->row.tables);
+	buf_put_u8(&frame, op->row.quality);
+	buf_put(&frame, op->data.data, op->data.len);
+	frame_end(&frame, at);
+	pool_add_setup(d->pool, 0, &frame);
+	op_free(op);
+}
+
+static void tables_finished(struct job *job, const char *why)
+{
+	struct table_job *t = job->user;
+
+	(void)why;
+	for (int i = 0; t->have && i < LADDER_RUNGS; i++) {
+		struct op *op = op_new(OP_TABLES);
+		struct jpeg_tables tables;
+
+		if (!op)
+			break;
+		tables_standard(LADDER[i], &tables);
+		huffman_fit(&t->counts[i], &tables);
+		tables_write(&tables, &op->data);
+		op->row.quality = LADDER[i];
+		op->user = t->d;
+		op->done = on_tables_stored;
+		writer_add(t->d->writer, op);
+	}
+	t->d->keeper->tables_asked = false;
+	job_done(job);
+	free(job);
+	free(t);
+}
+
+/* Shared Huffman tables, once enough images were met, and once more when many were. */
+void keeper_image_met(struct daemon *d)
+{
+	struct keeper *k = d->keeper;
+	struct table_job *t;
+	struct job *job;
+	size_t at;
+
+	k->images_met++;
+	if (d->config.policy.mode == MODE_DROP || k->tables_asked || k->tables_made >= 2 ||
+		k->images_met < (k->tables_made ? TABLES_AGAIN : TABLES_FIRST))
+		return;
+	t = calloc(1, sizeof(*t));
+	job = calloc(1, sizeof(*job));
+	if (!t || !job) {
+		free(t);
+		free(job);
+		return;
+	}
+	k->tables_asked = true;
+	k->tables_made++;
+	t->d = k->d;
+	job->user = t;
+	job->answer = tables_answer;
+	job->finished = tables_finished;
+	at = frame_begin(&job->request, MSG_COUNTS);
+	frame_end(&job->request, at);
+	pool_submit(k->d->pool, job);
+}
+
+struct shrink_task {
+	struct task task;
+	struct daemon *d;
+};
+
+static void run_shrink(struct store *store, struct task *task)
+{
+	(void)task;
+	store_shrink(store, SHRINK_PAGES);
+}
+
+static void shrink_done(struct task *task)
+{
+	struct daemon *d = ((struct shrink_task *)task)->d;
+
+	d->keeper->shrinking = false;
+	free(task);
+	keeper_check(d);
+}
+
+/* Gives free pages back to the file system. */
+static void shrink(struct keeper *k)
+{
+	struct shrink_task *t = calloc(1, sizeof(*t));
+
+	if (!t || k->shrinking) {
+		free(t);
+		return;
+	}
+	k->shrinking = true;
+	t->d = k->d;
+	t->task.run = run_shrink;
+	t->task.done = shrink_done;
+	writer_task(k->d->writer, &t->task);
+}
+
+void keeper_check(struct daemon *d)
+{
+	const struct usage *u = writer_usage(d->writer);
+	struct keeper *k = d->keeper;
+	int64_t over = u->total - d->limit;
+
+	if (d->stopping)
+		return;
+	if (over > 0 && !k->relieving && !k->shrinking) {
+		if (u->index_free > 0)
+			shrink(k);
+		else if (!k->full)
+			keeper_make_room(d, over, false);
+	}
+	/* With room to spare new images need not pay what scarcity once cost. */
+	if (u->total < d->limit - d->limit / 5)
+		d->price *= 0.98f;
+	rescore_next(k);
+}

@@ -1,0 +1,124 @@
+/* larderd: one program in three roles. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "daemon/daemon.h"
+#include "daemon/trainer.h"
+#include "daemon/worker.h"
+#include "larder-config.h"
+
+#define DEFAULT_CONFIG LARDER_SYSCONFDIR "/larder/larderd.conf"
+
+static const char help[] =
+	"Usage: larderd [OPTION]...\n"
+	"Takes pictures from a spool directory, stores each at the JPEG quality that is worth its\n"
+	"bytes, never exceeds its disk budget, and trains a network on them when the device is idle.\n"
+	"\n"
+	"  -c, --config FILE   settings (default: " DEFAULT_CONFIG ")\n"
+	"      --check-config  check the settings and end\n"
+	"      --print-config  print a sample file with every setting at its default and end\n"
+	"  -v, --verbose       log every decision\n"
+	"  -h, --help          this text\n"
+	"      --version       the version\n"
+	"\n"
+	"Runs in the foreground. SIGHUP reads the settings again, SIGTERM stops. Ask it with larderctl.\n";
+
+/*
+ * OpenBLAS reads its thread count before main: our threads are the only ones, so it is started over
+ * with that said once. Returns only when it need not, or cannot.
+ */
+static void pin_blas(char **argv)
+{
+	if (getenv("OPENBLAS_NUM_THREADS") && getenv("OMP_NUM_THREADS"))
+		return;
+	setenv("OPENBLAS_NUM_THREADS", "1", 1);
+	setenv("OMP_NUM_THREADS", "1", 1);
+	execv("/proc/self/exe", argv);
+}
+
+enum { OPT_CHECK = 256, OPT_PRINT, OPT_VERSION };
+
+static const struct option options[] = {
+	{"config", required_argument, NULL, 'c'},
+	{"check-config", no_argument, NULL, OPT_CHECK},
+	{"print-config", no_argument, NULL, OPT_PRINT},
+	{"verbose", no_argument, NULL, 'v'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, OPT_VERSION},
+	{NULL, 0, NULL, 0},
+};
+
+static int run_daemon(const char *file, bool required, bool check_only)
+{
+	char error[CONFIG_ERROR_MAX], exe[4096];
+	struct config c;
+	ssize_t n;
+
+	config_init(&c);
+	if (config_load(&c, file, required, error) < 0) {
+		log_error("%s", error);
+		return 1;
+	}
+	if (check_only) {
+		printf("%s: settings are valid\n", file);
+		return 0;
+	}
+	n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	if (n < 0) {
+		log_error("/proc/self/exe: %s", strerror(errno));
+		return 1;
+	}
+	exe[n] = '\0';
+	return daemon_run(exe, file, required, &c);
+}
+
+int main(int argc, char **argv)
+{
+	const char *file = DEFAULT_CONFIG;
+	bool required = false, check = false;
+	enum log_level level = LOG_INFO;
+	int o;
+
+	if (argc == 2 && !strcmp(argv[1], "--worker")) {
+		log_open("larderd", LOG_INFO);
+		return worker_main();
+	}
+	if (argc == 2 && !strcmp(argv[1], "--trainer")) {
+		log_open("larderd", LOG_INFO);
+		return trainer_main();
+	}
+	while ((o = getopt_long(argc, argv, "c:vh", options, NULL)) >= 0)
+		switch (o) {
+		case 'c':
+			file = optarg;
+			required = true;
+			break;
+		case 'v':
+			level = LOG_DBG;
+			break;
+		case OPT_CHECK:
+			check = true;
+			break;
+		case OPT_PRINT:
+			config_print_sample(stdout);
+			return 0;
+		case OPT_VERSION:
+			puts("larderd " LARDER_VERSION);
+			return 0;
+		case 'h':
+			fputs(help, stdout);
+			return 0;
+		default:
+			return 2;
+		}
+	if (optind < argc) {
+		fprintf(stderr, "larderd: unexpected argument '%s'; see --help\n", argv[optind]);
+		return 2;
+	}
+	pin_blas(argv);
+	log_open("larderd", level);
+	return run_daemon(file, required, check);
+}

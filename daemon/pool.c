@@ -1,0 +1,416 @@
+#include "daemon/pool.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "daemon/proto.h"
+
+#define ANSWER_SEC   60 /* a worker that takes longer hangs */
+#define QUIET_MS     60000
+#define ANSWER_MAX   (INT64_C(1) << 30)
+#define READ_STEP    65536
+#define TRIES	     2
+#define RESTART_MS   1000 /* between starts when workers die before they answer anything */
+
+struct slot {
+	struct pool *pool; /* borrowed */
+	uv_process_t process;
+	uv_pipe_t in, out;
+	uv_timer_t timer; /* busy: it hangs; idle: it may go */
+	int open_handles; /* until 0 the slot is in use */
+	bool alive, proved; /* proved: has answered once */
+	struct job *job;  /* in conversation; owned */
+	struct buf answer;
+};
+
+struct pool {
+	uv_loop_t *loop;
+	const char *exe; /* borrowed */
+	int width, waiting;
+	bool stopping;
+	struct job *head, **tail;
+	struct buf setup[POOL_SETUP_KINDS];
+	uv_timer_t restart;
+	bool backing_off;
+	struct slot slot[POOL_WORKERS_MAX];
+};
+
+struct owned_write {
+	uv_write_t req;
+	struct buf data;
+};
+
+static void dispatch(struct pool *p);
+
+void job_done(struct job *job)
+{
+	buf_done(&job->request);
+	buf_done(&job->followup);
+}
+
+struct pool *pool_new(uv_loop_t *loop, const char *exe, int workers)
+{
+	struct pool *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->loop = loop;
+	p->exe = exe;
+	p->width = CLAMP(workers, 1, POOL_WORKERS_MAX);
+	p->tail = &p->head;
+	uv_timer_init(loop, &p->restart);
+	p->restart.data = p;
+	return p;
+}
+
+int pool_load(const struct pool *p)
+{
+	int n = p->waiting;
+
+	for (int i = 0; i < p->width; i++)
+		n += p->slot[i].job != NULL;
+	return n;
+}
+
+int pool_width(const struct pool *p)
+{
+	return p->width;
+}
+
+int pool_alive(const struct pool *p)
+{
+	int n = 0;
+
+	for (int i = 0; i < p->width; i++)
+		n += p->slot[i].alive;
+	return n;
+}
+
+static void on_written(uv_write_t *req, int status)
+{
+	struct owned_write *w = (struct owned_write *)req;
+
+	(void)status; /* a worker that is gone is noticed by its exit */
+	buf_done(&w->data);
+	free(w);
+}
+
+/* Sends a copy: the job may be tried elsewhere while this is still in the pipe. */
+static int send_copy(struct slot *s, const struct buf *frames)
+{
+	struct owned_write *w = calloc(1, sizeof(*w));
+	uv_buf_t b;
+	int r;
+
+	if (!w)
+		return -ENOMEM;
+	buf_put(&w->data, frames->data, frames->len);
+	if (w->data.failed) {
+		free(w);
+		return -ENOMEM;
+	}
+	b = uv_buf_init((char *)w->data.data, (unsigned)w->data.len);
+	r = uv_write(&w->req, (uv_stream_t *)&s->in, &b, 1, on_written);
+	if (r < 0) {
+		buf_done(&w->data);
+		free(w);
+	}
+	return r;
+}
+
+static void kill_worker(struct slot *s)
+{
+	if (s->alive)
+		uv_process_kill(&s->process, SIGKILL);
+}
+
+static void finish_job(struct slot *s, const char *why)
+{
+	struct job *job = TAKE_PTR(s->job);
+
+	if (job)
+		job->finished(job, why);
+}
+
+/* The worker of this job is gone: once more from the start, or the end of it. */
+static void retry_job(struct slot *s, const char *why)
+{
+	struct pool *p = s->pool;
+	struct job *job = TAKE_PTR(s->job);
+
+	if (!job)
+		return;
+	if (p->stopping) {
+		job_done(job);
+		free(job);
+		return;
+	}
+	if (++job->tries >= TRIES) {
+		job->finished(job, why);
+		return;
+	}
+	job->next = p->head;
+	p->head = job;
+	if (!job->next)
+		p->tail = &job->next;
+	p->waiting++;
+}
+
+static void on_slot_closed(uv_handle_t *h)
+{
+	struct slot *s = h->data;
+
+	if (--s->open_handles > 0)
+		return;
+	buf_done(&s->answer);
+	if (!s->pool->stopping)
+		dispatch(s->pool);
+}
+
+static void close_slot(struct slot *s)
+{
+	uv_handle_t *handles[] = {(uv_handle_t *)&s->process, (uv_handle_t *)&s->in,
+		(uv_handle_t *)&s->out, (uv_handle_t *)&s->timer};
+
+	s->alive = false;
+	for (size_t i = 0; i < ARRAY_SIZE(handles); i++)
+		if (!uv_is_closing(handles[i]))
+			uv_close(handles[i], on_slot_closed);
+}
+
+static void on_restart(uv_timer_t *t)
+{
+	struct pool *p = t->data;
+
+	p->backing_off = false;
+	dispatch(p);
+}
+
+static void on_worker_exit(uv_process_t *process, int64_t status, int signal)
+{
+	struct slot *s = process->data;
+	char why[96];
+
+	if (status || signal)
+		log_warn("worker %d ended: status %d, signal %d", uv_process_get_pid(process), (int)status,
+			signal);
+	if (!s->proved && !s->pool->stopping) {
+		s->pool->backing_off = true;
+		uv_timer_start(&s->pool->restart, on_restart, RESTART_MS, 0);
+	}
+	snprintf(why, sizeof(why), "the decoding process died (status %d, signal %d)", (int)status, signal);
+	close_slot(s);
+	retry_job(s, why);
+}
+
+static void on_timer(uv_timer_t *t)
+{
+	struct slot *s = t->data;
+
+	if (s->job) {
+		log_warn("worker %d did not answer within %d s", uv_process_get_pid(&s->process),
+			ANSWER_SEC);
+		kill_worker(s);
+	} else if (s->alive && !uv_is_closing((uv_handle_t *)&s->in)) {
+		uv_close((uv_handle_t *)&s->in, on_slot_closed); /* end of input: it exits */
+	}
+}
+
+static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
+{
+	struct slot *s = h->data;
+	uint8_t *to = buf_reserve(&s->answer, READ_STEP);
+
+	(void)suggested;
+	*ret = uv_buf_init((char *)to, to ? READ_STEP : 0);
+}
+
+static void release(struct slot *s)
+{
+	s->proved = true;
+	uv_timer_start(&s->timer, on_timer, QUIET_MS, 0);
+}
+
+/* One whole answer. */
+static void on_answer(struct slot *s, uint8_t type, struct reader *payload)
+{
+	struct job *job = s->job;
+	bool bad = false, over;
+
+	if (!job) {
+		log_warn("worker spoke without being asked; ended");
+		kill_worker(s);
+		return;
+	}
+	buf_done(&job->followup);
+	over = job->answer(job, type, payload, &bad);
+	if (bad) {
+		log_warn("worker %d answered nonsense; ended", uv_process_get_pid(&s->process));
+		kill_worker(s);
+	} else if (over) {
+		release(s);
+		finish_job(s, NULL);
+	} else if (send_copy(s, &job->followup) < 0) {
+		kill_worker(s);
+	}
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
+{
+	struct slot *s = stream->data;
+	struct reader payload;
+	int64_t used;
+	uint8_t type;
+
+	(void)b;
+	if (n == UV_EOF || n == UV_ECONNRESET) { /* the exit tells the rest */
+		uv_read_stop(stream);
+		return;
+	}
+	if (n < 0) {
+		uv_read_stop(stream);
+		kill_worker(s);
+		return;
+	}
+	s->answer.len += (size_t)n;
+	used = frame_next(s->answer.data, s->answer.len, &type, &payload);
+	if (used < 0 || (int64_t)s->answer.len > ANSWER_MAX) {
+		kill_worker(s);
+	} else if (used > 0) { /* one question, one answer: nothing can follow it */
+		on_answer(s, type, &payload);
+		s->answer.len = 0;
+		if (s->answer.cap > 1 << 20)
+			buf_done(&s->answer);
+		if (!s->pool->stopping)
+			dispatch(s->pool);
+	}
+}
+
+static int spawn(struct slot *s)
+{
+	struct pool *p = s->pool;
+	char role[] = "--worker";
+	char *args[] = {(char *)p->exe, role, NULL};
+	uv_stdio_container_t io[3] = {
+		{.flags = UV_CREATE_PIPE | UV_READABLE_PIPE, .data.stream = (uv_stream_t *)&s->in},
+		{.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&s->out},
+		{.flags = UV_INHERIT_FD, .data.fd = 2},
+	};
+	uv_process_options_t o = {.file = p->exe, .args = args, .exit_cb = on_worker_exit, .stdio = io,
+		.stdio_count = 3};
+	int r;
+
+	uv_pipe_init(p->loop, &s->in, 0);
+	uv_pipe_init(p->loop, &s->out, 0);
+	uv_timer_init(p->loop, &s->timer);
+	r = uv_spawn(p->loop, &s->process, &o);
+	s->process.data = s->in.data = s->out.data = s->timer.data = s;
+	s->open_handles = 4;
+	s->alive = r == 0;
+	s->proved = false;
+	if (r < 0) {
+		log_error("cannot start a worker: %s", uv_strerror(r));
+		close_slot(s);
+		return r;
+	}
+	uv_read_start((uv_stream_t *)&s->out, on_alloc, on_read);
+	for (int k = 0; k < POOL_SETUP_KINDS; k++)
+		if (p->setup[k].len)
+			send_copy(s, &p->setup[k]);
+	return 0;
+}
+
+/* A worker that is free, started when need be; NULL when all are taken. */
+static struct slot *free_slot(struct pool *p)
+{
+	struct slot *unused = NULL;
+
+	for (int i = 0; i < p->width; i++) {
+		struct slot *s = &p->slot[i];
+
+		if (s->alive && !s->job && !uv_is_closing((uv_handle_t *)&s->in))
+			return s;
+		if (!s->open_handles && !unused)
+			unused = s;
+	}
+	if (!unused || p->backing_off)
+		return NULL;
+	unused->pool = p;
+	return spawn(unused) < 0 ? NULL : unused;
+}
+
+static void dispatch(struct pool *p)
+{
+	while (p->head && !p->stopping) {
+		struct slot *s = free_slot(p);
+		struct job *job = p->head;
+
+		if (!s)
+			return;
+		p->head = job->next;
+		if (!p->head)
+			p->tail = &p->head;
+		p->waiting--;
+		job->next = NULL;
+		s->job = job;
+		uv_timer_start(&s->timer, on_timer, ANSWER_SEC * 1000, 0);
+		if (send_copy(s, &job->request) < 0)
+			kill_worker(s);
+	}
+}
+
+void pool_submit(struct pool *p, struct job *job)
+{
+	job->next = NULL;
+	*p->tail = job;
+	p->tail = &job->next;
+	p->waiting++;
+	dispatch(p);
+}
+
+void pool_set_setup(struct pool *p, int kind, struct buf *frames)
+{
+	buf_done(&p->setup[kind]);
+	pool_add_setup(p, kind, frames);
+	buf_done(frames);
+}
+
+void pool_add_setup(struct pool *p, int kind, const struct buf *frames)
+{
+	buf_put(&p->setup[kind], frames->data, frames->len);
+	for (int i = 0; i < p->width; i++)
+		if (p->slot[i].alive && !uv_is_closing((uv_handle_t *)&p->slot[i].in))
+			send_copy(&p->slot[i], frames);
+}
+
+void pool_stop(struct pool *p)
+{
+	p->stopping = true;
+	for (int i = 0; i < p->width; i++)
+		kill_worker(&p->slot[i]);
+	while (p->head) {
+		struct job *job = p->head;
+
+		p->head = job->next;
+		job_done(job);
+		free(job);
+	}
+	p->tail = &p->head;
+	p->waiting = 0;
+	uv_close((uv_handle_t *)&p->restart, NULL);
+}
+
+void pool_free(struct pool *p)
+{
+	if (!p)
+		return;
+	for (int k = 0; k < POOL_SETUP_KINDS; k++)
+		buf_done(&p->setup[k]);
+	for (int i = 0; i < p->width; i++)
+		buf_done(&p->slot[i].answer);
+	free(p);
+}

@@ -1,0 +1,57 @@
+/*
+ * Worker processes: started on demand, one per core at most, replaced when they die, ended after a
+ * quiet minute. A job is one conversation with one worker; a job whose worker dies or hangs is tried
+ * once more on a fresh one and then fails.
+ *
+ * Loop thread only. The caller owns the job until pool_submit, the pool until it calls one of the
+ * job's functions for the last time.
+ */
+#pragma once
+
+#include <uv.h>
+
+#include "common/wire.h"
+
+#define POOL_WORKERS_MAX 64
+
+struct job {
+	struct job *next; /* pool's queue */
+	struct buf request; /* the first frame, complete; kept for a second try */
+	struct buf followup; /* a later frame of the conversation */
+	int tries;
+	void *user;
+	/* An answer. True: done with the worker. False: followup holds the next frame. -1 in *ret_bad: nonsense. */
+	bool (*answer)(struct job *job, uint8_t type, struct reader *payload, bool *ret_bad);
+	/* After the last answer, or instead: why is NULL, or what went wrong twice. Frees the job. */
+	void (*finished)(struct job *job, const char *why);
+};
+
+void job_done(struct job *job);
+
+struct pool;
+
+/* exe: path of larderd. */
+struct pool *pool_new(uv_loop_t *loop, const char *exe, int workers);
+
+/* Ends all workers; jobs in flight or waiting are dropped without a call. */
+void pool_stop(struct pool *p);
+
+/* Once every handle is closed. */
+void pool_free(struct pool *p);
+
+void pool_submit(struct pool *p, struct job *job);
+
+/* Jobs waiting and in flight; workers alive. */
+int pool_load(const struct pool *p);
+int pool_width(const struct pool *p);
+int pool_alive(const struct pool *p);
+
+/*
+ * Frames every worker gets before its first job, by kind; replacing one sends it to workers that
+ * live. kind 0 must be MSG_LIMITS. Takes the buffer over.
+ */
+#define POOL_SETUP_KINDS 2
+void pool_set_setup(struct pool *p, int kind, struct buf *frames);
+
+/* Adds frames behind those of a kind, and sends them. */
+void pool_add_setup(struct pool *p, int kind, const struct buf *frames);

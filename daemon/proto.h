@@ -1,0 +1,95 @@
+/*
+ * Messages between larderd and its worker and trainer processes. A frame is u32 length (of what
+ * follows), u8 type, payload; numbers little-endian. The daemon treats what a worker says as hostile:
+ * everything is read with struct reader and checked.
+ */
+#pragma once
+
+#include "common/codec/huffman.h"
+#include "common/wire.h"
+#include "policy/curve.h"
+
+#define FRAME_HEAD 5
+#define FRAME_MAX  (INT64_C(3) << 29)
+
+enum message {
+	/* to a worker */
+	MSG_LIMITS = 1, /* u64 max_pixels, u8 min_quality, u8 max_quality */
+	MSG_MODEL,	/* safetensors bytes; empty: none */
+	MSG_TABLES,	/* u32 id, u8 quality, tables stream */
+	MSG_CAPTURE,	/* u32 label id, capture bytes -> MSG_CURVE or MSG_REFUSED */
+	MSG_STORED,	/* struct stored_image, bytes -> the same */
+	MSG_ENCODE,	/* u8 quality: of what was decoded last -> MSG_ENCODED or MSG_REFUSED */
+	MSG_COUNTS,	/* -> MSG_COUNTED: symbols since the last time, then forgotten */
+	/* from a worker */
+	MSG_CURVE,	/* struct curve_answer */
+	MSG_REFUSED,	/* i32 errno, reason */
+	MSG_ENCODED,	/* u32 tables id (0: complete file), bytes */
+	MSG_COUNTED,	/* LADDER_RUNGS struct symbol_counts */
+	/* to the trainer */
+	MSG_TRAIN,	/* struct train_order */
+	/* from the trainer */
+	MSG_PROGRESS,	/* u32 epoch, u32 epochs, f32 loss, u32 images */
+	MSG_CHECKPOINT, /* bytes */
+	MSG_TRAINED,	/* struct train_result, safetensors bytes */
+};
+
+/* Appends a frame's head; frame_end fills in its length. */
+size_t frame_begin(struct buf *b, enum message type);
+void frame_end(struct buf *b, size_t at);
+
+/* The frame at the front of data: its payload in ret and its whole length, 0 when incomplete, -EBADMSG. */
+int64_t frame_next(const uint8_t *data, size_t len, uint8_t *ret_type, struct reader *ret);
+
+/* Blocking halves, for the worker and the trainer. */
+int frame_read(int fd, struct buf *b, uint8_t *ret_type, struct reader *ret);
+int frame_write(int fd, struct buf *b);
+
+/* A stored image on its way back to a worker. */
+struct stored_image {
+	bool whole_file, rates_only;
+	uint8_t layout, quality;
+	int width, height, orientation;
+	uint32_t tables, label;
+};
+
+void put_stored(struct buf *b, const struct stored_image *s);
+void get_stored(struct reader *r, struct stored_image *ret);
+
+struct curve_answer {
+	int width, height, orientation, own_quality;
+	uint8_t layout;
+	int64_t taken_s;
+	char format[8];
+	struct curve curve;
+};
+
+void put_curve(struct buf *b, const struct curve_answer *a);
+
+/* -EBADMSG unless every value is in its range and qualities ascend. */
+int get_curve(struct reader *r, struct curve_answer *ret);
+
+void put_counts(struct buf *b, const struct symbol_counts c[LADDER_RUNGS]);
+int get_counts(struct reader *r, struct symbol_counts ret[LADDER_RUNGS]);
+
+struct train_order {
+	char store[512];
+	int input_size, channels[3], epochs, batch, threads;
+	int min_images, per_class_min;
+	uint64_t seed;
+	int64_t memory_max;
+	const uint8_t *model, *checkpoint; /* borrowed; may be NULL */
+	size_t model_len, checkpoint_len;
+};
+
+void put_train_order(struct buf *b, const struct train_order *o);
+int get_train_order(struct reader *r, struct train_order *ret);
+
+struct train_result {
+	int trained_images, validation_images;
+	double candidate_accuracy, current_accuracy; /* current: < 0 when there is none */
+	double seconds;
+};
+
+void put_train_result(struct buf *b, const struct train_result *t);
+int get_train_result(struct reader *r, struct train_result *ret);

@@ -1,0 +1,144 @@
+#include "daemon/sandbox.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <seccomp.h>
+
+#include "common/macros.h"
+
+#define IOPRIO_WHO_PROCESS 1
+#define IOPRIO_CLASS_IDLE  (3 << 13)
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+/* What a worker's computation needs: its pipes, memory, time, and a way to end. */
+static const int worker_calls[] = {
+	SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(close),
+	SCMP_SYS(fstat), SCMP_SYS(lseek), SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap),
+	SCMP_SYS(madvise), SCMP_SYS(futex), SCMP_SYS(sched_yield), SCMP_SYS(clock_gettime),
+	SCMP_SYS(gettimeofday), SCMP_SYS(getrandom), SCMP_SYS(getpid), SCMP_SYS(gettid),
+	SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sigaltstack),
+	SCMP_SYS(restart_syscall), SCMP_SYS(exit), SCMP_SYS(exit_group),
+};
+
+/* What a trainer must never do; it does need files and threads. */
+static const int trainer_denied[] = {
+	SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(socket), SCMP_SYS(socketpair), SCMP_SYS(connect),
+	SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(ptrace),
+	SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev), SCMP_SYS(kill), SCMP_SYS(tkill),
+	SCMP_SYS(fork), SCMP_SYS(vfork), SCMP_SYS(mount), SCMP_SYS(umount2), SCMP_SYS(chroot),
+	SCMP_SYS(pivot_root), SCMP_SYS(setns), SCMP_SYS(unshare), SCMP_SYS(bpf), SCMP_SYS(keyctl),
+	SCMP_SYS(add_key), SCMP_SYS(request_key), SCMP_SYS(init_module), SCMP_SYS(finit_module),
+	SCMP_SYS(delete_module), SCMP_SYS(reboot), SCMP_SYS(kexec_load), SCMP_SYS(perf_event_open),
+	SCMP_SYS(userfaultfd), SCMP_SYS(io_uring_setup), SCMP_SYS(rename), SCMP_SYS(renameat),
+	SCMP_SYS(renameat2), SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(rmdir), SCMP_SYS(mkdir),
+	SCMP_SYS(link), SCMP_SYS(linkat), SCMP_SYS(symlink), SCMP_SYS(symlinkat), SCMP_SYS(chmod),
+	SCMP_SYS(fchmodat), SCMP_SYS(chown), SCMP_SYS(fchownat), SCMP_SYS(truncate),
+};
+
+static int common_limits(void)
+{
+	const struct rlimit none = {0, 0};
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() == 1) /* the daemon died before that took hold; it never runs as our init */
+		return -ESRCH;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	prctl(PR_SET_DUMPABLE, 0);
+	setrlimit(RLIMIT_CORE, &none);
+	return 0;
+}
+
+static int load(scmp_filter_ctx ctx, int r)
+{
+	if (r == 0)
+		r = seccomp_load(ctx);
+	seccomp_release(ctx);
+	return r;
+}
+
+/* Bytes of address space in use. */
+static int64_t address_space(void)
+{
+	FILE *f = fopen("/proc/self/statm", "re");
+	long pages = 0;
+
+	if (!f)
+		return 0;
+	if (fscanf(f, "%ld", &pages) != 1)
+		pages = 0;
+	fclose(f);
+	return (int64_t)pages * sysconf(_SC_PAGESIZE);
+}
+
+int sandbox_worker(int64_t memory_max)
+{
+	scmp_filter_ctx ctx;
+	struct rlimit memory, none = {0, 0};
+	int r = common_limits();
+
+	if (r < 0 || SANITIZED) /* sanitizers need /proc, threads and terabytes of addresses */
+		return r;
+	memory.rlim_cur = memory.rlim_max = (rlim_t)(address_space() + memory_max);
+	if (setrlimit(RLIMIT_AS, &memory) < 0 || setrlimit(RLIMIT_FSIZE, &none) < 0 ||
+		setrlimit(RLIMIT_NPROC, &none) < 0)
+		return -errno;
+	ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	if (!ctx)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(worker_calls); i++)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, worker_calls[i], 0);
+	/* Memory, but none that is executable and none from a file. */
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2,
+			SCMP_A2(SCMP_CMP_MASKED_EQ, 4, 0), SCMP_A4(SCMP_CMP_EQ, (scmp_datum_t)(uint32_t)-1));
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+			SCMP_A2(SCMP_CMP_MASKED_EQ, 4, 0));
+	/* abort() ends itself only. */
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+	return load(ctx, r);
+}
+
+int sandbox_trainer(void)
+{
+	const struct sched_param param = {0};
+	scmp_filter_ctx ctx;
+	int r = common_limits();
+
+	if (r < 0)
+		return r;
+	if (sched_setscheduler(0, SCHED_IDLE, &param) < 0)
+		(void)setpriority(PRIO_PROCESS, 0, 19);
+	syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_CLASS_IDLE);
+	if (SANITIZED)
+		return 0;
+	ctx = seccomp_init(SCMP_ACT_ALLOW);
+	if (!ctx)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(trainer_denied); i++) {
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), trainer_denied[i], 0);
+		if (r == -EDOM || r == -EINVAL) /* a call this architecture does not have */
+			r = 0;
+	}
+	return load(ctx, r);
+}

@@ -1,0 +1,16 @@
+/*
+ * What the child roles may do once they have started. Both give up new privileges, core dumps and
+ * their life when the daemon dies.
+ */
+#pragma once
+
+#include <stdint.h>
+
+/*
+ * A worker: memory bounded, nothing but reading and writing what it already has open, memory and
+ * time. Every other system call answers EPERM. Call it when everything is loaded and warmed up.
+ */
+int sandbox_worker(int64_t memory_max);
+
+/* The trainer: idle CPU and disk class; no exec, no sockets, no tracing, no signals to others. */
+int sandbox_trainer(void);

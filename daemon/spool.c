@@ -1,0 +1,354 @@
+#include "daemon/spool.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+
+#include "common/clock.h"
+#include "common/io.h"
+#include "common/log.h"
+#include "daemon/store.h"
+
+#define DEPTH_MAX     6
+#define WATCHES_MAX   8192
+#define RESCAN_MS     (5 * 60 * 1000)	/* with inotify: only to make sure */
+#define POLL_MS	      2000		/* without it */
+#define WATCH_MASK    (IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
+
+struct watch {
+	int wd;
+	char *path; /* of the directory, relative; "" is the spool; owned */
+};
+
+struct spool {
+	uv_loop_t *loop;
+	char path[CONFIG_PATH_MAX];
+	int fd, inotify; /* owned */
+	uv_poll_t poll;
+	uv_timer_t timer;
+	uv_idle_t soon;
+	int64_t settle_us, overflows;
+	bool scanning_soon, closed, lost; /* lost: the directory itself went away */
+	spool_fn fn;
+	void *user;
+	struct watch *watch; /* owned */
+	size_t n_watches;
+};
+
+static void arm_scan(struct spool *s, int64_t ms);
+
+static bool is_capture_name(const char *name)
+{
+	size_t n = strlen(name);
+
+	return name[0] != '.' && !(n > 5 && !strcmp(name + n - 5, ".part")) &&
+		!(n > 4 && !strcmp(name + n - 4, ".tmp"));
+}
+
+static bool join(const char *dir, const char *name, char ret[STORE_PATH_MAX])
+{
+	int n = snprintf(ret, STORE_PATH_MAX, "%s%s%s", dir, dir[0] ? "/" : "", name);
+
+	return n > 0 && n < STORE_PATH_MAX;
+}
+
+static int open_below(const struct spool *s, const char *dir)
+{
+	return openat(s->fd, dir[0] ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+}
+
+static void forget_watches(struct spool *s)
+{
+	for (size_t i = 0; i < s->n_watches; i++) {
+		inotify_rm_watch(s->inotify, s->watch[i].wd);
+		free(s->watch[i].path);
+	}
+	s->n_watches = 0;
+}
+
+/* Watches a directory of the spool; does nothing when it is watched already. */
+static void watch_dir(struct spool *s, const char *dir)
+{
+	char proc[64];
+	struct watch *all;
+	int fd, wd;
+
+	if (s->inotify < 0)
+		return;
+	for (size_t i = 0; i < s->n_watches; i++)
+		if (!strcmp(s->watch[i].path, dir))
+			return;
+	fd = open_below(s, dir);
+	if (fd < 0)
+		return;
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd); /* the very directory that was opened */
+	wd = s->n_watches < WATCHES_MAX ? inotify_add_watch(s->inotify, proc, WATCH_MASK) : -1;
+	close(fd);
+	all = wd < 0 ? NULL : realloc(s->watch, (s->n_watches + 1) * sizeof(*all));
+	if (!all) {
+		if (errno == ENOSPC || s->n_watches >= WATCHES_MAX)
+			log_warn("inotify watches used up at '%s': found by scanning every %d s", dir,
+				POLL_MS / 1000);
+		arm_scan(s, POLL_MS);
+		return;
+	}
+	s->watch = all;
+	s->watch[s->n_watches++] = (struct watch){wd, strdup(dir)};
+}
+
+static int64_t age_us(const struct stat *st)
+{
+	int64_t changed = st->st_ctim.tv_sec * US_PER_SEC + st->st_ctim.tv_nsec / 1000;
+	int64_t age = clock_wall_us() - changed;
+
+	return age < 0 ? INT64_MAX : age; /* the clock was set back: do not wait for it */
+}
+
+/* False when the receiver has no room: the scan ends there. */
+static bool scan_dir(struct spool *s, const char *dir, int depth, int64_t *next_us)
+{
+	int fd = open_below(s, dir);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	bool room = true;
+	struct dirent *e;
+
+	if (!d)
+		return true;
+	watch_dir(s, dir);
+	while (room && (e = readdir(d))) {
+		char path[STORE_PATH_MAX];
+		struct stat st;
+
+		if (!is_capture_name(e->d_name) || !join(dir, e->d_name, path) ||
+			fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		if (S_ISDIR(st.st_mode)) {
+			if (depth < DEPTH_MAX)
+				room = scan_dir(s, path, depth + 1, next_us);
+			continue;
+		}
+		if (age_us(&st) < s->settle_us) {
+			*next_us = MIN(*next_us, s->settle_us - age_us(&st));
+			continue;
+		}
+		room = s->fn(s->user, path);
+	}
+	closedir(d);
+	return room;
+}
+
+static void reopen(struct spool *s)
+{
+	int fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	forget_watches(s);
+	close_fd(&s->fd);
+	s->fd = fd;
+	s->lost = false;
+	log_notice("spool %s is back", s->path);
+}
+
+static void scan(struct spool *s)
+{
+	int64_t next_us = (s->inotify < 0 || s->lost ? POLL_MS : RESCAN_MS) * US_PER_MS;
+
+	if (s->lost)
+		reopen(s);
+	if (!s->lost)
+		scan_dir(s, "", 0, &next_us);
+	arm_scan(s, next_us / US_PER_MS + 1);
+}
+
+static void on_soon(uv_idle_t *h)
+{
+	struct spool *s = h->data;
+
+	uv_idle_stop(h);
+	s->scanning_soon = false;
+	scan(s);
+}
+
+static void on_timer(uv_timer_t *t)
+{
+	scan(t->data);
+}
+
+/* The next scan in ms, unless an earlier one is due. */
+static void arm_scan(struct spool *s, int64_t ms)
+{
+	if (s->closed)
+		return;
+	if (uv_is_active((uv_handle_t *)&s->timer) && (int64_t)uv_timer_get_due_in(&s->timer) <= ms)
+		return;
+	uv_timer_start(&s->timer, on_timer, (uint64_t)ms, 0);
+}
+
+void spool_rescan(struct spool *s)
+{
+	if (s->scanning_soon || s->closed)
+		return;
+	s->scanning_soon = true;
+	uv_idle_start(&s->soon, on_soon);
+}
+
+static void on_event(struct spool *s, const struct inotify_event *e)
+{
+	char path[STORE_PATH_MAX];
+	const char *dir = NULL;
+
+	if (e->mask & IN_Q_OVERFLOW) {
+		s->overflows++;
+		spool_rescan(s);
+		return;
+	}
+	for (size_t i = 0; i < s->n_watches; i++)
+		if (s->watch[i].wd == e->wd)
+			dir = s->watch[i].path;
+	if (e->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED)) {
+		for (size_t i = 0; i < s->n_watches; i++)
+			if (s->watch[i].wd == e->wd) {
+				if (!s->watch[i].path[0] && !s->lost) {
+					log_warn("spool %s has gone; waiting for it to come back", s->path);
+					s->lost = true;
+					arm_scan(s, POLL_MS);
+				}
+				free(s->watch[i].path);
+				s->watch[i--] = s->watch[--s->n_watches];
+			}
+		return;
+	}
+	if (!dir || !e->len || !is_capture_name(e->name) || !join(dir, e->name, path))
+		return;
+	if (e->mask & IN_ISDIR) {
+		watch_dir(s, path);
+		spool_rescan(s); /* files may have come before the watch */
+	} else if (e->mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) {
+		s->fn(s->user, path); /* refused for want of room: the scan that follows finds it */
+	} else {
+		arm_scan(s, s->settle_us / US_PER_MS + 10); /* made by link, mknod, symlink: no close comes */
+	}
+}
+
+static void on_readable(uv_poll_t *h, int status, int events)
+{
+	struct spool *s = h->data;
+	_Alignas(struct inotify_event) char buf[16384];
+	ssize_t n;
+
+	(void)events;
+	if (status < 0)
+		return;
+	n = read(s->inotify, buf, sizeof(buf));
+	for (ssize_t at = 0; at < n;) {
+		const struct inotify_event *e = (const struct inotify_event *)(buf + at);
+
+		on_event(s, e);
+		at += (ssize_t)(sizeof(*e) + e->len);
+	}
+}
+
+int spool_open(uv_loop_t *loop, const char *path, int64_t settle_us, spool_fn fn, void *user,
+	struct spool **ret, char error[256])
+{
+	struct spool *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->fd = io_open_dir(AT_FDCWD, path);
+	if (s->fd < 0) {
+		int r = s->fd;
+
+		snprintf(error, 256, "spool %s: %s", path, strerror(-r));
+		free(s);
+		return r;
+	}
+	snprintf(s->path, sizeof(s->path), "%s", path);
+	s->loop = loop;
+	s->settle_us = settle_us;
+	s->fn = fn;
+	s->user = user;
+	s->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	uv_timer_init(loop, &s->timer);
+	uv_idle_init(loop, &s->soon);
+	s->timer.data = s->soon.data = s->poll.data = s;
+	if (s->inotify < 0) {
+		log_warn("no inotify (%s): the spool is scanned every %d s", strerror(errno), POLL_MS / 1000);
+	} else {
+		uv_poll_init(loop, &s->poll, s->inotify);
+		uv_poll_start(&s->poll, UV_READABLE, on_readable);
+	}
+	watch_dir(s, "");
+	spool_rescan(s);
+	*ret = s;
+	return 0;
+}
+
+void spool_stop(struct spool *s)
+{
+	s->closed = true;
+	uv_close((uv_handle_t *)&s->timer, NULL);
+	uv_close((uv_handle_t *)&s->soon, NULL);
+	if (s->inotify >= 0)
+		uv_close((uv_handle_t *)&s->poll, NULL);
+}
+
+void spool_free(struct spool *s)
+{
+	if (!s)
+		return;
+	for (size_t i = 0; i < s->n_watches; i++)
+		free(s->watch[i].path);
+	free(s->watch);
+	close_fd(&s->inotify);
+	close_fd(&s->fd);
+	free(s);
+}
+
+int spool_dir_fd(const struct spool *s)
+{
+	return s->fd;
+}
+
+int64_t spool_overflows(const struct spool *s)
+{
+	return s->overflows;
+}
+
+bool spool_watching(const struct spool *s)
+{
+	return s->inotify >= 0;
+}
+
+static void count_dir(const struct spool *s, const char *dir, int depth, int64_t max, int64_t *n)
+{
+	int fd = open_below(s, dir);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	while (d && *n < max && (e = readdir(d))) {
+		char path[STORE_PATH_MAX];
+
+		if (!is_capture_name(e->d_name))
+			continue;
+		if (e->d_type != DT_DIR)
+			++*n;
+		else if (depth < DEPTH_MAX && join(dir, e->d_name, path))
+			count_dir(s, path, depth + 1, max, n);
+	}
+	if (d)
+		closedir(d);
+}
+
+int64_t spool_count(const struct spool *s, int64_t max)
+{
+	int64_t n = 0;
+
+	count_dir(s, "", 0, max, &n);
+	return n;
+}

@@ -1,0 +1,35 @@
+/*
+ * The spool: finds captures and says when one is ready. inotify makes it soon; a scan of the whole
+ * directory at the start, after an overflow and every now and then makes it sure.
+ *
+ * Loop thread only. A path is relative to the spool directory; its first component, when there is
+ * more than one, is the label.
+ */
+#pragma once
+
+#include <uv.h>
+
+#include "common/config.h"
+
+struct spool;
+
+/* A ready capture. The callee copies path. False: not now, stop scanning (there is no room). */
+typedef bool (*spool_fn)(void *user, const char *path);
+
+/* Opens (and makes, when missing) the directory and starts watching. error gets a line. */
+int spool_open(uv_loop_t *loop, const char *path, int64_t settle_us, spool_fn fn, void *user,
+	struct spool **ret, char error[256]);
+void spool_stop(struct spool *s);
+void spool_free(struct spool *s);
+
+int spool_dir_fd(const struct spool *s);
+
+/* Scan as soon as the loop is free: room has come, or something was skipped. */
+void spool_rescan(struct spool *s);
+
+/* Queue overflows so far; whether inotify works at all. */
+int64_t spool_overflows(const struct spool *s);
+bool spool_watching(const struct spool *s);
+
+/* Captures in the directory now, up to max: those being worked on included. */
+int64_t spool_count(const struct spool *s, int64_t max);

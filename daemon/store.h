@@ -1,0 +1,245 @@
+/*
+ * The store: an SQLite index that holds small images inside it, plain .jpg files beside it for large
+ * ones, accepted models and the quarantine, all within one hard limit of disk space.
+ *
+ *   index.db, index.db-wal, index.db-shm	the index
+ *   objects/<id>-q<quality>.jpg		images above InlineMax
+ *   models/model-<version>.safetensors		accepted models
+ *   models/checkpoint				an interrupted training's state
+ *   quarantine/<id>-<name>			captures that could not be stored, each with a .reason
+ *
+ * There are two handles. A struct store writes; it is used by one thread at a time (the writer job).
+ * A struct store_view reads; it belongs to the thread that opened it (the loop, the trainer).
+ *
+ * Invariants, checked at every start and by verify:
+ *   I1  each row with IMAGE_FILE has its file, with the row's length; verify: and checksum
+ *   I2  each file in objects/ has its row or a garbage mark
+ *   I3  tally equals the counts and bytes of images, grouped by stratum and quality
+ *   I4  index and directory carry the same uuid; schema version is ours
+ *   I5  db + wal cap + shm + objects + models + quarantine + directories <= limit, as du counts
+ *   I6  a capture whose bytes are stored or whose fate is counted is in `taken` until its spool file
+ *	 is gone, so a crash between commit and unlink neither stores nor counts it twice
+ *
+ * Limits keep RESERVE_PAGES of the index back from batches that are not relief, so that freeing
+ * space never lacks the page it needs.
+ *
+ * Create: temporary name, write, fsync, rename, fsync directory, then the row. Remove: row becomes
+ * a garbage mark, commit, unlink, and the mark goes with the next commit.
+ *
+ * Functions return 0 or a negative errno. -ENOSPC: the limit (or the disk) has no room; nothing was
+ * changed. -E2BIG: the batch needs more write-ahead log than there may be; send it in two. Others:
+ * nothing was changed either; store_error() says what SQLite said.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/wire.h"
+#include "policy/ladder.h"
+
+#define STORE_SCHEMA   1
+#define NAME_KEPT_MAX  64 /* bytes of a capture's file name that are kept */
+#define LABEL_MAX      255
+#define STORE_PATH_MAX 512
+
+enum image_flags {
+	IMAGE_PINNED = 1,   /* never degraded, never dropped */
+	IMAGE_FILE = 2,	    /* bytes are in objects/ */
+	IMAGE_ORIGINAL = 4, /* bytes are the capture's own, of any format (Mode=drop) */
+	IMAGE_SCORED = 8,   /* harm comes from a network */
+};
+
+/* A row of images without its bytes. */
+struct image_row {
+	int64_t id;	    /* first 63 bits of the capture's SHA-256 */
+	uint64_t hash;	    /* the next 64 */
+	uint32_t stratum;   /* policy/member.h */
+	int rank;	    /* policy/member.h */
+	int step;	    /* price code of the next step down, or the order to go in; -1 never */
+	uint8_t quality, step_to;
+	uint32_t tables;    /* Huffman table set of a bare scan; 0: complete file */
+	uint8_t layout;	    /* codec/coef.h */
+	int width, height, orientation;
+	uint32_t flags;
+	int64_t taken_s;    /* capture time, seconds since 1970 */
+	uint32_t bytes, crc;
+	int64_t model;	    /* version that scored it */
+	int n_harm;	    /* rungs of LADDER below quality, then quality itself */
+	uint8_t harm[RUNGS_MAX]; /* kl_encode()d divergences */
+	char name[NAME_KEPT_MAX + 1];
+};
+
+/* A spool file that has been dealt with, to be removed. */
+struct taken_file {
+	char path[STORE_PATH_MAX]; /* relative to the spool */
+	uint64_t dev, ino;
+	int64_t size, mtime_ns;
+};
+
+enum counter {
+	COUNT_DUPLICATE, COUNT_QUARANTINED, COUNT_DROPPED, COUNT_OVERFLOWS, COUNT_WRITTEN,
+	COUNT_LABELLED, /* labelled training images stored, and labels given since */
+	COUNTERS
+};
+
+enum op_kind {
+	OP_INSERT,	/* row, data, file: a new image */
+	OP_STEP,	/* row, data, was_quality: the same image at a lower quality */
+	OP_RESCORE,	/* row, was_quality: harm, step and model of the row */
+	OP_REMOVE,	/* row.id: dropped for room or by command */
+	OP_COUNT,	/* file, counter: a capture that is not stored */
+	OP_QUARANTINE,	/* file, row.id, text: counted, to be moved to quarantine */
+	OP_SETTLED,	/* taken_id: its spool file is gone */
+	OP_LABEL,	/* row.id, row.stratum */
+	OP_PIN,		/* row.id, row.flags & IMAGE_PINNED */
+	OP_META,	/* key, data */
+	OP_TABLES,	/* row.quality, data: a new shared table set; out: row.tables, its id */
+	OP_ADD,		/* counter, amount */
+	OP_NEW_LABEL,	/* text: its name; out: row.stratum, its id */
+};
+
+struct op {
+	struct op *next;
+	enum op_kind kind;
+	struct image_row row;
+	struct buf data; /* owned */
+	struct taken_file file;
+	uint8_t was_quality;
+	enum counter counter;
+	int64_t amount;
+	int64_t taken_id; /* in for OP_SETTLED; out of the ops with a file */
+	char key[32];
+	char text[LABEL_MAX + 1]; /* reason of a quarantine, name of a label */
+	int result;	  /* out: 0, -EEXIST (insert: known content), -ESTALE (row has changed) */
+	void *user;	  /* the caller's */
+	void (*done)(void *user, struct op *op); /* loop thread, after the commit; owns op */
+};
+
+struct op *op_new(enum op_kind kind);
+void op_free(struct op *op);
+DEFINE_FREEP(struct op, op_free)
+
+struct tally {
+	uint32_t stratum;
+	uint8_t quality;
+	int64_t images, bytes, pinned;
+};
+
+/* What a batch changed, for the loop's copy of the totals. */
+struct tally_list {
+	struct tally *v; /* owned */
+	size_t n, cap;
+	bool failed;
+};
+
+void tally_add(struct tally_list *l, uint32_t stratum, uint8_t quality, int64_t images, int64_t bytes,
+	int64_t pinned);
+void tally_done(struct tally_list *l);
+
+struct store;
+struct store_view;
+
+/* Everything that takes space, in bytes as du counts. */
+struct usage {
+	int64_t index, wal_cap, shm, objects, models, quarantine, directories;
+	int64_t index_free; /* of index: pages that hold nothing */
+	int64_t total;
+};
+
+/*
+ * Opens or creates the store and sweeps what a crash left. max_use sizes the write-ahead log.
+ * error gets a line for people. -EBUSY: another daemon has it; -EUCLEAN: damaged, use verify.
+ */
+int store_open(const char *path, int64_t max_use, struct store **ret, char error[256]);
+void store_close(struct store *s);
+DEFINE_FREEP(struct store, store_close)
+
+const char *store_error(const struct store *s);
+int store_dir_fd(const struct store *s);
+
+/* The limit for everything, and for the quarantine within it (never more than an eighth). */
+void store_set_limit(struct store *s, int64_t limit, int64_t quarantine_max);
+
+/* How many ops one batch should have at most, given the log. */
+int store_batch_max(const struct store *s);
+
+/*
+ * Applies ops as one transaction; results in each op. relief: ops that free space and may use the
+ * reserve. ret_change gets the totals' changes.
+ */
+int store_apply(struct store *s, struct op *ops, bool relief, struct tally_list *ret_change);
+
+/* Gives up to pages free pages of the index back to the file system; returns how many. */
+int store_shrink(struct store *s, int pages);
+
+void store_usage(const struct store *s, struct usage *ret);
+
+/* Durable file under models/ (NULL data removes it); counted, -ENOSPC over the limit. */
+int store_write_model(struct store *s, const char *name, const void *data, size_t len);
+int store_read_model(const struct store *s, const char *name, struct buf *ret);
+
+/* Whether a spool file of this size can be kept in quarantine at all. */
+bool store_quarantine_fits(const struct store *s, int64_t bytes);
+
+/*
+ * After the commit: removes op's spool file, or moves it to quarantine with its reason. A file that
+ * has been replaced meanwhile is left. 0 also when it is gone already.
+ */
+int store_settle(struct store *s, int spool_fd, const struct taken_file *f, int64_t id, const char *reason);
+
+/* Reading. */
+int view_open(const char *path, struct store_view **ret, char error[256]);
+void view_close(struct store_view *v);
+DEFINE_FREEP(struct store_view, view_close)
+
+/* -ENOENT when there is none. */
+int view_row(struct store_view *v, int64_t id, struct image_row *ret);
+
+/* The image's stored bytes, checksum checked: -EBADMSG when it is wrong. */
+int view_data(struct store_view *v, const struct image_row *row, struct buf *ret);
+
+/* Callbacks return false to stop. */
+typedef bool (*row_fn)(void *user, const struct image_row *row);
+
+/* Cheapest next steps first. */
+int view_cheapest(struct store_view *v, int limit, row_fn fn, void *user);
+
+/* Of a stratum, highest rank first, pinned ones left out. */
+int view_last_ranks(struct store_view *v, uint32_t stratum, int limit, row_fn fn, void *user);
+
+/* By id from after on; model >= 0: only rows not scored by that version. */
+int view_walk(struct store_view *v, int64_t after, int64_t not_model, int limit, row_fn fn, void *user);
+
+/* The id whose hexadecimal form begins with prefix; -ENOENT, -ENOTUNIQ. */
+int view_find(struct store_view *v, const char *prefix, int64_t *ret_id);
+
+int view_tallies(struct store_view *v, struct tally_list *ret);
+int view_counters(struct store_view *v, int64_t ret[COUNTERS]);
+int view_meta(struct store_view *v, const char *key, struct buf *ret);
+
+/* Each label: id and name, in the order of ids. */
+int view_labels(struct store_view *v, void (*fn)(void *user, uint32_t id, const char *name), void *user);
+
+/* Each shared table set. */
+int view_tables(struct store_view *v,
+	void (*fn)(void *user, uint32_t id, int quality, const uint8_t *data, size_t len), void *user);
+
+/* Each capture whose spool file may still be there. */
+int view_taken(struct store_view *v,
+	bool (*fn)(void *user, int64_t taken_id, const struct taken_file *f, int64_t id, const char *reason),
+	void *user);
+
+/* Findings of a check, one line each. */
+struct verify_report {
+	int64_t images, bytes;
+	int damaged, missing, orphaned, tallies;
+};
+
+/* Reads every object back and checks every invariant; fn gets a line per finding. */
+int view_verify(struct store_view *v, void (*fn)(void *user, const char *line), void *user,
+	struct verify_report *ret);
+
+/* "0123456789abcdef" of an id. */
+const char *format_id(int64_t id, char buf[17]);

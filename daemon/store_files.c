@@ -1,0 +1,125 @@
+/* What happens to a capture's own file once its fate is committed: unlinked, or into quarantine. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/io.h"
+#include "daemon/store_internal.h"
+
+#define REASON_BYTES 4096 /* a .reason file takes a block */
+
+struct oldest {
+	char name[NAME_MAX + 1];
+	int64_t since_ns, bytes;
+};
+
+static int64_t mtime_of(const struct stat *st)
+{
+	return st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec;
+}
+
+static bool find_oldest(const struct store *s, struct oldest *ret)
+{
+	int fd = openat(s->quarantine, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	ret->name[0] = '\0';
+	while (dir && (e = readdir(dir))) {
+		struct stat st;
+		int64_t since; /* it came here */
+
+		if (e->d_name[0] == '.' || fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		since = st.st_ctim.tv_sec * INT64_C(1000000000) + st.st_ctim.tv_nsec;
+		if (!ret->name[0] || since < ret->since_ns) {
+			snprintf(ret->name, sizeof(ret->name), "%s", e->d_name);
+			ret->since_ns = since;
+			ret->bytes = io_disk_bytes(&st);
+		}
+	}
+	if (dir)
+		closedir(dir);
+	return ret->name[0];
+}
+
+bool store_quarantine_fits(const struct store *s, int64_t bytes)
+{
+	return ROUND_UP(bytes, INT64_C(4096)) + REASON_BYTES <= s->quarantine_max;
+}
+
+int quarantine_make_room(struct store *s, int64_t bytes)
+{
+	int64_t need = ROUND_UP(bytes, INT64_C(4096)) + REASON_BYTES;
+	struct oldest old;
+
+	while ((s->quarantine_bytes + need > s->quarantine_max || !store_files_fit(s, need)) &&
+		find_oldest(s, &old)) {
+		if (unlinkat(s->quarantine, old.name, 0) < 0)
+			return -errno;
+		s->quarantine_bytes -= old.bytes;
+	}
+	return store_files_fit(s, need) ? 0 : -ENOSPC;
+}
+
+static int copy_file(int from_dir, const char *from, int to_dir, const char *to)
+{
+	_cleanup_close_ int in = openat(from_dir, from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	_cleanup_buf_ struct buf data = {0};
+	int r = in < 0 ? -errno : io_read_fd(in, (size_t)1 << 30, &data);
+
+	return r < 0 ? r : io_write_durable(to_dir, to, data.data, data.len);
+}
+
+static void write_reason(struct store *s, const char *name, const char *path, const char *reason)
+{
+	char file[NAME_MAX + 1], text[STORE_PATH_MAX + 256];
+	struct stat st;
+
+	snprintf(file, sizeof(file), "%s.reason", name);
+	snprintf(text, sizeof(text), "%s\n%s\n", path, reason);
+	if (io_write_durable(s->quarantine, file, text, strlen(text)) == 0 &&
+		fstatat(s->quarantine, file, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		s->quarantine_bytes += io_disk_bytes(&st);
+}
+
+static int move_to_quarantine(struct store *s, int spool_fd, const struct taken_file *f,
+	const struct stat *st, int64_t id, const char *reason)
+{
+	const char *base = strrchr(f->path, '/');
+	char name[NAME_MAX + 1], hex[17];
+	struct stat now;
+	int r = 0;
+
+	snprintf(name, sizeof(name), "%s-%.200s", format_id(id, hex), base ? base + 1 : f->path);
+	write_reason(s, name, f->path, reason);
+	if (renameat(spool_fd, f->path, s->quarantine, name) < 0)
+		r = -errno;
+	if (r == -EXDEV) { /* only a regular file is worth carrying over */
+		r = S_ISREG(st->st_mode) ? copy_file(spool_fd, f->path, s->quarantine, name) : 0;
+		if (r == 0 && unlinkat(spool_fd, f->path, 0) < 0)
+			r = -errno;
+	}
+	if (r == 0 && fstatat(s->quarantine, name, &now, AT_SYMLINK_NOFOLLOW) == 0)
+		s->quarantine_bytes += io_disk_bytes(&now);
+	return r;
+}
+
+int store_settle(struct store *s, int spool_fd, const struct taken_file *f, int64_t id, const char *reason)
+{
+	struct stat st;
+
+	if (fstatat(spool_fd, f->path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+	if ((uint64_t)st.st_dev != f->dev || st.st_ino != f->ino || st.st_size != f->size ||
+		mtime_of(&st) != f->mtime_ns)
+		return 0; /* another capture by the same name: it will be found */
+	if (reason && reason[0])
+		return move_to_quarantine(s, spool_fd, f, &st, id, reason);
+	if (unlinkat(spool_fd, f->path, 0) < 0 && errno != ENOENT)
+		return -errno;
+	return 0;
+}

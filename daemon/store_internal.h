@@ -1,0 +1,56 @@
+/* What the store's own files share: SQLite stays behind this header. */
+#pragma once
+
+#include <sqlite3.h>
+
+#include "daemon/store.h"
+
+#define PAGE_BYTES 4096
+
+#define ROW_COLUMNS                                                                                \
+	"id, hash, stratum, rank, step, step_to, quality, tables, layout, width, height, "         \
+	"orientation, flags, taken_s, bytes, crc, model, harm, name"
+
+/* Fills a row from a statement whose first columns are ROW_COLUMNS. */
+void row_from(sqlite3_stmt *st, struct image_row *ret);
+
+/* SQLite's primary result code as a negative errno. */
+int errno_of(int sqlite_code);
+
+/* Name of an image's file in objects/. */
+void object_name(int64_t id, int quality, char ret[40]);
+
+/* A VFS over the system's that refuses to let a write-ahead log grow past a cap. */
+struct wal_cap {
+	int64_t cap;  /* bytes; 0: none */
+	bool refused; /* a write was refused since this was last cleared */
+	sqlite3_vfs vfs;
+	char name[32];
+};
+
+int wal_cap_register(struct wal_cap *w);
+void wal_cap_unregister(struct wal_cap *w);
+
+enum statement {
+	ST_INSERT, ST_EXISTS, ST_ROW, ST_STEP, ST_RESCORE, ST_REMOVE, ST_COUNT, ST_TAKEN, ST_SETTLED,
+	ST_LABEL, ST_PIN, ST_META, ST_TABLES, ST_TALLY, ST_TALLY_CLEAN, ST_GARBAGE, ST_GARBAGE_GONE,
+	ST_LABEL_FIND, ST_LABEL_ADD, STATEMENTS
+};
+
+struct store {
+	sqlite3 *db;
+	sqlite3_stmt *st[STATEMENTS];
+	struct wal_cap wal;
+	int dir, objects, models, quarantine; /* owned descriptors */
+	int lock;			      /* owned: held while the store is open */
+	int64_t limit, quarantine_max;
+	int64_t object_bytes, model_bytes, quarantine_bytes, index_bytes; /* as du counts */
+	bool garbage_rows; /* garbage holds marks of files that are gone */
+	char error[256];
+};
+
+/* Room for bytes more of files, the index staying as it is. */
+bool store_files_fit(const struct store *s, int64_t bytes);
+
+/* Takes the oldest files out of quarantine until bytes more fit its own limit and the store's. */
+int quarantine_make_room(struct store *s, int64_t bytes);

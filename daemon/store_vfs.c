@@ -1,0 +1,185 @@
+/*
+ * The write-ahead log grows by whatever a transaction dirties; this layer makes its size a promise.
+ * A write past the cap answers SQLITE_FULL, the transaction rolls back, and the store checkpoints or
+ * splits the batch. Everything else goes straight through to the system's VFS.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/store_internal.h"
+
+struct capped_file {
+	sqlite3_file base;
+	struct wal_cap *cap; /* NULL: not a log */
+	sqlite3_file *real;  /* behind this struct, in the same allocation */
+};
+
+static sqlite3_file *real_of(sqlite3_file *f)
+{
+	return ((struct capped_file *)f)->real;
+}
+
+static sqlite3_vfs *system_vfs(sqlite3_vfs *v)
+{
+	(void)v;
+	return sqlite3_vfs_find(NULL);
+}
+
+static int f_close(sqlite3_file *f)
+{
+	return real_of(f)->pMethods->xClose(real_of(f));
+}
+
+static int f_read(sqlite3_file *f, void *data, int n, sqlite3_int64 at)
+{
+	return real_of(f)->pMethods->xRead(real_of(f), data, n, at);
+}
+
+static int f_write(sqlite3_file *f, const void *data, int n, sqlite3_int64 at)
+{
+	struct capped_file *c = (struct capped_file *)f;
+
+	if (c->cap && c->cap->cap && at + n > c->cap->cap) {
+		c->cap->refused = true;
+		return SQLITE_FULL;
+	}
+	return c->real->pMethods->xWrite(c->real, data, n, at);
+}
+
+static int f_truncate(sqlite3_file *f, sqlite3_int64 size)
+{
+	return real_of(f)->pMethods->xTruncate(real_of(f), size);
+}
+
+static int f_sync(sqlite3_file *f, int flags)
+{
+	return real_of(f)->pMethods->xSync(real_of(f), flags);
+}
+
+static int f_size(sqlite3_file *f, sqlite3_int64 *size)
+{
+	return real_of(f)->pMethods->xFileSize(real_of(f), size);
+}
+
+static int f_lock(sqlite3_file *f, int level)
+{
+	return real_of(f)->pMethods->xLock(real_of(f), level);
+}
+
+static int f_unlock(sqlite3_file *f, int level)
+{
+	return real_of(f)->pMethods->xUnlock(real_of(f), level);
+}
+
+static int f_check_lock(sqlite3_file *f, int *held)
+{
+	return real_of(f)->pMethods->xCheckReservedLock(real_of(f), held);
+}
+
+static int f_control(sqlite3_file *f, int op, void *arg)
+{
+	return real_of(f)->pMethods->xFileControl(real_of(f), op, arg);
+}
+
+static int f_sector(sqlite3_file *f)
+{
+	return real_of(f)->pMethods->xSectorSize(real_of(f));
+}
+
+static int f_character(sqlite3_file *f)
+{
+	return real_of(f)->pMethods->xDeviceCharacteristics(real_of(f));
+}
+
+static int f_shm_map(sqlite3_file *f, int page, int size, int extend, void volatile **ret)
+{
+	return real_of(f)->pMethods->xShmMap(real_of(f), page, size, extend, ret);
+}
+
+static int f_shm_lock(sqlite3_file *f, int at, int n, int flags)
+{
+	return real_of(f)->pMethods->xShmLock(real_of(f), at, n, flags);
+}
+
+static void f_shm_barrier(sqlite3_file *f)
+{
+	real_of(f)->pMethods->xShmBarrier(real_of(f));
+}
+
+static int f_shm_unmap(sqlite3_file *f, int drop)
+{
+	return real_of(f)->pMethods->xShmUnmap(real_of(f), drop);
+}
+
+/* Version 2: no memory mapping, so every write passes f_write. */
+static const sqlite3_io_methods methods = {
+	.iVersion = 2,
+	.xClose = f_close,
+	.xRead = f_read,
+	.xWrite = f_write,
+	.xTruncate = f_truncate,
+	.xSync = f_sync,
+	.xFileSize = f_size,
+	.xLock = f_lock,
+	.xUnlock = f_unlock,
+	.xCheckReservedLock = f_check_lock,
+	.xFileControl = f_control,
+	.xSectorSize = f_sector,
+	.xDeviceCharacteristics = f_character,
+	.xShmMap = f_shm_map,
+	.xShmLock = f_shm_lock,
+	.xShmBarrier = f_shm_barrier,
+	.xShmUnmap = f_shm_unmap,
+};
+
+static int v_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, int *out)
+{
+	struct capped_file *c = (struct capped_file *)f;
+	sqlite3_vfs *sys = system_vfs(v);
+	int rc;
+
+	c->real = (sqlite3_file *)(c + 1);
+	c->cap = flags & SQLITE_OPEN_WAL ? v->pAppData : NULL;
+	memset(c->real, 0, (size_t)sys->szOsFile);
+	rc = sys->xOpen(sys, name, c->real, flags, out);
+	c->base.pMethods = c->real->pMethods ? &methods : NULL;
+	return rc;
+}
+
+static int v_delete(sqlite3_vfs *v, const char *name, int sync)
+{
+	return system_vfs(v)->xDelete(system_vfs(v), name, sync);
+}
+
+static int v_access(sqlite3_vfs *v, const char *name, int flags, int *ret)
+{
+	return system_vfs(v)->xAccess(system_vfs(v), name, flags, ret);
+}
+
+static int v_full_path(sqlite3_vfs *v, const char *name, int n, char *ret)
+{
+	return system_vfs(v)->xFullPathname(system_vfs(v), name, n, ret);
+}
+
+int wal_cap_register(struct wal_cap *w)
+{
+	sqlite3_vfs *sys = sqlite3_vfs_find(NULL);
+
+	w->vfs = *sys; /* randomness, sleep, time: the system's own functions */
+	snprintf(w->name, sizeof(w->name), "larder-%p", (void *)w);
+	w->vfs.zName = w->name;
+	w->vfs.szOsFile = (int)sizeof(struct capped_file) + sys->szOsFile;
+	w->vfs.pNext = NULL;
+	w->vfs.pAppData = w;
+	w->vfs.xOpen = v_open;
+	w->vfs.xDelete = v_delete;
+	w->vfs.xAccess = v_access;
+	w->vfs.xFullPathname = v_full_path;
+	return errno_of(sqlite3_vfs_register(&w->vfs, 0));
+}
+
+void wal_cap_unregister(struct wal_cap *w)
+{
+	if (w->vfs.zName)
+		sqlite3_vfs_unregister(&w->vfs);
+}

@@ -1,0 +1,466 @@
+/* The reading half of the store, and its check. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/digest.h"
+#include "common/io.h"
+#include "daemon/store_internal.h"
+
+#define OBJECT_BYTES_MAX (INT64_C(1) << 30)
+
+struct store_view {
+	sqlite3 *db;
+	int objects; /* owned descriptor */
+	sqlite3_stmt *row, *data;
+};
+
+int view_open(const char *path, struct store_view **ret, char error[256])
+{
+	_cleanup_(view_closep) struct store_view *v = calloc(1, sizeof(*v));
+	char file[STORE_PATH_MAX + 16];
+	int rc;
+
+	if (!v)
+		return -ENOMEM;
+	snprintf(file, sizeof(file), "%s/objects", path);
+	v->objects = open(file, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	snprintf(file, sizeof(file), "%s/index.db", path);
+	/* Read-write only so that the log's shared memory can be used; nothing is ever written. */
+	rc = sqlite3_open_v2(file, &v->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(v->db, "PRAGMA query_only=ON; PRAGMA cache_size=-1024;"
+					 "PRAGMA wal_autocheckpoint=0", NULL, NULL, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_prepare_v2(v->db, "SELECT " ROW_COLUMNS " FROM images WHERE id=?1", -1, &v->row,
+			NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_prepare_v2(v->db, "SELECT data FROM images WHERE id=?1", -1, &v->data, NULL);
+	if (rc != SQLITE_OK || v->objects < 0) {
+		snprintf(error, 256, "%s: %s", file, v->db ? sqlite3_errmsg(v->db) : "cannot open");
+		return rc == SQLITE_OK ? -EACCES : errno_of(rc);
+	}
+	sqlite3_busy_timeout(v->db, 5000);
+	*ret = TAKE_PTR(v);
+	return 0;
+}
+
+void view_close(struct store_view *v)
+{
+	int on = 1;
+
+	if (!v)
+		return;
+	sqlite3_finalize(v->row);
+	sqlite3_finalize(v->data);
+	/* Never checkpoint on the way out: that is the writer's. */
+	sqlite3_db_config(v->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, on, NULL);
+	sqlite3_close(v->db);
+	close_fd(&v->objects);
+	free(v);
+}
+
+static void copy_text(const void *blob, int n, char *to, size_t size)
+{
+	size_t len = MIN((size_t)MAX(n, 0), size - 1);
+
+	if (len)
+		memcpy(to, blob, len);
+	to[len] = '\0';
+}
+
+void row_from(sqlite3_stmt *st, struct image_row *ret)
+{
+	*ret = (struct image_row){
+		.id = sqlite3_column_int64(st, 0),
+		.hash = (uint64_t)sqlite3_column_int64(st, 1),
+		.stratum = (uint32_t)sqlite3_column_int64(st, 2),
+		.rank = sqlite3_column_int(st, 3),
+		.step = sqlite3_column_type(st, 4) == SQLITE_NULL ? -1 : sqlite3_column_int(st, 4),
+		.step_to = (uint8_t)sqlite3_column_int(st, 5),
+		.quality = (uint8_t)sqlite3_column_int(st, 6),
+		.tables = (uint32_t)sqlite3_column_int64(st, 7),
+		.layout = (uint8_t)sqlite3_column_int(st, 8),
+		.width = sqlite3_column_int(st, 9),
+		.height = sqlite3_column_int(st, 10),
+		.orientation = sqlite3_column_int(st, 11),
+		.flags = (uint32_t)sqlite3_column_int64(st, 12),
+		.taken_s = sqlite3_column_int64(st, 13),
+		.bytes = (uint32_t)sqlite3_column_int64(st, 14),
+		.crc = (uint32_t)sqlite3_column_int64(st, 15),
+		.model = sqlite3_column_int64(st, 16),
+	};
+	ret->n_harm = MIN(sqlite3_column_bytes(st, 17), RUNGS_MAX);
+	if (ret->n_harm)
+		memcpy(ret->harm, sqlite3_column_blob(st, 17), (size_t)ret->n_harm);
+	copy_text(sqlite3_column_blob(st, 18), sqlite3_column_bytes(st, 18), ret->name, sizeof(ret->name));
+}
+
+int view_row(struct store_view *v, int64_t id, struct image_row *ret)
+{
+	int rc, r = -ENOENT;
+
+	sqlite3_bind_int64(v->row, 1, id);
+	rc = sqlite3_step(v->row);
+	if (rc == SQLITE_ROW) {
+		row_from(v->row, ret);
+		r = 0;
+	} else if (rc != SQLITE_DONE) {
+		r = errno_of(rc);
+	}
+	sqlite3_reset(v->row);
+	return r;
+}
+
+int view_data(struct store_view *v, const struct image_row *row, struct buf *ret)
+{
+	size_t start = ret->len;
+	int rc, r = 0;
+
+	if (row->flags & IMAGE_FILE) {
+		char name[40];
+
+		object_name(row->id, row->quality, name);
+		r = io_read_file(v->objects, name, OBJECT_BYTES_MAX, ret);
+	} else {
+		sqlite3_bind_int64(v->data, 1, row->id);
+		rc = sqlite3_step(v->data);
+		if (rc == SQLITE_ROW)
+			buf_put(ret, sqlite3_column_blob(v->data, 0),
+				(size_t)sqlite3_column_bytes(v->data, 0));
+		else
+			r = rc == SQLITE_DONE ? -ENOENT : errno_of(rc);
+		sqlite3_reset(v->data);
+	}
+	if (r == 0 && ret->failed)
+		return -ENOMEM;
+	if (r == 0 && (ret->len - start != row->bytes ||
+			      crc32c(0, ret->data + start, ret->len - start) != row->crc))
+		return -EBADMSG;
+	return r;
+}
+
+static int prepare(struct store_view *v, const char *text, sqlite3_stmt **ret)
+{
+	return errno_of(sqlite3_prepare_v2(v->db, text, -1, ret, NULL));
+}
+
+/* Steps st to its end with fn on each row, and finalises it. */
+static int each_row(sqlite3_stmt *st, row_fn fn, void *user)
+{
+	int rc = SQLITE_DONE;
+	bool more = true;
+
+	while (more && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+		struct image_row row;
+
+		row_from(st, &row);
+		more = fn(user, &row);
+	}
+	sqlite3_finalize(st);
+	return more ? errno_of(rc) : 0;
+}
+
+int view_cheapest(struct store_view *v, int limit, row_fn fn, void *user)
+{
+	sqlite3_stmt *st;
+	int r = prepare(v, "SELECT " ROW_COLUMNS " FROM images WHERE step IS NOT NULL ORDER BY step LIMIT ?1",
+		&st);
+
+	if (r < 0)
+		return r;
+	sqlite3_bind_int(st, 1, limit);
+	return each_row(st, fn, user);
+}
+
+int view_last_ranks(struct store_view *v, uint32_t stratum, int limit, row_fn fn, void *user)
+{
+	sqlite3_stmt *st;
+	int r = prepare(v, "SELECT " ROW_COLUMNS " FROM images WHERE stratum=?1 AND NOT flags & 1"
+			   " ORDER BY rank DESC LIMIT ?2", &st);
+
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(st, 1, stratum);
+	sqlite3_bind_int(st, 2, limit);
+	return each_row(st, fn, user);
+}
+
+int view_walk(struct store_view *v, int64_t after, int64_t not_model, int limit, row_fn fn, void *user)
+{
+	sqlite3_stmt *st;
+	int r = prepare(v, "SELECT " ROW_COLUMNS " FROM images WHERE id > ?1 AND model IS NOT ?2"
+			   " ORDER BY id LIMIT ?3", &st);
+
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(st, 1, after);
+	if (not_model >= 0)
+		sqlite3_bind_int64(st, 2, not_model);
+	sqlite3_bind_int(st, 3, limit);
+	return each_row(st, fn, user);
+}
+
+int view_find(struct store_view *v, const char *prefix, int64_t *ret_id)
+{
+	size_t n = strlen(prefix);
+	uint64_t low, width;
+	sqlite3_stmt *st;
+	char *end;
+	int found = 0, r;
+
+	if (n < 1 || n > 16)
+		return -ENOENT;
+	low = strtoull(prefix, &end, 16);
+	if (*end || prefix[0] == '-' || prefix[0] == '+' || prefix[0] == ' ')
+		return -ENOENT;
+	low <<= 4 * (16 - n);
+	width = n == 16 ? 0 : (UINT64_C(1) << (4 * (16 - n))) - 1;
+	if (low > INT64_MAX)
+		return -ENOENT;
+	r = prepare(v, "SELECT id FROM images WHERE id BETWEEN ?1 AND ?2 LIMIT 2", &st);
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(st, 1, (int64_t)low);
+	sqlite3_bind_int64(st, 2, (int64_t)MIN(low + width, (uint64_t)INT64_MAX));
+	while (sqlite3_step(st) == SQLITE_ROW)
+		if (found++ == 0)
+			*ret_id = sqlite3_column_int64(st, 0);
+	sqlite3_finalize(st);
+	return found == 0 ? -ENOENT : found > 1 ? -ENOTUNIQ : 0;
+}
+
+int view_tallies(struct store_view *v, struct tally_list *ret)
+{
+	sqlite3_stmt *st;
+	int rc, r = prepare(v, "SELECT stratum, quality, images, bytes, pinned FROM tally", &st);
+
+	if (r < 0)
+		return r;
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW)
+		tally_add(ret, (uint32_t)sqlite3_column_int64(st, 0), (uint8_t)sqlite3_column_int(st, 1),
+			sqlite3_column_int64(st, 2), sqlite3_column_int64(st, 3),
+			sqlite3_column_int64(st, 4));
+	sqlite3_finalize(st);
+	return ret->failed ? -ENOMEM : errno_of(rc);
+}
+
+int view_counters(struct store_view *v, int64_t ret[COUNTERS])
+{
+	sqlite3_stmt *st;
+	int rc, r = prepare(v, "SELECT counter, value FROM counters", &st);
+
+	memset(ret, 0, COUNTERS * sizeof(ret[0]));
+	if (r < 0)
+		return r;
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+		int i = sqlite3_column_int(st, 0);
+
+		if (i >= 0 && i < COUNTERS)
+			ret[i] = sqlite3_column_int64(st, 1);
+	}
+	sqlite3_finalize(st);
+	return errno_of(rc);
+}
+
+int view_meta(struct store_view *v, const char *key, struct buf *ret)
+{
+	sqlite3_stmt *st;
+	int rc, r = prepare(v, "SELECT value FROM meta WHERE key=?1", &st);
+
+	if (r < 0)
+		return r;
+	sqlite3_bind_text(st, 1, key, -1, SQLITE_STATIC);
+	rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW)
+		buf_put(ret, sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0));
+	sqlite3_finalize(st);
+	return rc == SQLITE_ROW ? (ret->failed ? -ENOMEM : 0) : rc == SQLITE_DONE ? -ENOENT : errno_of(rc);
+}
+
+int view_labels(struct store_view *v, void (*fn)(void *user, uint32_t id, const char *name), void *user)
+{
+	sqlite3_stmt *st;
+	int rc, r = prepare(v, "SELECT id, name FROM labels ORDER BY id", &st);
+
+	if (r < 0)
+		return r;
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW)
+		fn(user, (uint32_t)sqlite3_column_int64(st, 0), (const char *)sqlite3_column_text(st, 1));
+	sqlite3_finalize(st);
+	return errno_of(rc);
+}
+
+int view_tables(struct store_view *v,
+	void (*fn)(void *user, uint32_t id, int quality, const uint8_t *data, size_t len), void *user)
+{
+	sqlite3_stmt *st;
+	int rc, r = prepare(v, "SELECT id, quality, stream FROM tables ORDER BY id", &st);
+
+	if (r < 0)
+		return r;
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW)
+		fn(user, (uint32_t)sqlite3_column_int64(st, 0), sqlite3_column_int(st, 1),
+			sqlite3_column_blob(st, 2), (size_t)sqlite3_column_bytes(st, 2));
+	sqlite3_finalize(st);
+	return errno_of(rc);
+}
+
+int view_taken(struct store_view *v,
+	bool (*fn)(void *user, int64_t taken_id, const struct taken_file *f, int64_t id, const char *reason),
+	void *user)
+{
+	sqlite3_stmt *st;
+	bool more = true;
+	int rc = SQLITE_DONE, r;
+
+	r = prepare(v, "SELECT id, path, dev, ino, size, mtime_ns, image, reason FROM taken ORDER BY id", &st);
+	if (r < 0)
+		return r;
+	while (more && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+		struct taken_file f = {
+			.dev = (uint64_t)sqlite3_column_int64(st, 2),
+			.ino = (uint64_t)sqlite3_column_int64(st, 3),
+			.size = sqlite3_column_int64(st, 4),
+			.mtime_ns = sqlite3_column_int64(st, 5),
+		};
+
+		copy_text(sqlite3_column_blob(st, 1), sqlite3_column_bytes(st, 1), f.path, sizeof(f.path));
+		more = fn(user, sqlite3_column_int64(st, 0), &f, sqlite3_column_int64(st, 6),
+			(const char *)sqlite3_column_text(st, 7));
+	}
+	sqlite3_finalize(st);
+	return more ? errno_of(rc) : 0;
+}
+
+struct verify {
+	struct store_view *view;
+	void (*fn)(void *user, const char *line);
+	void *user;
+	struct verify_report report;
+	int64_t last;
+	int rows;
+};
+
+static void _printf_(2, 3) finding(struct verify *w, const char *fmt, ...)
+{
+	char line[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	w->fn(w->user, line);
+}
+
+static bool verify_row(void *user, const struct image_row *row)
+{
+	struct verify *w = user;
+	_cleanup_buf_ struct buf data = {0};
+	struct image_row now;
+	char id[17];
+	int r = view_data(w->view, row, &data);
+
+	w->last = row->id;
+	w->rows++;
+	w->report.images++;
+	w->report.bytes += row->bytes;
+	/* A file may have been replaced by a smaller one since the row was read. */
+	if (r == 0 || view_row(w->view, row->id, &now) < 0 || now.quality != row->quality)
+		return true;
+	if (r == -EBADMSG) {
+		w->report.damaged++;
+		finding(w, "image %s: stored bytes do not match their checksum", format_id(row->id, id));
+	} else {
+		w->report.missing++;
+		finding(w, "image %s: stored bytes cannot be read: %s", format_id(row->id, id), strerror(-r));
+	}
+	return true;
+}
+
+/* I3, in one statement and so in one snapshot. */
+static int verify_tallies(struct verify *w)
+{
+	sqlite3_stmt *st;
+	int rc, r = prepare(w->view,
+		"SELECT stratum, quality, sum(n) FROM (SELECT stratum, quality, count(*) AS n,"
+		" sum(bytes) AS b, sum(flags & 1) AS p FROM images GROUP BY stratum, quality"
+		" UNION ALL SELECT stratum, quality, -images, -bytes, -pinned FROM tally)"
+		" GROUP BY stratum, quality HAVING sum(n) <> 0 OR sum(b) <> 0 OR sum(p) <> 0", &st);
+
+	if (r < 0)
+		return r;
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+		w->report.tallies++;
+		finding(w, "tally of stratum %d, quality %d is off by %d images", sqlite3_column_int(st, 0),
+			sqlite3_column_int(st, 1), sqlite3_column_int(st, 2));
+	}
+	sqlite3_finalize(st);
+	return errno_of(rc);
+}
+
+static void verify_objects(struct verify *w)
+{
+	int fd = openat(w->view->objects, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	while (dir && (e = readdir(dir))) {
+		struct image_row row;
+		char want[40] = "";
+
+		if (e->d_name[0] == '.')
+			continue;
+		if (view_row(w->view, (int64_t)strtoull(e->d_name, NULL, 16), &row) == 0 &&
+			(row.flags & IMAGE_FILE))
+			object_name(row.id, row.quality, want);
+		if (strcmp(want, e->d_name) != 0) {
+			w->report.orphaned++;
+			finding(w, "objects/%s belongs to no image", e->d_name);
+		}
+	}
+	if (dir)
+		closedir(dir);
+}
+
+static int verify_index(struct verify *w)
+{
+	sqlite3_stmt *st;
+	int r = prepare(w->view, "PRAGMA integrity_check(20)", &st);
+
+	if (r < 0)
+		return r;
+	while (sqlite3_step(st) == SQLITE_ROW) {
+		const char *line = (const char *)sqlite3_column_text(st, 0);
+
+		if (line && strcmp(line, "ok") != 0) {
+			w->report.damaged++;
+			finding(w, "index.db: %s", line);
+		}
+	}
+	sqlite3_finalize(st);
+	return 0;
+}
+
+int view_verify(struct store_view *v, void (*fn)(void *user, const char *line), void *user,
+	struct verify_report *ret)
+{
+	struct verify w = {.view = v, .fn = fn, .user = user, .last = -1};
+	int r = verify_index(&w);
+
+	do {
+		w.rows = 0;
+		if (r == 0)
+			r = view_walk(v, w.last, -1, 64, verify_row, &w);
+	} while (r == 0 && w.rows);
+	if (r == 0)
+		r = verify_tallies(&w);
+	if (r == 0)
+		verify_objects(&w);
+	*ret = w.report;
+	return r;
+}

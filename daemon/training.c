@@ -1,0 +1,708 @@
+/*
+ * When to train, the trainer process, and what becomes of its model.
+ *
+ * TRAINING_IDLE    nothing new to learn
+ * TRAINING_WAITING there is, but the device is not idle
+ * TRAINING_RUNNING a trainer process is at work
+ * TRAINING_STOPPING it has been killed and not yet reaped
+ *
+ * IDLE -> WAITING [training_check]     WAITING -> IDLE [training_check]
+ * WAITING -> RUNNING [start_trainer]   RUNNING -> STOPPING [stop_trainer]
+ * RUNNING -> IDLE [on_trainer_exit]    STOPPING -> IDLE [on_trainer_exit]
+ */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "daemon/daemon.h"
+#include "daemon/proto.h"
+#include "policy/gate.h"
+#include "policy/idle.h"
+
+#define CHECK_MS	 1000
+#define CLASS_MIN_IMAGES 5
+#define MEMORY_MAX	 (INT64_C(512) << 20)
+#define RETRY_US	 (5 * 60 * US_PER_SEC) /* after a trainer failed */
+#define READ_STEP	 65536
+#define WAITERS_MAX	 16
+
+enum training_state { TRAINING_IDLE, TRAINING_WAITING, TRAINING_RUNNING, TRAINING_STOPPING };
+
+struct waiter {
+	void (*fn)(void *user, bool ok, const char *text);
+	void *user;
+};
+
+struct training {
+	struct daemon *d;
+	enum training_state state;
+	bool forced, now, paused; /* forced: asked for; now: without waiting for idle */
+	char why[200];
+	int64_t labelled_at_last; /* counter when the last training began */
+	int64_t retry_after_us;
+	uint32_t epoch, epochs;
+	float loss;
+	int64_t started_labelled;
+	uv_timer_t timer;
+	bool timer_on;
+
+	uv_process_t process;
+	uv_pipe_t in, out;
+	int open_handles;
+	uv_write_t write;
+	struct buf order, answer, checkpoint;
+	bool answered; /* the trainer has said how it ended */
+	struct waiter waiter[WAITERS_MAX];
+	int n_waiters;
+};
+
+static void set_state(struct training *t, enum training_state to)
+{
+	static const uint8_t allowed[] = {
+		[TRAINING_IDLE] = 1 << TRAINING_WAITING | 1 << TRAINING_IDLE,
+		[TRAINING_WAITING] = 1 << TRAINING_IDLE | 1 << TRAINING_WAITING | 1 << TRAINING_RUNNING,
+		[TRAINING_RUNNING] = 1 << TRAINING_STOPPING | 1 << TRAINING_IDLE,
+		[TRAINING_STOPPING] = 1 << TRAINING_IDLE,
+	};
+
+	assert(allowed[t->state] & 1 << to);
+	t->state = to;
+}
+
+struct training *training_new(struct daemon *d)
+{
+	struct training *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->d = d;
+	uv_timer_init(d->loop, &t->timer);
+	t->timer.data = t;
+	snprintf(t->why, sizeof(t->why), "starting");
+	return t;
+}
+
+void training_free(struct training *t)
+{
+	if (!t)
+		return;
+	buf_done(&t->order);
+	buf_done(&t->answer);
+	buf_done(&t->checkpoint);
+	free(t);
+}
+
+static int64_t new_images(const struct training *t)
+{
+	return t->d->counters[COUNT_LABELLED] - t->labelled_at_last;
+}
+
+static int trainer_threads(const struct daemon *d)
+{
+	return d->config.training.threads ? (int)d->config.training.threads : pool_width(d->pool);
+}
+
+static void tell_waiters(struct training *t, bool ok, const char *text)
+{
+	int n = t->n_waiters;
+
+	t->n_waiters = 0;
+	for (int i = 0; i < n; i++)
+		t->waiter[i].fn(t->waiter[i].user, ok, text);
+}
+
+void training_wait(struct daemon *d, void (*fn)(void *user, bool ok, const char *text), void *user)
+{
+	struct training *t = d->training;
+
+	if (t->n_waiters == WAITERS_MAX)
+		fn(user, false, "too many clients wait for training already");
+	else
+		t->waiter[t->n_waiters++] = (struct waiter){fn, user};
+}
+
+void training_forget(struct daemon *d, void *user)
+{
+	struct training *t = d->training;
+
+	for (int i = 0; i < t->n_waiters; i++)
+		if (t->waiter[i].user == user)
+			t->waiter[i--] = t->waiter[--t->n_waiters];
+}
+
+static void model_name(int64_t version, char ret[48])
+{
+	snprintf(ret, 48, "model-%06" PRId64 ".safetensors", version);
+}
+
+static void send_model(struct daemon *d, const uint8_t *data, size_t len)
+{
+	_cleanup_buf_ struct buf frame = {0};
+	size_t at = frame_begin(&frame, MSG_MODEL);
+
+	buf_put(&frame, data, len);
+	frame_end(&frame, at);
+	pool_set_setup(d->pool, 1, &frame);
+}
+
+/* At the start, before the writer runs: reads from the store directly. */
+int training_load_model(struct daemon *d)
+{
+	struct training *t = d->training;
+	_cleanup_buf_ struct buf meta = {0}, file = {0};
+	struct reader r;
+	char name[48];
+	int64_t version;
+	int e = view_meta(d->view, "model", &meta);
+
+	if (store_read_model(d->store, "checkpoint", &t->checkpoint) < 0)
+		buf_done(&t->checkpoint); /* none */
+	if (e == -ENOENT)
+		return 0;
+	r = (struct reader){meta.data, meta.len, false};
+	version = (int64_t)reader_u64(&r);
+	t->labelled_at_last = (int64_t)reader_u64(&r);
+	if (e < 0 || r.failed || version == 0)
+		return e;
+	model_name(version, name);
+	e = store_read_model(d->store, name, &file);
+	if (e == 0)
+		e = model_read(file.data, file.len, &d->model);
+	if (e < 0) {
+		log_error("models/%s cannot be used: %s; scoring waits for the next training", name,
+			strerror(-e));
+		t->labelled_at_last = 0;
+		return 0;
+	}
+	d->model.version = version;
+	send_model(d, file.data, file.len);
+	log_info("model %" PRId64 ": %d classes, accuracy %.3f on %d validation images", version,
+		d->model.shape.classes, d->model.validation_accuracy, d->model.validation_images);
+	return 0;
+}
+
+static int64_t model_bytes(const struct daemon *d)
+{
+	struct net_shape s = {.size = (int)d->config.model.input_size,
+		.classes = d->model.params ? d->model.shape.classes : (int)CLAMP(d->n_labels, 2, 1024)};
+	struct net_layout at;
+
+	for (int l = 0; l < NET_LAYERS; l++)
+		s.channels[l] = (int)d->config.model.channels[l];
+	net_layout(&s, &at);
+	return ROUND_UP((int64_t)at.total * 2 + 8192 + 300 * s.classes, INT64_C(4096));
+}
+
+/* How many models are kept: KeepModels, but not over an eighth of the limit; always one. */
+static int64_t models_kept(const struct daemon *d)
+{
+	return CLAMP(d->limit / 8 / model_bytes(d), 1, d->config.training.keep_models);
+}
+
+/* A checkpoint is worth its room only when that is little. */
+static bool checkpoint_fits(const struct daemon *d)
+{
+	return 4 * model_bytes(d) < d->limit / 16;
+}
+
+/* Room that models will take and do not yet: kept free of images. */
+int64_t training_model_reserve(const struct daemon *d)
+{
+	int64_t want = (models_kept(d) + 1) * model_bytes(d);
+
+	if (checkpoint_fits(d))
+		want += 8 * model_bytes(d); /* the old and the new one, for a moment */
+	return MAX(want - writer_usage(d->writer)->models, 0);
+}
+
+struct model_task {
+	struct task task;
+	struct daemon *d;
+	struct buf data;
+	char name[48];
+	int64_t version, kept;
+	int result;
+	struct train_result trained;
+};
+
+static void run_checkpoint(struct store *store, struct task *task)
+{
+	struct model_task *m = (struct model_task *)task;
+
+	m->result = store_write_model(store, m->name, m->data.data, m->data.len);
+}
+
+static void checkpoint_done(struct task *task)
+{
+	struct model_task *m = (struct model_task *)task;
+
+	if (m->result < 0)
+		log_warn("checkpoint not kept: %s", strerror(-m->result));
+	buf_done(&m->data);
+	free(m);
+}
+
+static void drop_checkpoint(struct training *t)
+{
+	struct model_task *m;
+
+	if (!t->checkpoint.len)
+		return;
+	buf_done(&t->checkpoint);
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return;
+	m->task.run = run_checkpoint; /* no data: removed */
+	m->task.done = checkpoint_done;
+	snprintf(m->name, sizeof(m->name), "checkpoint");
+	writer_task(t->d->writer, &m->task);
+}
+
+static void keep_checkpoint(struct training *t, struct reader *payload)
+{
+	struct model_task *m;
+
+	buf_done(&t->checkpoint);
+	buf_put(&t->checkpoint, payload->data, payload->len);
+	if (!checkpoint_fits(t->d))
+		return; /* in memory: it survives a pause, not a reboot */
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return;
+	m->task.run = run_checkpoint;
+	m->task.done = checkpoint_done;
+	snprintf(m->name, sizeof(m->name), "checkpoint");
+	buf_put(&m->data, payload->data, payload->len);
+	writer_task(t->d->writer, &m->task);
+}
+
+/* Old models beyond what is kept go first, so that the new one has their room. */
+static void run_model(struct store *store, struct task *task)
+{
+	struct model_task *m = (struct model_task *)task;
+	char name[48];
+
+	for (int64_t v = m->version - m->kept; v > 0 && v > m->version - m->kept - 100; v--) {
+		model_name(v, name);
+		store_write_model(store, name, NULL, 0);
+	}
+	m->result = store_write_model(store, m->name, m->data.data, m->data.len);
+}
+
+static void save_meta(struct daemon *d, int64_t version)
+{
+	struct op *op = op_new(OP_META);
+
+	if (!op)
+		return;
+	snprintf(op->key, sizeof(op->key), "model");
+	buf_put_u64(&op->data, (uint64_t)version);
+	buf_put_u64(&op->data, (uint64_t)d->training->labelled_at_last);
+	writer_add(d->writer, op);
+}
+
+static void model_stored(struct task *task)
+{
+	struct model_task *m = (struct model_task *)task;
+	struct daemon *d = m->d;
+	struct model next = {0};
+	char text[200];
+
+	if (m->result == 0)
+		m->result = model_read(m->data.data, m->data.len, &next);
+	if (m->result < 0) {
+		snprintf(text, sizeof(text), "the new model cannot be stored: %s", strerror(-m->result));
+		log_error("%s", text);
+		tell_waiters(d->training, false, text);
+	} else {
+		model_done(&d->model);
+		d->model = next;
+		d->model.version = m->version;
+		send_model(d, m->data.data, m->data.len);
+		save_meta(d, m->version);
+		snprintf(text, sizeof(text),
+			"model %" PRId64 ": accuracy %.3f on %d validation images, trained on %d in %.0f s",
+			m->version, m->trained.candidate_accuracy, m->trained.validation_images,
+			m->trained.trained_images, m->trained.seconds);
+		log_notice("%s", text);
+		daemon_update_limit(d);
+		keeper_new_model(d);
+		tell_waiters(d->training, true, text);
+	}
+	buf_done(&m->data);
+	free(m);
+	if (!d->stopping)
+		training_check(d);
+}
+
+static void on_trained(struct training *t, struct reader *payload)
+{
+	struct daemon *d = t->d;
+	struct train_result r;
+	struct model_task *m;
+	char text[200];
+
+	if (get_train_result(payload, &r) < 0) {
+		log_error("the trainer answered nonsense");
+		return;
+	}
+	t->labelled_at_last = t->started_labelled;
+	t->forced = t->now = false;
+	drop_checkpoint(t);
+	if (!gate_accepts(r.candidate_accuracy, d->model.params && r.current_accuracy >= 0,
+		    r.current_accuracy, r.validation_images)) {
+		snprintf(text, sizeof(text),
+			"candidate rejected: accuracy %.3f, current model %.3f, on %d validation images",
+			r.candidate_accuracy, r.current_accuracy, r.validation_images);
+		log_notice("%s", text);
+		save_meta(d, d->model.version);
+		tell_waiters(t, true, text);
+		return;
+	}
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return;
+	m->d = d;
+	m->task.run = run_model;
+	m->task.done = model_stored;
+	m->version = d->model.version + 1;
+	m->kept = models_kept(d);
+	m->trained = r;
+	model_name(m->version, m->name);
+	buf_put(&m->data, payload->data, payload->len);
+	writer_task(d->writer, &m->task);
+}
+
+static void on_refused(struct training *t, struct reader *payload)
+{
+	int error = (int)reader_u32(payload);
+
+	snprintf(t->why, sizeof(t->why), "%.*s", (int)MIN(payload->len, (size_t)180),
+		payload->failed ? "refused" : (const char *)payload->data);
+	if (error == ENODATA) /* more labels will tell; not before */
+		t->labelled_at_last = t->started_labelled;
+	log_info("not trained: %s", t->why);
+	t->forced = t->now = false;
+	tell_waiters(t, false, t->why);
+}
+
+static void on_message(struct training *t, uint8_t type, struct reader *payload)
+{
+	switch (type) {
+	case MSG_PROGRESS:
+		t->epoch = reader_u32(payload);
+		t->epochs = reader_u32(payload);
+		t->loss = reader_f32(payload);
+		break;
+	case MSG_CHECKPOINT:
+		keep_checkpoint(t, payload);
+		break;
+	case MSG_TRAINED:
+		t->answered = true;
+		on_trained(t, payload);
+		break;
+	case MSG_REFUSED:
+		t->answered = true;
+		on_refused(t, payload);
+		break;
+	default:
+		log_warn("unknown message %d from the trainer", type);
+	}
+}
+
+static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
+{
+	struct training *t = h->data;
+	uint8_t *to = buf_reserve(&t->answer, READ_STEP);
+
+	(void)suggested;
+	*ret = uv_buf_init((char *)to, to ? READ_STEP : 0);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
+{
+	struct training *t = stream->data;
+	struct reader payload;
+	int64_t used;
+	uint8_t type;
+
+	(void)b;
+	if (n < 0) {
+		uv_read_stop(stream);
+		return;
+	}
+	t->answer.len += (size_t)n;
+	while ((used = frame_next(t->answer.data, t->answer.len, &type, &payload)) > 0) {
+		if (t->state == TRAINING_RUNNING)
+			on_message(t, type, &payload);
+		buf_consume(&t->answer, (size_t)used);
+	}
+}
+
+static void on_closed(uv_handle_t *h)
+{
+	struct training *t = h->data;
+
+	if (--t->open_handles > 0)
+		return;
+	buf_done(&t->order);
+	buf_done(&t->answer);
+	set_state(t, TRAINING_IDLE);
+	if (!t->d->stopping)
+		training_check(t->d);
+}
+
+static void close_all(struct training *t)
+{
+	uv_close((uv_handle_t *)&t->process, on_closed);
+	uv_close((uv_handle_t *)&t->in, on_closed);
+	uv_close((uv_handle_t *)&t->out, on_closed);
+}
+
+static void on_trainer_exit(uv_process_t *process, int64_t status, int signal)
+{
+	struct training *t = process->data;
+
+	/* What it still had to say is in the pipe. */
+	if (t->state == TRAINING_RUNNING)
+		for (;;) {
+			uint8_t *to = buf_reserve(&t->answer, READ_STEP);
+			uv_os_fd_t fd;
+			ssize_t n = -1;
+
+			if (to && uv_fileno((uv_handle_t *)&t->out, &fd) == 0)
+				n = read(fd, to, READ_STEP);
+			if (n <= 0)
+				break;
+			on_read((uv_stream_t *)&t->out, n, NULL);
+		}
+	if (t->state == TRAINING_RUNNING && !t->answered) {
+		char text[96];
+
+		snprintf(text, sizeof(text), "the trainer failed: status %d, signal %d", (int)status, signal);
+		log_error("%s; trying again in 5 minutes", text);
+		t->retry_after_us = clock_steady_us() + RETRY_US;
+		t->forced = t->now = false;
+		drop_checkpoint(t);
+		tell_waiters(t, false, text);
+	}
+	close_all(t);
+}
+
+static void stop_trainer(struct training *t)
+{
+	set_state(t, TRAINING_STOPPING);
+	uv_process_kill(&t->process, SIGKILL);
+	log_info("training interrupted: %s", t->why);
+}
+
+static void on_written(uv_write_t *req, int status)
+{
+	(void)req;
+	(void)status;
+}
+
+static void write_order(struct training *t)
+{
+	struct daemon *d = t->d;
+	struct train_order o = {
+		.input_size = (int)d->config.model.input_size,
+		.epochs = (int)d->config.training.epochs,
+		.batch = (int)d->config.training.batch_size,
+		.threads = trainer_threads(d),
+		.min_images = 2 * CLASS_MIN_IMAGES,
+		.per_class_min = CLASS_MIN_IMAGES,
+		.seed = (uint64_t)d->model.version + 1,
+		.memory_max = MEMORY_MAX,
+		.checkpoint = t->checkpoint.data,
+		.checkpoint_len = t->checkpoint.len,
+	};
+	_cleanup_buf_ struct buf model = {0};
+	size_t at;
+
+	snprintf(o.store, sizeof(o.store), "%s", d->config.store.path);
+	for (int l = 0; l < NET_LAYERS; l++)
+		o.channels[l] = (int)d->config.model.channels[l];
+	if (d->model.params && model_write(&d->model, &model) == 0) {
+		o.model = model.data;
+		o.model_len = model.len;
+	}
+	at = frame_begin(&t->order, MSG_TRAIN);
+	put_train_order(&t->order, &o);
+	frame_end(&t->order, at);
+}
+
+static void start_trainer(struct training *t)
+{
+	struct daemon *d = t->d;
+	char role[] = "--trainer";
+	char *args[] = {(char *)d->exe, role, NULL};
+	uv_stdio_container_t io[3] = {
+		{.flags = UV_CREATE_PIPE | UV_READABLE_PIPE, .data.stream = (uv_stream_t *)&t->in},
+		{.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&t->out},
+		{.flags = UV_INHERIT_FD, .data.fd = 2},
+	};
+	uv_process_options_t o = {.file = d->exe, .args = args, .exit_cb = on_trainer_exit, .stdio = io,
+		.stdio_count = 3};
+	uv_buf_t b;
+	int r;
+
+	write_order(t);
+	uv_pipe_init(d->loop, &t->in, 0);
+	uv_pipe_init(d->loop, &t->out, 0);
+	r = uv_spawn(d->loop, &t->process, &o);
+	t->process.data = t->in.data = t->out.data = t;
+	t->open_handles = 3;
+	t->answered = false;
+	t->epoch = 0;
+	t->epochs = (uint32_t)d->config.training.epochs;
+	t->started_labelled = d->counters[COUNT_LABELLED];
+	set_state(t, TRAINING_RUNNING);
+	if (r < 0) {
+		log_error("cannot start the trainer: %s", uv_strerror(r));
+		t->retry_after_us = clock_steady_us() + RETRY_US;
+		close_all(t);
+		return;
+	}
+	log_info("training begins: %s", t->why);
+	uv_read_start((uv_stream_t *)&t->out, on_alloc, on_read);
+	b = uv_buf_init((char *)t->order.data, (unsigned)t->order.len);
+	uv_write(&t->write, (uv_stream_t *)&t->in, &b, 1, on_written);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct training *t = timer->data;
+
+	t->timer_on = false;
+	training_check(t->d);
+}
+
+static void look_again(struct training *t)
+{
+	if (t->timer_on)
+		return;
+	t->timer_on = true;
+	uv_timer_start(&t->timer, on_timer, CHECK_MS, 0);
+}
+
+/* Whether there is anything to learn; else why not. */
+static bool wanted(struct training *t)
+{
+	const struct config *c = &t->d->config;
+
+	if (t->forced)
+		return true;
+	if (!c->training.enabled)
+		snprintf(t->why, sizeof(t->why), "Training.Enabled=no");
+	else if (t->d->counters[COUNT_LABELLED] == 0)
+		snprintf(t->why, sizeof(t->why), "no labelled images yet");
+	else if (new_images(t) < c->training.min_new_images)
+		snprintf(t->why, sizeof(t->why), "%" PRId64 " new labelled images; MinNewImages=%" PRId64,
+			new_images(t), c->training.min_new_images);
+	else if (clock_steady_us() < t->retry_after_us)
+		snprintf(t->why, sizeof(t->why), "the last training failed; trying again soon");
+	else
+		return true;
+	return false;
+}
+
+/* Whether it may run at this moment; else why not. */
+static bool allowed(struct training *t)
+{
+	struct daemon *d = t->d;
+	struct idle_sample s;
+
+	if (t->now) {
+		snprintf(t->why, sizeof(t->why), "asked for");
+		return true;
+	}
+	if (d->model.params == NULL && intake_in_flight(d->intake) > 0) {
+		snprintf(t->why, sizeof(t->why), "captures are being taken");
+		return false;
+	}
+	s = (struct idle_sample){.quiet_us = clock_steady_us() - d->last_capture_us};
+	if (s.quiet_us < d->config.idle.quiet_us) /* the common case under load needs no measuring */
+		return idle_decide(&s, &d->config, t->why, sizeof(t->why));
+	probe_idle(d->last_capture_us, t->state == TRAINING_RUNNING, trainer_threads(d), &s);
+	if (!idle_decide(&s, &d->config, t->why, sizeof(t->why)))
+		return false;
+	if (t->forced)
+		snprintf(t->why, sizeof(t->why), "asked for, and the device is idle");
+	else
+		snprintf(t->why, sizeof(t->why), "%" PRId64 " new labelled images", new_images(t));
+	return true;
+}
+
+void training_check(struct daemon *d)
+{
+	struct training *t = d->training;
+
+	if (d->stopping || t->state == TRAINING_STOPPING)
+		return;
+	if (t->paused) {
+		snprintf(t->why, sizeof(t->why), "paused by larderctl");
+		if (t->state == TRAINING_RUNNING)
+			stop_trainer(t);
+		return;
+	}
+	if (t->state == TRAINING_RUNNING) {
+		if (allowed(t))
+			look_again(t);
+		else
+			stop_trainer(t);
+		return;
+	}
+	if (!wanted(t)) {
+		set_state(t, TRAINING_IDLE);
+		if (clock_steady_us() < t->retry_after_us)
+			look_again(t);
+		return;
+	}
+	set_state(t, TRAINING_WAITING);
+	if (allowed(t))
+		start_trainer(t);
+	look_again(t);
+}
+
+void training_request(struct daemon *d, bool now)
+{
+	d->training->forced = true;
+	d->training->now |= now;
+	d->training->retry_after_us = 0;
+	training_check(d);
+}
+
+void training_pause(struct daemon *d, bool pause)
+{
+	d->training->paused = pause;
+	training_check(d);
+}
+
+void training_stop(struct training *t)
+{
+	if (t->state == TRAINING_RUNNING)
+		uv_process_kill(&t->process, SIGKILL);
+	uv_close((uv_handle_t *)&t->timer, NULL);
+}
+
+void training_status(const struct daemon *d, struct training_status *ret)
+{
+	static const char *const names[] = {
+		[TRAINING_IDLE] = "idle",
+		[TRAINING_WAITING] = "waiting",
+		[TRAINING_RUNNING] = "running",
+		[TRAINING_STOPPING] = "waiting",
+	};
+	const struct training *t = d->training;
+
+	*ret = (struct training_status){.state = t->paused ? "paused" : names[t->state],
+		.epoch = (int)t->epoch, .epochs = (int)t->epochs, .new_images = (int)new_images(t),
+		.loss = t->loss};
+	snprintf(ret->why, sizeof(ret->why), "%s", t->why);
+}

@@ -1,0 +1,290 @@
+#include "daemon/worker.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <stdio.h>
+
+#include "common/codec/decode.h"
+#include "common/log.h"
+#include "common/net/model.h"
+#include "daemon/proto.h"
+#include "daemon/sandbox.h"
+#include "policy/score.h"
+
+#define MEMORY_BASE	  (INT64_C(384) << 20)
+#define MEMORY_PER_PIXEL  16 /* decoder's and our own coefficients, twice, and pixels */
+#define COUNTED_BYTES_MAX 65536 /* larger images get tables of their own */
+#define TABLES_MAX	  64
+
+struct worker {
+	int64_t max_pixels;
+	uint8_t min_quality, max_quality;
+	struct model model;
+	struct scorer scorer;
+	struct table_set known[TABLES_MAX]; /* every set images may be stored with, by id */
+	int n_known;
+	struct coef_image image; /* decoded last */
+	int own_quality;	 /* of image; 0: none */
+	struct symbol_counts counts[LADDER_RUNGS];
+	struct buf in, out;
+};
+
+static void refuse(struct worker *w, int error, const char *reason)
+{
+	size_t at = frame_begin(&w->out, MSG_REFUSED);
+
+	buf_put_u32(&w->out, (uint32_t)-error);
+	buf_put(&w->out, reason, strlen(reason));
+	frame_end(&w->out, at);
+}
+
+static void on_limits(struct worker *w, struct reader *r)
+{
+	w->max_pixels = (int64_t)reader_u64(r);
+	w->min_quality = reader_u8(r);
+	w->max_quality = reader_u8(r);
+}
+
+static int on_model(struct worker *w, struct reader *r)
+{
+	struct model m = {0};
+	int e = r->len ? model_read(r->data, r->len, &m) : 0;
+
+	if (e < 0)
+		return e;
+	scorer_set_model(&w->scorer, NULL, NULL);
+	model_done(&w->model);
+	w->model = m;
+	return m.params ? scorer_set_model(&w->scorer, &w->model.shape, w->model.params) : 0;
+}
+
+/* The newest set of a quality is the one to encode with; older ones are needed to decode. */
+static int on_tables(struct worker *w, struct reader *r)
+{
+	struct table_set set = {.id = reader_u32(r), .quality = reader_u8(r)};
+	int i = ladder_nearest(set.quality);
+
+	if (r->failed || tables_read(r->data, r->len, &set.tables) < 0)
+		return -EBADMSG;
+	if (w->n_known < TABLES_MAX)
+		w->known[w->n_known++] = set;
+	if (LADDER[i] == set.quality)
+		w->scorer.shared[i] = set;
+	return 0;
+}
+
+static const struct table_set *find_tables(const struct worker *w, uint32_t id)
+{
+	for (int i = 0; i < w->n_known; i++)
+		if (w->known[i].id == id)
+			return &w->known[i];
+	return NULL;
+}
+
+static void answer_curve(struct worker *w, struct curve_answer *a, uint32_t label, uint8_t max_quality,
+	bool rates_only, struct symbol_counts *counts)
+{
+	const float *params = w->scorer.params;
+	uint8_t quality[RUNGS_MAX];
+	int n = ladder_for(w->own_quality, w->min_quality, max_quality, quality), r;
+	size_t at;
+
+	a->width = w->image.width;
+	a->height = w->image.height;
+	a->orientation = w->image.orientation;
+	a->layout = coef_layout(&w->image);
+	a->own_quality = w->own_quality;
+	if (rates_only)
+		w->scorer.params = NULL;
+	r = score(&w->scorer, &w->image, w->own_quality, quality, n,
+		label && w->model.params ? model_class_of(&w->model, label) : -1, counts, &a->curve);
+	w->scorer.params = params;
+	if (r < 0) {
+		refuse(w, r, "out of memory while scoring");
+		return;
+	}
+	at = frame_begin(&w->out, MSG_CURVE);
+	put_curve(&w->out, a);
+	frame_end(&w->out, at);
+}
+
+static void on_capture(struct worker *w, struct reader *r)
+{
+	uint32_t label = reader_u32(r);
+	struct capture_info info;
+	struct curve_answer a = {0};
+	int e = capture_decode(r->data, r->len, w->max_pixels, &w->image, &info);
+
+	w->own_quality = 0;
+	if (e < 0) {
+		char reason[REASON_MAX + 16];
+
+		snprintf(reason, sizeof(reason), "%s: %s", info.format, info.reason);
+		refuse(w, e, reason);
+		return;
+	}
+	w->own_quality = info.quality;
+	a.taken_s = info.taken_s;
+	snprintf(a.format, sizeof(a.format), "%s", info.format);
+	answer_curve(w, &a, label, w->max_quality, false,
+		(int64_t)w->image.width * w->image.height <= COUNTED_BYTES_MAX ? w->counts : NULL);
+}
+
+static void on_stored(struct worker *w, struct reader *r)
+{
+	const struct table_set *set;
+	struct stored_image s;
+	struct curve_answer a = {0};
+	int e;
+
+	get_stored(r, &s);
+	set = find_tables(w, s.tables);
+	w->own_quality = 0;
+	if (r->failed || (!s.whole_file && !set)) {
+		refuse(w, -EBADMSG, "stored image without its tables");
+		return;
+	}
+	e = stored_decode(r->data, r->len, s.whole_file, s.layout, s.width, s.height, s.orientation,
+		set ? &set->tables : NULL, &w->image);
+	if (e < 0) {
+		refuse(w, e, "stored bytes do not decode");
+		return;
+	}
+	w->own_quality = s.quality;
+	a.taken_s = 0;
+	answer_curve(w, &a, s.label, s.quality, s.rates_only, NULL);
+}
+
+static void on_encode(struct worker *w, struct reader *r)
+{
+	int quality = reader_u8(r), e = 0;
+	bool own = quality == w->own_quality && coef_keepable(&w->image) && quality < 100;
+	const struct coef_image *rung = own ? &w->image : &w->scorer.rung;
+	const struct table_set *set = NULL;
+	struct symbol_counts counts;
+	struct jpeg_tables t;
+	size_t at, data;
+
+	if (r->failed || !w->own_quality || quality < 1 || quality > 100) {
+		refuse(w, -EINVAL, "nothing to encode");
+		return;
+	}
+	rung_tables(&w->image, w->own_quality, quality, &t);
+	if (!own)
+		e = coef_requantise(&w->image, &t, &w->scorer.rung);
+	if (e == 0)
+		rung_rate(&w->scorer, rung, quality, own, &counts, &set);
+	at = frame_begin(&w->out, MSG_ENCODED);
+	buf_put_u32(&w->out, set ? set->id : 0);
+	data = w->out.len;
+	if (e == 0)
+		e = set ? jpeg_write_scan(rung, &set->tables, &w->out) : jpeg_write_file(rung, &t, &w->out);
+	if (e < 0 || w->out.len == data) {
+		w->out.len = at;
+		refuse(w, e < 0 ? e : -EBADMSG, "cannot be encoded");
+		return;
+	}
+	frame_end(&w->out, at);
+}
+
+static void on_counts(struct worker *w)
+{
+	size_t at = frame_begin(&w->out, MSG_COUNTED);
+
+	put_counts(&w->out, w->counts);
+	frame_end(&w->out, at);
+	memset(w->counts, 0, sizeof(w->counts));
+}
+
+static int handle(struct worker *w, uint8_t type, struct reader *r)
+{
+	switch ((enum message)type) {
+	case MSG_LIMITS:
+		on_limits(w, r);
+		return 0;
+	case MSG_MODEL:
+		return on_model(w, r);
+	case MSG_TABLES:
+		return on_tables(w, r);
+	case MSG_CAPTURE:
+		on_capture(w, r);
+		break;
+	case MSG_STORED:
+		on_stored(w, r);
+		break;
+	case MSG_ENCODE:
+		on_encode(w, r);
+		break;
+	case MSG_COUNTS:
+		on_counts(w);
+		break;
+	case MSG_CURVE:
+	case MSG_REFUSED:
+	case MSG_ENCODED:
+	case MSG_COUNTED:
+	case MSG_TRAIN:
+	case MSG_PROGRESS:
+	case MSG_CHECKPOINT:
+	case MSG_TRAINED:
+		return -EBADMSG;
+	}
+	return frame_write(STDOUT_FILENO, &w->out);
+}
+
+/* Makes the libraries allocate and look around before the sandbox closes. */
+static int warm_up(void)
+{
+	const struct net_shape shape = {8, {4, 4, 4}, 2};
+	struct net_layout at;
+	uint8_t rgb[8 * 8 * 3] = {0};
+	float params[4096] = {0}, logits[2];
+	_cleanup_(net_work_freep) struct net_work *work = net_work_new(&shape, false);
+
+	net_layout(&shape, &at);
+	if (!work || at.total > ARRAY_SIZE(params))
+		return -ENOMEM;
+	net_forward(work, params, rgb, 1, logits);
+	return 0;
+}
+
+int worker_main(void)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+	struct reader payload;
+	uint8_t type;
+	int r;
+
+	if (!w)
+		return 1;
+	/* The first message says how much memory pictures may take. */
+	r = frame_read(STDIN_FILENO, &w->in, &type, &payload);
+	if (r == 0 && type == MSG_LIMITS)
+		on_limits(w, &payload);
+	if (r == 0)
+		r = warm_up();
+	if (r == 0)
+		r = sandbox_worker(MEMORY_BASE + w->max_pixels * MEMORY_PER_PIXEL);
+	if (r < 0) {
+		log_error("worker cannot start: %s", strerror(-r));
+		return 1;
+	}
+	for (;;) {
+		r = frame_read(STDIN_FILENO, &w->in, &type, &payload);
+		if (r < 0)
+			break;
+		w->out.len = 0;
+		r = handle(w, type, &payload);
+		if (r < 0)
+			break;
+	}
+	if (r != -EPIPE)
+		log_error("worker ends: %s", strerror(-r));
+	scorer_done(&w->scorer);
+	model_done(&w->model);
+	coef_done(&w->image);
+	buf_done(&w->in);
+	buf_done(&w->out);
+	free(w);
+	return r == -EPIPE ? 0 : 1;
+}

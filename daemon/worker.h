@@ -1,0 +1,8 @@
+/*
+ * The --worker role: decodes, scores and encodes pictures for the daemon, over standard input and
+ * output, from within the sandbox. One request at a time; the picture decoded last stays in memory
+ * so that a rung of it can be asked for.
+ */
+#pragma once
+
+int worker_main(void);

@@ -1,0 +1,381 @@
+#include "daemon/writer.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/log.h"
+
+#define RETRY_MS     1000
+#define FLUSH_MS     500
+#define BATCH_BYTES  (INT64_C(8) << 20)
+
+/* What the thread works on; nothing of it is touched by the loop meanwhile. */
+struct batch_job {
+	uv_work_t req;
+	struct writer *w;
+	struct store *store;	/* borrowed; the thread's while it runs */
+	struct op *ops;
+	bool relief;
+	int64_t limit, quarantine_max;
+	int spool_fd;
+	int result;
+	char error[256];
+	struct tally_list change;
+	struct usage usage;
+	struct task *task; /* instead of ops */
+};
+
+struct writer {
+	uv_loop_t *loop;
+	struct store *store; /* borrowed */
+	struct writer_events events;
+	struct op *head, **tail;
+	struct op *relief; /* to be applied next */
+	struct op *settled, **settled_tail; /* OP_SETTLED waiting for company */
+	struct task *tasks, **task_tail;
+	int64_t n_pending, limit, quarantine_max;
+	int spool_fd, batch_max;
+	bool busy, wants_room, paused;
+	struct usage usage;
+	uv_timer_t retry, flush;
+};
+
+static void start(struct writer *w);
+
+static void on_retry(uv_timer_t *t)
+{
+	struct writer *w = t->data;
+
+	w->paused = false;
+	start(w);
+}
+
+static void on_flush(uv_timer_t *t)
+{
+	writer_flush(t->data);
+}
+
+struct writer *writer_new(uv_loop_t *loop, struct store *store, const struct writer_events *events)
+{
+	struct writer *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return NULL;
+	w->loop = loop;
+	w->store = store;
+	w->events = *events;
+	w->tail = &w->head;
+	w->settled_tail = &w->settled;
+	w->task_tail = &w->tasks;
+	w->spool_fd = -1;
+	w->batch_max = store_batch_max(store);
+	store_usage(store, &w->usage);
+	uv_timer_init(loop, &w->retry);
+	uv_timer_init(loop, &w->flush);
+	w->retry.data = w->flush.data = w;
+	return w;
+}
+
+static void free_ops(struct op *op)
+{
+	while (op) {
+		struct op *next = op->next;
+
+		op_free(op);
+		op = next;
+	}
+}
+
+void writer_free(struct writer *w)
+{
+	if (!w)
+		return;
+	free_ops(w->head);
+	free_ops(w->relief);
+	free_ops(w->settled);
+	free(w);
+}
+
+/* Releases the captures of this batch from the spool. */
+static void settle(struct batch_job *j)
+{
+	for (struct op *op = j->ops; op; op = op->next) {
+		int r;
+
+		if (!op->taken_id || op->kind == OP_SETTLED)
+			continue;
+		r = store_settle(j->store, j->spool_fd, &op->file, op->row.id,
+			op->kind == OP_QUARANTINE ? op->text : NULL);
+		if (r < 0)
+			log_warn("spool file '%s' cannot be removed: %s", op->file.path, strerror(-r));
+	}
+}
+
+static void run_job(uv_work_t *req)
+{
+	struct batch_job *j = req->data;
+
+	store_set_limit(j->store, j->limit, j->quarantine_max);
+	if (j->task) {
+		j->task->run(j->store, j->task);
+	} else {
+		j->result = store_apply(j->store, j->ops, j->relief, &j->change);
+		if (j->result == 0)
+			settle(j);
+		else
+			snprintf(j->error, sizeof(j->error), "%s", store_error(j->store));
+	}
+	store_usage(j->store, &j->usage);
+}
+
+/* One more record of a capture that is gone from the spool, to go with a later batch. */
+static void queue_settled(struct writer *w, int64_t taken_id)
+{
+	struct op *op = op_new(OP_SETTLED);
+
+	if (!op)
+		return; /* the next start finds the record and no file */
+	op->taken_id = taken_id;
+	*w->settled_tail = op;
+	w->settled_tail = &op->next;
+	w->n_pending++;
+	if (!uv_is_active((uv_handle_t *)&w->flush))
+		uv_timer_start(&w->flush, on_flush, FLUSH_MS, 0);
+}
+
+static void finish_ops(struct writer *w, struct batch_job *j)
+{
+	struct op *op = TAKE_PTR(j->ops);
+
+	while (op) {
+		struct op *next = op->next;
+
+		op->next = NULL;
+		w->n_pending--;
+		if (op->taken_id && op->kind != OP_SETTLED)
+			queue_settled(w, op->taken_id);
+		if (op->done)
+			op->done(op->user, op);
+		else
+			op_free(op);
+		op = next;
+	}
+}
+
+/* Puts a batch that did not go through back to the front of its queue. */
+static void put_back(struct writer *w, struct batch_job *j)
+{
+	struct op **last = &j->ops;
+
+	while (*last)
+		last = &(*last)->next;
+	if (j->relief) {
+		*last = w->relief;
+		w->relief = TAKE_PTR(j->ops);
+		return;
+	}
+	if (!w->head)
+		w->tail = last;
+	*last = w->head;
+	w->head = TAKE_PTR(j->ops);
+}
+
+static int64_t bytes_in(const struct op *op)
+{
+	int64_t n = 0;
+
+	for (; op; op = op->next)
+		n += (int64_t)op->data.len + (op->kind == OP_QUARANTINE ? op->file.size : 0);
+	return n;
+}
+
+static void pause_queue(struct writer *w)
+{
+	w->paused = true;
+	uv_timer_start(&w->retry, on_retry, RETRY_MS, 0);
+}
+
+static void on_failure(struct writer *w, struct batch_job *j)
+{
+	int64_t need = bytes_in(j->ops);
+	bool single = !j->ops->next;
+
+	if (j->result == -ENOSPC && j->relief) {
+		finish_ops(w, j);
+		w->events.full(w->events.user, need, true);
+		return;
+	}
+	put_back(w, j);
+	if (j->result == -E2BIG && !single) {
+		w->batch_max = MAX(w->batch_max / 2, 1);
+	} else if (j->result == -ENOSPC) {
+		w->wants_room = true;
+		w->events.full(w->events.user, need, false);
+	} else {
+		w->events.failing(w->events.user, j->result, j->error);
+		pause_queue(w);
+	}
+}
+
+static void on_job_done(uv_work_t *req, int status)
+{
+	struct batch_job *j = req->data;
+	struct writer *w = j->w;
+
+	(void)status;
+	w->busy = false;
+	w->usage = j->usage;
+	if (j->task) {
+		j->task->done(j->task);
+	} else if (j->result < 0) {
+		on_failure(w, j);
+	} else {
+		w->batch_max = MIN(w->batch_max + 1, store_batch_max(w->store));
+		w->events.changed(w->events.user, &j->change);
+		finish_ops(w, j);
+		if (j->relief)
+			w->wants_room = false;
+	}
+	tally_done(&j->change);
+	free(j);
+	start(w);
+}
+
+/* Cuts the next batch off a list. */
+static struct op *cut(struct op **head, struct op ***tail, int max)
+{
+	struct op *first = *head, **last = head;
+	int64_t bytes = 0;
+
+	for (int n = 0; *last && n < max && (n == 0 || bytes < BATCH_BYTES); n++) {
+		bytes += (int64_t)(*last)->data.len;
+		last = &(*last)->next;
+	}
+	if (last == head)
+		return NULL;
+	*head = *last;
+	*last = NULL;
+	if (!*head && tail)
+		*tail = head;
+	return first;
+}
+
+static void start(struct writer *w)
+{
+	struct batch_job *j;
+
+	if (w->busy || w->paused)
+		return;
+	if (!w->tasks && !w->relief && (!w->head || w->wants_room))
+		return;
+	j = calloc(1, sizeof(*j));
+	if (!j) {
+		pause_queue(w);
+		return;
+	}
+	*j = (struct batch_job){.w = w, .store = w->store, .limit = w->limit,
+		.quarantine_max = w->quarantine_max, .spool_fd = w->spool_fd, .req.data = j};
+	if (w->relief) {
+		j->relief = true;
+		j->ops = cut(&w->relief, NULL, w->batch_max);
+	} else if (w->tasks) {
+		j->task = w->tasks;
+		w->tasks = j->task->next;
+		if (!w->tasks)
+			w->task_tail = &w->tasks;
+	} else {
+		j->ops = cut(&w->head, &w->tail, w->batch_max);
+	}
+	w->busy = true;
+	uv_queue_work(w->loop, &j->req, run_job, on_job_done);
+}
+
+void writer_flush(struct writer *w)
+{
+	uv_timer_stop(&w->flush);
+	if (!w->settled)
+		return;
+	*w->tail = w->settled;
+	w->tail = w->settled_tail;
+	w->settled = NULL;
+	w->settled_tail = &w->settled;
+	start(w);
+}
+
+void writer_add(struct writer *w, struct op *op)
+{
+	op->next = NULL;
+	w->n_pending++;
+	*w->tail = op;
+	w->tail = &op->next;
+	if (w->settled && !w->busy) { /* it goes along with them */
+		uv_timer_stop(&w->flush);
+		*w->tail = w->settled;
+		w->tail = w->settled_tail;
+		w->settled = NULL;
+		w->settled_tail = &w->settled;
+	}
+	start(w);
+}
+
+void writer_relief(struct writer *w, struct op *ops)
+{
+	for (struct op *op = ops; op; op = op->next)
+		w->n_pending++;
+	if (!ops) { /* nothing to free now: wait for time or events to change that */
+		pause_queue(w);
+		w->wants_room = false;
+		return;
+	}
+	w->relief = ops;
+	start(w);
+}
+
+void writer_task(struct writer *w, struct task *task)
+{
+	task->next = NULL;
+	*w->task_tail = task;
+	w->task_tail = &task->next;
+	start(w);
+}
+
+void writer_set_limits(struct writer *w, int64_t limit, int64_t quarantine_max)
+{
+	w->limit = limit;
+	w->quarantine_max = quarantine_max;
+}
+
+void writer_set_spool(struct writer *w, int fd)
+{
+	w->spool_fd = fd;
+}
+
+void writer_kick(struct writer *w)
+{
+	if (w->paused) {
+		uv_timer_stop(&w->retry);
+		w->paused = false;
+	}
+	start(w);
+}
+
+int64_t writer_pending(const struct writer *w)
+{
+	return w->n_pending;
+}
+
+bool writer_busy(const struct writer *w)
+{
+	return w->busy;
+}
+
+bool writer_waiting_for_room(const struct writer *w)
+{
+	return w->wants_room;
+}
+
+const struct usage *writer_usage(const struct writer *w)
+{
+	return &w->usage;
+}
