@@ -120,11 +120,12 @@ static int64_t work_out_limit(const struct daemon *d, int64_t used)
 void daemon_update_limit(struct daemon *d)
 {
 	int64_t before = d->limit;
+	struct limits limits;
 
-	/* What models will need is not for images. */
 	d->limit = work_out_limit(d, writer_usage(d->writer)->total);
-	writer_set_limits(d->writer, d->limit - training_model_reserve(d),
-		d->config.store.quarantine_max_bytes);
+	limits = (struct limits){d->limit, training_model_reserve(d),
+		d->config.store.quarantine_max_bytes};
+	writer_set_limits(d->writer, &limits);
 	if (d->limit != before) {
 		writer_kick(d->writer);
 		keeper_check(d);

@@ -98,15 +98,11 @@ void curve_of_row(const struct image_row *row, int min_quality, struct curve *re
 	/* Codes exist for every LADDER rung below the quality; the curve takes those in the limits. */
 	int all = ladder_for(row->quality, 1, 100, quality);
 
-	for (int i = 0; i < all && i < row->n_harm; i++)
+	for (int i = 0; i < all; i++)
 		if (quality[i] >= min_quality || i == all - 1) {
 			c.quality[c.n] = quality[i];
-			c.kl[c.n++] = kl_decode(row->harm[i]);
+			c.kl[c.n++] = i < row->n_harm ? kl_decode(row->harm[i]) : 0;
 		}
-	if (!c.n) {
-		c.quality[0] = row->quality;
-		c.n = 1;
-	}
 	c.rate[c.n - 1] = row->bytes;
 	*ret = c;
 }
@@ -143,12 +139,13 @@ static double image_budget(const struct daemon *d)
 {
 	const struct usage *u = writer_usage(d->writer);
 
-	return (double)(d->limit - (u->total - u->index - u->objects));
+	return (double)(d->limit - training_model_reserve(d) - (u->total - u->index - u->objects));
 }
 
 struct plan keeper_plan(const struct daemon *d, double budget)
 {
-	double offered = (double)(daemon_images(d) + d->counters[COUNT_DROPPED]);
+	/* What was seen so far, and as much again: nobody knows when a stream ends. */
+	double offered = 2.0 * (double)(daemon_images(d) + d->counters[COUNT_DROPPED]);
 
 	return plan_make(&d->population, budget, overhead_per_image(d), MAX(offered, 1),
 		(int)d->config.policy.min_quality, (int)d->config.policy.max_quality);
@@ -295,6 +292,7 @@ static int drop_members(struct keeper *k, int want)
 	free(give);
 	free(s);
 	k->dropping = true;
+	log_debug("dropping %d images", r.n);
 	return r.n;
 }
 
@@ -484,6 +482,9 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 		struct plan plan = keeper_plan(d, image_budget(d));
 
 		mean = mean_bytes(d);
+		log_debug("full%s: mean %.0f bytes, plan quality %d at %.0f bytes, %.0f images",
+			hard ? ", steps did not fit" : "", mean, plan.quality, plan.mean_bytes,
+			plan.images);
 		if (!hard && plan.mean_bytes > 0 && mean > plan.mean_bytes * MEAN_SLACK && degrade(k, want) > 0) {
 			if (k->outstanding == 0)
 				end_round(k);

@@ -30,13 +30,13 @@ static const char help[] =
  * OpenBLAS reads its thread count before main: our threads are the only ones, so it is started over
  * with that said once. Returns only when it need not, or cannot.
  */
-static void pin_blas(char **argv)
+static void pin_blas(const char *exe, char **argv)
 {
 	if (getenv("OPENBLAS_NUM_THREADS") && getenv("OMP_NUM_THREADS"))
 		return;
 	setenv("OPENBLAS_NUM_THREADS", "1", 1);
 	setenv("OMP_NUM_THREADS", "1", 1);
-	execv("/proc/self/exe", argv);
+	execv(exe, argv); /* by its path, so that ps shows its name */
 }
 
 enum { OPT_CHECK = 256, OPT_PRINT, OPT_VERSION };
@@ -51,11 +51,10 @@ static const struct option options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-static int run_daemon(const char *file, bool required, bool check_only)
+static int run_daemon(const char *exe, const char *file, bool required, bool check_only)
 {
-	char error[CONFIG_ERROR_MAX], exe[4096];
+	char error[CONFIG_ERROR_MAX];
 	struct config c;
-	ssize_t n;
 
 	config_init(&c);
 	if (config_load(&c, file, required, error) < 0) {
@@ -66,12 +65,6 @@ static int run_daemon(const char *file, bool required, bool check_only)
 		printf("%s: settings are valid\n", file);
 		return 0;
 	}
-	n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-	if (n < 0) {
-		log_error("/proc/self/exe: %s", strerror(errno));
-		return 1;
-	}
-	exe[n] = '\0';
 	return daemon_run(exe, file, required, &c);
 }
 
@@ -80,6 +73,7 @@ int main(int argc, char **argv)
 	const char *file = DEFAULT_CONFIG;
 	bool required = false, check = false;
 	enum log_level level = LOG_INFO;
+	char exe[4096] = "";
 	int o;
 
 	if (argc == 2 && !strcmp(argv[1], "--worker")) {
@@ -118,7 +112,11 @@ int main(int argc, char **argv)
 		fprintf(stderr, "larderd: unexpected argument '%s'; see --help\n", argv[optind]);
 		return 2;
 	}
-	pin_blas(argv);
 	log_open("larderd", level);
-	return run_daemon(file, required, check);
+	if (readlink("/proc/self/exe", exe, sizeof(exe) - 1) < 0) {
+		log_error("/proc/self/exe: %s", strerror(errno));
+		return 1;
+	}
+	pin_blas(exe, argv);
+	return run_daemon(exe, file, required, check);
 }

@@ -195,7 +195,7 @@ static void on_worker_exit(uv_process_t *process, int64_t status, int signal)
 	struct slot *s = process->data;
 	char why[96];
 
-	if (status || signal)
+	if ((status || signal) && !s->pool->stopping)
 		log_warn("worker %d ended: status %d, signal %d", uv_process_get_pid(process), (int)status,
 			signal);
 	if (!s->proved && !s->pool->stopping) {

@@ -159,14 +159,22 @@ void put_counts(struct buf *b, const struct symbol_counts c[LADDER_RUNGS])
 		}
 }
 
+/* A count, bounded so that sums of them cannot overflow. */
+static uint32_t get_count(struct reader *r)
+{
+	uint32_t n = reader_u32(r);
+
+	return MIN(n, UINT32_C(1) << 24);
+}
+
 int get_counts(struct reader *r, struct symbol_counts ret[LADDER_RUNGS])
 {
 	for (int i = 0; i < LADDER_RUNGS; i++)
 		for (int s = 0; s < 2; s++) {
 			for (int k = 0; k < 16; k++)
-				ret[i].dc[s][k] = MIN(reader_u32(r), UINT32_C(1) << 24);
+				ret[i].dc[s][k] = get_count(r);
 			for (int k = 0; k < 256; k++)
-				ret[i].ac[s][k] = MIN(reader_u32(r), UINT32_C(1) << 24);
+				ret[i].ac[s][k] = get_count(r);
 		}
 	return reader_finished(r) ? 0 : -EBADMSG;
 }

@@ -18,7 +18,7 @@
 
 #define WAL_CAP_MIN	(INT64_C(256) << 10)
 #define WAL_CAP_MAX	(INT64_C(4) << 20)
-#define RESERVE_PAGES	16     /* of the index, kept for relief */
+#define RELIEF_MIN	65536
 #define MARGIN		16384  /* for what du counts and we learn late: directories, extents */
 #define LABELS_MAX	20000
 #define BATCH_MAX	256
@@ -264,10 +264,10 @@ void store_usage(const struct store *s, struct usage *ret)
 	ret->total = ret->index + other_bytes(s);
 }
 
-void store_set_limit(struct store *s, int64_t limit, int64_t quarantine_max)
+void store_set_limits(struct store *s, const struct limits *limits)
 {
-	s->limit = limit;
-	s->quarantine_max = MIN(quarantine_max, limit / 8);
+	s->limits = *limits;
+	s->limits.quarantine = MIN(limits->quarantine, limits->total / 8);
 }
 
 int store_batch_max(const struct store *s)
@@ -275,10 +275,16 @@ int store_batch_max(const struct store *s)
 	return (int)CLAMP(s->wal.cap / PAGE_BYTES / PAGES_PER_OP, 1, BATCH_MAX);
 }
 
+int64_t store_relief_bytes(const struct store *s)
+{
+	return MAX(s->limits.total / 64, RELIEF_MIN);
+}
+
 /* Lets the index grow as far as the limit leaves room, less the reserve. */
 static int cap_index(struct store *s, bool relief)
 {
-	int64_t pages = (s->limit - other_bytes(s)) / PAGE_BYTES - (relief ? 0 : RESERVE_PAGES);
+	int64_t bytes = s->limits.total - s->limits.reserve - other_bytes(s);
+	int64_t pages = (bytes - (relief ? 0 : store_relief_bytes(s))) / PAGE_BYTES;
 	char text[64];
 
 	snprintf(text, sizeof(text), "PRAGMA max_page_count=%" PRId64, MAX(pages, INT64_C(1)));
@@ -289,7 +295,7 @@ bool store_files_fit(const struct store *s, int64_t bytes)
 {
 	int64_t index = MAX(file_bytes(s, "index.db"), pragma_value(s, "PRAGMA page_count") * PAGE_BYTES);
 
-	return index + other_bytes(s) + ROUND_UP(bytes, INT64_C(4096)) <= s->limit;
+	return index + other_bytes(s) + ROUND_UP(bytes, INT64_C(4096)) <= s->limits.total;
 }
 
 static int checkpoint(struct store *s)
@@ -512,7 +518,7 @@ int store_open(const char *path, int64_t max_use, struct store **ret, char error
 		return -ENOMEM;
 	error[0] = '\0';
 	s->dir = s->objects = s->models = s->quarantine = s->lock = -1;
-	s->limit = max_use;
+	s->limits.total = max_use;
 	s->wal.cap = CLAMP(max_use / 16, WAL_CAP_MIN, WAL_CAP_MAX);
 	r = open_dirs(s, path, error);
 	if (r == 0)
@@ -586,8 +592,10 @@ static void unlink_objects(struct store *s, const struct name_list *l)
 }
 
 /* Writes the ops' large objects, so that the rows may name them. */
-static int write_objects(struct store *s, struct op *ops, struct batch *b)
+static int write_objects(struct store *s, struct op *ops, bool relief, struct batch *b)
 {
+	int64_t kept = s->limits.reserve + (relief ? 0 : store_relief_bytes(s));
+
 	for (struct op *op = ops; op; op = op->next) {
 		struct stat st;
 		char name[40];
@@ -597,7 +605,7 @@ static int write_objects(struct store *s, struct op *ops, struct batch *b)
 			return r;
 		if ((op->kind != OP_INSERT && op->kind != OP_STEP) || !(op->row.flags & IMAGE_FILE))
 			continue;
-		if (!store_files_fit(s, (int64_t)op->data.len))
+		if (!store_files_fit(s, (int64_t)op->data.len + kept))
 			return -ENOSPC;
 		object_name(op->row.id, op->row.quality, name);
 		r = io_write_durable(s->objects, name, op->data.data, op->data.len);
@@ -1040,7 +1048,7 @@ int store_apply(struct store *s, struct op *ops, bool relief, struct tally_list 
 	int r = cap_index(s, relief);
 
 	if (r == 0)
-		r = write_objects(s, ops, &b);
+		r = write_objects(s, ops, relief, &b);
 	for (int attempt = 0; r == 0 && attempt < 2; attempt++) {
 		clear_change(ret_change);
 		b.garbage.n = 0;

@@ -20,8 +20,8 @@
  *   I6  a capture whose bytes are stored or whose fate is counted is in `taken` until its spool file
  *	 is gone, so a crash between commit and unlink neither stores nor counts it twice
  *
- * Limits keep RESERVE_PAGES of the index back from batches that are not relief, so that freeing
- * space never lacks the page it needs.
+ * store_relief_bytes() of the limit are kept back from batches that are not relief, so that freeing
+ * space never lacks the space it needs: SQLite takes a row's new pages before it frees the old ones.
  *
  * Create: temporary name, write, fsync, rename, fsync directory, then the row. Remove: row becomes
  * a garbage mark, commit, unlink, and the mark goes with the next commit.
@@ -159,11 +159,22 @@ DEFINE_FREEP(struct store, store_close)
 const char *store_error(const struct store *s);
 int store_dir_fd(const struct store *s);
 
-/* The limit for everything, and for the quarantine within it (never more than an eighth). */
-void store_set_limit(struct store *s, int64_t limit, int64_t quarantine_max);
+struct limits {
+	int64_t total;	    /* everything */
+	int64_t reserve;    /* of it, kept for models that are to come: not for images */
+	int64_t quarantine; /* for the quarantine; never more than an eighth of total counts */
+};
+
+void store_set_limits(struct store *s, const struct limits *limits);
 
 /* How many ops one batch should have at most, given the log. */
 int store_batch_max(const struct store *s);
+
+/*
+ * New bytes that a batch of relief may bring: a step's new file exists beside the old one until the
+ * commit, and this much is kept free of other batches for it.
+ */
+int64_t store_relief_bytes(const struct store *s);
 
 /*
  * Applies ops as one transaction; results in each op. relief: ops that free space and may use the

@@ -48,7 +48,7 @@ static bool find_oldest(const struct store *s, struct oldest *ret)
 
 bool store_quarantine_fits(const struct store *s, int64_t bytes)
 {
-	return ROUND_UP(bytes, INT64_C(4096)) + REASON_BYTES <= s->quarantine_max;
+	return ROUND_UP(bytes, INT64_C(4096)) + REASON_BYTES <= s->limits.quarantine;
 }
 
 int quarantine_make_room(struct store *s, int64_t bytes)
@@ -56,7 +56,7 @@ int quarantine_make_room(struct store *s, int64_t bytes)
 	int64_t need = ROUND_UP(bytes, INT64_C(4096)) + REASON_BYTES;
 	struct oldest old;
 
-	while ((s->quarantine_bytes + need > s->quarantine_max || !store_files_fit(s, need)) &&
+	while ((s->quarantine_bytes + need > s->limits.quarantine || !store_files_fit(s, need)) &&
 		find_oldest(s, &old)) {
 		if (unlinkat(s->quarantine, old.name, 0) < 0)
 			return -errno;

@@ -43,7 +43,7 @@ struct store {
 	struct wal_cap wal;
 	int dir, objects, models, quarantine; /* owned descriptors */
 	int lock;			      /* owned: held while the store is open */
-	int64_t limit, quarantine_max;
+	struct limits limits;
 	int64_t object_bytes, model_bytes, quarantine_bytes, index_bytes; /* as du counts */
 	bool garbage_rows; /* garbage holds marks of files that are gone */
 	char error[256];

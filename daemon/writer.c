@@ -17,7 +17,7 @@ struct batch_job {
 	struct store *store;	/* borrowed; the thread's while it runs */
 	struct op *ops;
 	bool relief;
-	int64_t limit, quarantine_max;
+	struct limits limits;
 	int spool_fd;
 	int result;
 	char error[256];
@@ -34,7 +34,8 @@ struct writer {
 	struct op *relief; /* to be applied next */
 	struct op *settled, **settled_tail; /* OP_SETTLED waiting for company */
 	struct task *tasks, **task_tail;
-	int64_t n_pending, limit, quarantine_max;
+	int64_t n_pending;
+	struct limits limits;
 	int spool_fd, batch_max;
 	bool busy, wants_room, paused;
 	struct usage usage;
@@ -116,7 +117,7 @@ static void run_job(uv_work_t *req)
 {
 	struct batch_job *j = req->data;
 
-	store_set_limit(j->store, j->limit, j->quarantine_max);
+	store_set_limits(j->store, &j->limits);
 	if (j->task) {
 		j->task->run(j->store, j->task);
 	} else {
@@ -243,13 +244,15 @@ static void on_job_done(uv_work_t *req, int status)
 }
 
 /* Cuts the next batch off a list. */
-static struct op *cut(struct op **head, struct op ***tail, int max)
+static struct op *cut(struct op **head, struct op ***tail, int max, int64_t max_bytes)
 {
 	struct op *first = *head, **last = head;
 	int64_t bytes = 0;
 
-	for (int n = 0; *last && n < max && (n == 0 || bytes < BATCH_BYTES); n++) {
-		bytes += (int64_t)(*last)->data.len;
+	for (int n = 0; *last && n < max; n++) {
+		bytes += ROUND_UP((int64_t)(*last)->data.len, INT64_C(4096));
+		if (n && bytes > max_bytes)
+			break;
 		last = &(*last)->next;
 	}
 	if (last == head)
@@ -274,18 +277,18 @@ static void start(struct writer *w)
 		pause_queue(w);
 		return;
 	}
-	*j = (struct batch_job){.w = w, .store = w->store, .limit = w->limit,
-		.quarantine_max = w->quarantine_max, .spool_fd = w->spool_fd, .req.data = j};
+	*j = (struct batch_job){.w = w, .store = w->store, .limits = w->limits,
+		 .spool_fd = w->spool_fd, .req.data = j};
 	if (w->relief) {
 		j->relief = true;
-		j->ops = cut(&w->relief, NULL, w->batch_max);
+		j->ops = cut(&w->relief, NULL, w->batch_max, store_relief_bytes(w->store));
 	} else if (w->tasks) {
 		j->task = w->tasks;
 		w->tasks = j->task->next;
 		if (!w->tasks)
 			w->task_tail = &w->tasks;
 	} else {
-		j->ops = cut(&w->head, &w->tail, w->batch_max);
+		j->ops = cut(&w->head, &w->tail, w->batch_max, BATCH_BYTES);
 	}
 	w->busy = true;
 	uv_queue_work(w->loop, &j->req, run_job, on_job_done);
@@ -340,10 +343,9 @@ void writer_task(struct writer *w, struct task *task)
 	start(w);
 }
 
-void writer_set_limits(struct writer *w, int64_t limit, int64_t quarantine_max)
+void writer_set_limits(struct writer *w, const struct limits *limits)
 {
-	w->limit = limit;
-	w->quarantine_max = quarantine_max;
+	w->limits = *limits;
 }
 
 void writer_set_spool(struct writer *w, int fd)

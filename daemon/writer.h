@@ -49,7 +49,7 @@ void writer_relief(struct writer *w, struct op *ops);
 void writer_task(struct writer *w, struct task *task);
 
 /* Limits for the batches from now on; the spool's descriptor, to settle captures. */
-void writer_set_limits(struct writer *w, int64_t limit, int64_t quarantine_max);
+void writer_set_limits(struct writer *w, const struct limits *limits);
 void writer_set_spool(struct writer *w, int fd);
 
 /* Try again: something has been freed. */

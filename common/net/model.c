@@ -166,7 +166,7 @@ static json_t *metadata(const struct model *m)
 	snprintf(n_trained, sizeof(n_trained), "%d", m->trained_images);
 	snprintf(n_valid, sizeof(n_valid), "%d", m->validation_images);
 	snprintf(accuracy, sizeof(accuracy), "%.6f", m->validation_accuracy);
-	return json_pack("{ss ss ss ss ss ss ss ss ss}", "format", "larder-1", "classes",
+	return json_pack("{ss ss ss ss ss ss ss ss ss ss}", "format", "larder-1", "classes",
 		names ? names : "[]", "label_ids", ids ? ids : "[]", "input_size", size, "preprocessing",
 		PREPROCESSING, "version", version, "trained_us", trained, "images", n_trained,
 		"validation", n_valid, "validation_accuracy", accuracy);
