@@ -115,9 +115,11 @@ void put_curve(struct buf *b, const struct curve_answer *a)
 
 int get_curve(struct reader *r, struct curve_answer *ret)
 {
-	struct curve_answer a = {.width = (int)reader_u32(r), .height = (int)reader_u32(r)};
+	struct curve_answer a = {0};
 	const uint8_t *format;
 
+	a.width = (int)reader_u32(r); /* one by one: initialisers have no order */
+	a.height = (int)reader_u32(r);
 	a.orientation = reader_u8(r);
 	a.own_quality = reader_u8(r);
 	a.layout = reader_u8(r);

@@ -62,9 +62,12 @@ static int on_model(struct worker *w, struct reader *r)
 /* The newest set of a quality is the one to encode with; older ones are needed to decode. */
 static int on_tables(struct worker *w, struct reader *r)
 {
-	struct table_set set = {.id = reader_u32(r), .quality = reader_u8(r)};
-	int i = ladder_nearest(set.quality);
+	struct table_set set;
+	int i;
 
+	set.id = reader_u32(r); /* one by one: initialisers have no order */
+	set.quality = reader_u8(r);
+	i = ladder_nearest(set.quality);
 	if (r->failed || tables_read(r->data, r->len, &set.tables) < 0)
 		return -EBADMSG;
 	if (w->n_known < TABLES_MAX)

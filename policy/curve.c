@@ -15,7 +15,7 @@ void population_init(struct population *p)
 	*p = (struct population){0};
 	/* A first guess with the right shape: divergence falls as a power of quality. */
 	for (int i = 0; i < LADDER_RUNGS; i++)
-		p->kl[i] = 1.2f * powf(LADDER[i] / 2.0f, -1.1f);
+		p->kl[i] = 1.0f * powf((float)LADDER[i] / 2.0f, -0.95f);
 }
 
 static void move_mean(float *mean, double value, double weight)
@@ -113,9 +113,9 @@ void curve_harm(const struct curve *c, const struct population *p, float ret_har
 {
 	for (int i = 0; i < c->n; i++) {
 		float common = population_kl(p, c->quality[i]);
-		float kl = c->scored ? OWN_WEIGHT * c->kl[i] + (1 - OWN_WEIGHT) * common : common;
+		float own = MIN(c->kl[i], OWN_MAX * common);
 
-		ret_harm[i] = 1 - expf(-HARM_SCALE * kl);
+		ret_harm[i] = c->scored ? OWN_WEIGHT * own + (1 - OWN_WEIGHT) * common : common;
 	}
 }
 

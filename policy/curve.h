@@ -3,8 +3,11 @@
  * divergence becomes harm, how a noisy curve is drawn towards the population's, and the convex hull
  * whose slopes are the prices at which the image steps down.
  *
- * Harm of a divergence d is 1 - exp(-HARM_SCALE d), in 0..1: bounded, so one badly judged image
- * cannot buy all the bytes. A step's price is the harm that it adds per byte that it frees.
+ * Harm is the divergence itself, the image's own share of it bounded by OWN_MAX times the
+ * population's, so that one badly judged image cannot buy all the bytes. (A harm that saturates, as
+ * 1 - exp(-8 d) does, makes the hull jump from the middle of the ladder to its foot and fills the
+ * store with images that teach nothing; see DESIGN.md, Policy.) A step's price is the harm that it
+ * adds per byte that it frees.
  */
 #pragma once
 
@@ -13,8 +16,8 @@
 
 #include "policy/ladder.h"
 
-#define HARM_SCALE 8.0f  /* measured on CIFAR-10; see DESIGN.md, Policy */
 #define OWN_WEIGHT 0.15f /* of an image's own curve against the population's */
+#define OWN_MAX	   6.0f
 
 struct curve {
 	int n;
@@ -50,8 +53,8 @@ float population_rate(const struct population *p, int quality);
 void curve_make_monotone(struct curve *c);
 
 /*
- * Harm at each rung: the image's divergences and the population's mixed, then bounded. An unscored
- * curve is the population's alone.
+ * Harm at each rung, in nats: the image's divergences, bounded, and the population's, mixed. An
+ * unscored curve is the population's alone.
  */
 void curve_harm(const struct curve *c, const struct population *p, float ret_harm[RUNGS_MAX]);
 

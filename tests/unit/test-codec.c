@@ -1,0 +1,327 @@
+/* jpeg, coef, pixels, decode, exif: coefficients against libjpeg's own way through pixels. */
+#include <errno.h>
+#include <stdio.h>
+
+#include <jpeglib.h>
+
+#include "common/codec/decode.h"
+#include "common/codec/exif.h"
+#include "common/codec/input.h"
+#include "tests/unit/pictures.h"
+#include "tests/unit/test.h"
+
+#define MANY_PIXELS (1 << 26)
+
+enum variant { BASELINE, PROGRESSIVE, GREY, CMYK, FULL_CHROMA, RESTARTS };
+
+/* What a camera would write, through libjpeg. */
+static void encode(const struct pixels *px, int quality, enum variant v, struct buf *out)
+{
+	struct jpeg_compress_struct c;
+	struct jpeg_error_mgr err;
+	unsigned char *mem = NULL;
+	unsigned long len = 0;
+	uint8_t *row = malloc((size_t)px->width * 4);
+
+	c.err = jpeg_std_error(&err);
+	jpeg_create_compress(&c);
+	jpeg_mem_dest(&c, &mem, &len);
+	c.image_width = (JDIMENSION)px->width;
+	c.image_height = (JDIMENSION)px->height;
+	c.input_components = v == GREY ? 1 : v == CMYK ? 4 : 3;
+	c.in_color_space = v == GREY ? JCS_GRAYSCALE : v == CMYK ? JCS_CMYK : JCS_RGB;
+	jpeg_set_defaults(&c);
+	jpeg_set_quality(&c, quality, TRUE);
+	if (v == PROGRESSIVE)
+		jpeg_simple_progression(&c);
+	if (v == FULL_CHROMA)
+		c.comp_info[0].h_samp_factor = c.comp_info[0].v_samp_factor = 1;
+	if (v == RESTARTS)
+		c.restart_interval = 3;
+	jpeg_start_compress(&c, TRUE);
+	for (int y = 0; y < px->height; y++) {
+		const uint8_t *in = px->rgb + 3 * y * px->width;
+
+		for (int x = 0; x < px->width; x++)
+			if (v == GREY) {
+				row[x] = in[3 * x + 1];
+			} else if (v == CMYK) { /* as Adobe: inverted */
+				memcpy(row + 4 * x, in + 3 * x, 3);
+				row[4 * x + 3] = 255;
+			} else {
+				memcpy(row + 3 * x, in + 3 * x, 3);
+			}
+		jpeg_write_scanlines(&c, &row, 1);
+	}
+	jpeg_finish_compress(&c);
+	jpeg_destroy_compress(&c);
+	buf_put(out, mem, len);
+	free(mem);
+	free(row);
+}
+
+static void decode(const uint8_t *data, size_t len, struct pixels *px)
+{
+	struct jpeg_decompress_struct c;
+	struct jpeg_error_mgr err;
+
+	c.err = jpeg_std_error(&err);
+	jpeg_create_decompress(&c);
+	jpeg_mem_src(&c, data, len);
+	jpeg_read_header(&c, TRUE);
+	c.out_color_space = JCS_RGB;
+	jpeg_start_decompress(&c);
+	pixels_init(px, (int)c.output_width, (int)c.output_height);
+	while (c.output_scanline < c.output_height) {
+		uint8_t *row = px->rgb + 3 * c.output_scanline * c.output_width;
+
+		jpeg_read_scanlines(&c, &row, 1);
+	}
+	jpeg_finish_decompress(&c);
+	jpeg_destroy_decompress(&c);
+}
+
+/*
+ * The promise of the coefficient domain: a rung made from coefficients is as good a picture as one
+ * made by decoding and encoding, within half a dB of it, and of the same size within 5 %.
+ */
+static void test_requantise(void)
+{
+	static const int rungs[] = {5, 10, 20, 30, 50, 70, 90};
+	_cleanup_pixels_ struct pixels px = {0}, original = {0};
+	_cleanup_buf_ struct buf jpeg = {0};
+	_cleanup_coef_ struct coef_image im = {0}, rung = {0};
+	struct capture_info info;
+
+	draw(&px, 203, 117, 3);
+	encode(&px, 95, BASELINE, &jpeg);
+	decode(jpeg.data, jpeg.len, &original);
+	CHECK_INT(capture_decode(jpeg.data, jpeg.len, MANY_PIXELS, &im, &info), 0);
+	CHECK_INT(info.quality, 95);
+	for (size_t i = 0; i < ARRAY_SIZE(rungs); i++) {
+		_cleanup_buf_ struct buf ours = {0}, theirs = {0};
+		_cleanup_pixels_ struct pixels a = {0}, b = {0};
+		size_t n = (size_t)px.width * (size_t)px.height * 3;
+		struct symbol_counts counts;
+		struct jpeg_tables t;
+		double mine, his;
+
+		tables_standard(rungs[i], &t);
+		CHECK_INT(coef_requantise(&im, &t, &rung), 0);
+		CHECK_INT(jpeg_write_file(&rung, &t, &ours), 0);
+		encode(&original, rungs[i], BASELINE, &theirs);
+		decode(ours.data, ours.len, &a);
+		decode(theirs.data, theirs.len, &b);
+		mine = psnr(original.rgb, a.rgb, n);
+		his = psnr(original.rgb, b.rgb, n);
+		CHECK(mine > his - 0.5);
+		coef_count(&rung, &counts);
+		CHECK_NEAR((double)scan_bytes_optimal(&counts, 2) + jpeg_file_overhead(3, 1), ours.len,
+			8 + 0.01 * (double)ours.len);
+	}
+}
+
+/* A bare scan with shared tables: its counted size, and the wrapped file libjpeg reads back. */
+static void test_scan(void)
+{
+	static const int sizes[][2] = {{32, 32}, {33, 17}, {8, 8}, {1, 1}, {250, 31}};
+
+	for (size_t s = 0; s < ARRAY_SIZE(sizes); s++)
+		for (int grey = 0; grey < 2; grey++) {
+			_cleanup_pixels_ struct pixels px = {0}, back = {0};
+			_cleanup_coef_ struct coef_image im = {0}, again = {0};
+			_cleanup_buf_ struct buf scan = {0}, file = {0};
+			struct symbol_counts counts;
+			struct capture_info info = {0};
+			struct jpeg_tables t;
+
+			draw(&px, sizes[s][0], sizes[s][1], s);
+			for (int i = 0; grey && i < px.width * px.height; i++)
+				px.rgb[3 * i] = px.rgb[3 * i + 2] = px.rgb[3 * i + 1];
+			CHECK_INT(pixels_to_coef(&px, &im), 0);
+			CHECK_INT(im.n_planes, grey ? 1 : 3);
+			tables_standard(20, &t);
+			CHECK_INT(coef_requantise(&im, &t, &im), 0);
+			coef_count(&im, &counts);
+			huffman_fit(&counts, &t);
+			CHECK_INT(jpeg_write_scan(&im, &t, &scan), 0);
+			CHECK_NEAR(scan_bytes(&counts, &t), scan.len, 1 + 0.01 * (double)scan.len);
+			CHECK_INT(jpeg_wrap_scan(scan.data, scan.len, coef_layout(&im), px.width, px.height,
+					  6, &t, &file), 0);
+			decode(file.data, file.len, &back);
+			CHECK_INT(back.width, px.width);
+			CHECK_INT(capture_decode(file.data, file.len, MANY_PIXELS, &again, &info), 0);
+			CHECK_INT(info.orientation, 6);
+			for (int i = 0; i < im.n_planes; i++)
+				CHECK(!memcmp(im.plane[i].coef, again.plane[i].coef,
+					(size_t)im.plane[i].blocks_w * (size_t)im.plane[i].blocks_h * 128));
+		}
+}
+
+static void test_variants(void)
+{
+	_cleanup_pixels_ struct pixels px = {0};
+	uint8_t want[32 * 32 * 3], got[32 * 32 * 3];
+
+	draw(&px, 96, 64, 9);
+	for (enum variant v = BASELINE; v <= RESTARTS; v++) {
+		_cleanup_buf_ struct buf jpeg = {0};
+		_cleanup_coef_ struct coef_image im = {0};
+		struct capture_info info;
+
+		encode(&px, 90, v, &jpeg);
+		CHECK_INT(capture_decode(jpeg.data, jpeg.len, MANY_PIXELS, &im, &info), 0);
+		CHECK_INT(im.width, 96);
+		CHECK_INT(im.height, 64);
+		CHECK_INT(im.n_planes, v == GREY ? 1 : 3);
+		CHECK_INT(info.quality, 90);
+		CHECK_INT(input_from_coef(&im, 32, got), 0);
+		if (v == BASELINE)
+			memcpy(want, got, sizeof(want));
+		else if (v != GREY)
+			CHECK(psnr(want, got, sizeof(want)) > 30);
+	}
+}
+
+/* The network's input is what a decoder and an area resampler would have given. */
+static void test_input(void)
+{
+	_cleanup_pixels_ struct pixels px = {0}, decoded = {0};
+	_cleanup_buf_ struct buf jpeg = {0};
+	_cleanup_coef_ struct coef_image im = {0};
+	struct capture_info info;
+	uint8_t got[64 * 64 * 3], want[64 * 64 * 3];
+
+	draw(&px, 128, 128, 5);
+	encode(&px, 92, FULL_CHROMA, &jpeg);
+	decode(jpeg.data, jpeg.len, &decoded);
+	CHECK_INT(capture_decode(jpeg.data, jpeg.len, MANY_PIXELS, &im, &info), 0);
+	CHECK_INT(input_from_coef(&im, 64, got), 0);
+	for (int y = 0; y < 64; y++)
+		for (int x = 0; x < 64; x++)
+			for (int c = 0; c < 3; c++) {
+				const uint8_t *p = decoded.rgb + 3 * (2 * y * 128 + 2 * x) + c;
+
+				want[3 * (y * 64 + x) + c] =
+					(uint8_t)((p[0] + p[3] + p[3 * 128] + p[3 * 129] + 2) / 4);
+			}
+	CHECK(psnr(want, got, sizeof(want)) > 30); /* a scaled DCT is sharper than a box */
+	CHECK_INT(input_from_coef(&im, 128 / 2, got), 0);
+	/* At full size it is the decoder's picture to a rounding. */
+	_cleanup_free_ uint8_t *full = malloc(128 * 128 * 3);
+	CHECK_INT(input_from_coef(&im, 128, full), 0);
+	CHECK(psnr(decoded.rgb, full, 128 * 128 * 3) > 48);
+}
+
+static void test_orientation(void)
+{
+	_cleanup_pixels_ struct pixels px = {0};
+	_cleanup_coef_ struct coef_image im = {0};
+	uint8_t got[16 * 16 * 3];
+	/* Where the coded top-left corner is seen: [orientation] = {row, column}. */
+	static const int corner[9][2] = {{0}, {0, 0}, {0, 15}, {15, 15}, {15, 0}, {0, 0}, {0, 15}, {15, 15},
+		{15, 0}};
+
+	pixels_init(&px, 16, 16);
+	memset(px.rgb, 0, 16 * 16 * 3);
+	for (int y = 0; y < 4; y++)
+		memset(px.rgb + 3 * 16 * y, 255, 12);
+	CHECK_INT(pixels_to_coef(&px, &im), 0);
+	for (int o = 1; o <= 8; o++) {
+		im.orientation = o;
+		CHECK_INT(input_from_coef(&im, 16, got), 0);
+		CHECK(got[3 * (corner[o][0] * 16 + corner[o][1])] > 200);
+		CHECK(got[3 * ((15 - corner[o][0]) * 16 + 15 - corner[o][1])] < 50);
+	}
+}
+
+/* Every truncation and a flip in every byte: an error or a picture, never a crash or a hang. */
+static void test_hostile(void)
+{
+	_cleanup_pixels_ struct pixels px = {0};
+	_cleanup_buf_ struct buf jpeg = {0};
+	_cleanup_coef_ struct coef_image im = {0};
+	struct capture_info info;
+
+	draw(&px, 40, 24, 7);
+	encode(&px, 60, PROGRESSIVE, &jpeg);
+	for (size_t len = 0; len + 2 < jpeg.len; len++) {
+		uint8_t *copy = malloc(len + 1);
+
+		memcpy(copy, jpeg.data, len);
+		CHECK(capture_decode(copy, len, MANY_PIXELS, &im, &info) < 0);
+		CHECK(info.reason[0]);
+		free(copy);
+	}
+	for (size_t i = 0; i < jpeg.len; i++) {
+		jpeg.data[i] ^= 0xff;
+		capture_decode(jpeg.data, jpeg.len, 1 << 16, &im, &info);
+		jpeg.data[i] ^= 0xff;
+	}
+	CHECK_INT(capture_decode(jpeg.data, jpeg.len, 40 * 24 - 1, &im, &info), -EFBIG);
+	CHECK_INT(capture_decode((const uint8_t *)"GIF89a", 6, MANY_PIXELS, &im, &info), -ENOTSUP);
+	CHECK_INT(capture_decode((const uint8_t *)"", 0, MANY_PIXELS, &im, &info), -ENOTSUP);
+}
+
+static void check_pnm(const char *text, size_t len, int result, int width, int height, int first)
+{
+	_cleanup_coef_ struct coef_image im = {0};
+	struct capture_info info;
+	uint8_t rgb[16 * 16 * 3];
+
+	CHECK_INT(capture_decode((const uint8_t *)text, len, MANY_PIXELS, &im, &info), result);
+	if (result < 0)
+		return;
+	CHECK_INT(im.width, width);
+	CHECK_INT(im.height, height);
+	CHECK_INT(info.quality, 100);
+	CHECK_INT(input_from_coef(&im, 16, rgb), 0);
+	CHECK_NEAR(rgb[0], first, 2);
+}
+
+static void test_pnm(void)
+{
+#define PNM(s) s, sizeof(s) - 1
+	check_pnm(PNM("P5 2 2 255\n\x80\x80\x80\x80"), 0, 2, 2, 128);
+	check_pnm(PNM("P5\n# comment\n2 2\n65535\n\x80\x00\x80\x00\x80\x00\x80\x00"), 0, 2, 2, 128);
+	check_pnm(PNM("P2 2 1 10  5 5"), 0, 2, 1, 128);
+	check_pnm(PNM("P3 1 1 255  200 200 200"), 0, 1, 1, 200);
+	check_pnm(PNM("P6 1 1 255\nabc"), 0, 1, 1, 97);
+	check_pnm(PNM("P6 2 1 255\nabc"), -EBADMSG, 0, 0, 0);
+	check_pnm(PNM("P5 99999 99999 255\n"), -EBADMSG, 0, 0, 0);
+	check_pnm(PNM("P5 60000 60000 255\n"), -EFBIG, 0, 0, 0);
+	check_pnm(PNM("P5 2 2 0\n    "), -EBADMSG, 0, 0, 0);
+	check_pnm(PNM("P5 -2 2 255\n    "), -EBADMSG, 0, 0, 0);
+	check_pnm(PNM("P2 2 1 10  5"), -EBADMSG, 0, 0, 0);
+}
+
+static void test_exif(void)
+{
+	static const char segment[] = "Exif\0\0II*\0\10\0\0\0\2\0"
+				      "\x12\x01\3\0\1\0\0\0\6\0\0\0"
+				      "\x69\x87\4\0\1\0\0\0\x26\0\0\0"
+				      "\0\0\0\0"
+				      "\1\0\x03\x90\2\0\x14\0\0\0\x38\0\0\0\0\0\0\0"
+				      "2024:05:06 07:08:09";
+	uint8_t out[40];
+	int orientation = 1;
+	int64_t taken = 0;
+
+	exif_parse((const uint8_t *)segment, sizeof(segment), &orientation, &taken);
+	CHECK_INT(orientation, 6);
+	CHECK_INT(taken, 1714979289);
+	for (size_t len = 0; len < sizeof(segment); len++) {
+		uint8_t *copy = malloc(len + 1);
+
+		memcpy(copy, segment, len);
+		exif_parse(copy, len, &orientation, &taken);
+		free(copy);
+	}
+	for (int o = 2; o <= 8; o++) {
+		exif_parse(out, exif_orientation_segment(o, out), &orientation, &taken);
+		CHECK_INT(orientation, o);
+	}
+}
+
+TEST_MAIN(test_requantise, test_scan, test_variants, test_input, test_orientation, test_hostile, test_pnm,
+	test_exif)

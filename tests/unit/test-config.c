@@ -1,0 +1,151 @@
+#include "common/config.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/unit/test.h"
+
+static char dir[] = "/tmp/larder-config-XXXXXX";
+static char file[64], error[CONFIG_ERROR_MAX];
+
+static void put(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	fputs(text, f);
+	fclose(f);
+}
+
+static int load(const char *text, struct config *c)
+{
+	put(file, text);
+	config_init(c);
+	return config_load(c, file, true, error);
+}
+
+static void test_defaults(void)
+{
+	struct config c;
+
+	config_init(&c);
+	CHECK_STR(c.spool.path, "/var/spool/larder");
+	CHECK_INT(c.store.max_use.bytes, 1 << 30);
+	CHECK(c.store.keep_free.is_percent);
+	CHECK_INT(c.model.channels[2], 128);
+	CHECK_INT(c.idle.quiet_us, 30000000);
+	CHECK_INT(c.policy.mode, MODE_ADAPTIVE);
+	CHECK_NEAR(c.training.validation_percent, 10, 0);
+}
+
+static void test_values(void)
+{
+	struct config c;
+
+	CHECK_INT(load("# a comment\n[Store]\nMaxUse = 3M\nKeepFree=2%\n[Policy]\nMode=drop\n"
+		       "[Model]\nChannels=8 16 24\n[Idle]\nHours=22:00-06:00, 12:00-13:30\n", &c), 0);
+	CHECK_INT(c.store.max_use.bytes, 3 << 20);
+	CHECK_INT(amount_bytes(&c.store.keep_free, 1000), 20);
+	CHECK_INT(c.policy.mode, MODE_DROP);
+	CHECK_INT(c.model.channels[1], 16);
+	CHECK_INT(c.idle.hours.n, 2);
+	CHECK_INT(c.idle.hours.range[1].to_min, 13 * 60 + 30);
+}
+
+/* Each error names file:line and what is allowed. */
+static void test_errors(void)
+{
+	static const struct {
+		const char *text, *line, *word;
+	} cases[] = {
+		{"[Store]\nMaxUse=lots\n", ":2:", "512M"},
+		{"[Store]\nMaxUse=1K\n", ":2:", "at least"},
+		{"[Store]\n\nMaxuse=1G\n", ":3:", "MaxUse"},
+		{"[Stoer]\nMaxUse=1G\n", ":2:", "Spool, Store"},
+		{"[Policy]\nMode=best\n", ":2:", "adaptive, uniform, drop"},
+		{"[Policy]\nQuality=0\n", ":2:", "1 to 100"},
+		{"[Model]\nChannels=1 2\n", ":2:", "three whole numbers"},
+		{"[Idle]\nHours=25:00-26:00\n", ":2:", "22:00-06:00"},
+		{"[Training]\nEnabled=perhaps\n", ":2:", "yes or no"},
+		{"[Spool]\nPath=relative\n", ":2:", "absolute path"},
+		{"[Spool]\nnonsense\n", ":2:", "Key=value"},
+	};
+	struct config c;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		CHECK(load(cases[i].text, &c) < 0);
+		CHECK(strstr(error, file) && strstr(error, cases[i].line) && strstr(error, cases[i].word));
+		if (!strstr(error, cases[i].word))
+			fprintf(stderr, "  was: %s\n", error);
+	}
+	CHECK(load("[Policy]\nMinQuality=50\nMaxQuality=40\n", &c) < 0);
+	CHECK(load("[Model]\nInputSize=33\n", &c) < 0);
+	CHECK(load("[Spool]\nPath=/a/b\n[Store]\nPath=/a\n", &c) < 0);
+	CHECK_INT(config_load(&c, "/nonexistent.conf", true, error), -ENOENT);
+	config_init(&c);
+	CHECK_INT(config_load(&c, "/nonexistent.conf", false, error), 0);
+}
+
+static void test_drop_ins(void)
+{
+	char path[128];
+	struct config c;
+
+	snprintf(path, sizeof(path), "%s.d", file);
+	mkdir(path, 0755);
+	snprintf(path, sizeof(path), "%s.d/20-b.conf", file);
+	put(path, "[Store]\nMaxUse=5M\n");
+	snprintf(path, sizeof(path), "%s.d/10-a.conf", file);
+	put(path, "[Store]\nMaxUse=4M\nInlineMax=1K\n");
+	CHECK_INT(load("[Store]\nMaxUse=3M\n", &c), 0);
+	CHECK_INT(c.store.max_use.bytes, 5 << 20);
+	CHECK_INT(c.store.inline_max_bytes, 1024);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s.d/20-b.conf", file);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s.d", file);
+	rmdir(path);
+}
+
+/* The sample file, uncommented, gives the defaults again. */
+static void test_sample(void)
+{
+	struct config c, defaults;
+	char line[1024];
+	FILE *sample = tmpfile(), *out = fopen(file, "w");
+	int settings = 0;
+
+	config_print_sample(sample);
+	rewind(sample);
+	while (fgets(line, sizeof(line), sample)) {
+		if (line[0] == '#' && line[1] != ' ') {
+			fputs(line + 1, out);
+			settings++;
+		} else {
+			fputs(line, out);
+		}
+	}
+	fclose(out);
+	fclose(sample);
+	CHECK_INT(settings, 34);
+	config_init(&defaults);
+	memset(&c, 0, sizeof(c));
+	CHECK_INT(config_load(&c, file, true, error), 0);
+	CHECK(memcmp(&c, &defaults, sizeof(c)) == 0);
+}
+
+int main(void)
+{
+	if (!mkdtemp(dir))
+		return 1;
+	snprintf(file, sizeof(file), "%s/larderd.conf", dir);
+	test_defaults();
+	test_values();
+	test_errors();
+	test_drop_ins();
+	test_sample();
+	unlink(file);
+	rmdir(dir);
+	printf("%d checks, %d failed\n", test_checks, test_failures);
+	return test_failures || !test_checks;
+}

@@ -1,0 +1,145 @@
+#include "common/net/net.h"
+
+#include "common/rng.h"
+#include "tests/unit/test.h"
+
+static const struct net_shape shape = {8, {3, 4, 5}, 3};
+
+static void fill(struct rng *r, uint8_t *rgb, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		rgb[i] = (uint8_t)rng_below(r, 256);
+}
+
+/* One convolution with ReLU and pooling as plain loops over [H][W][C]. */
+static void plain_layer(const float *in, int side, int c, int o, const float *w, const float *bias, float *out)
+{
+	for (int y = 0; y < side; y += 2)
+		for (int x = 0; x < side; x += 2)
+			for (int k = 0; k < o; k++) {
+				float best = 0;
+
+				for (int d = 0; d < 4; d++) {
+					int py = y + d / 2, px = x + d % 2;
+					float sum = bias[k];
+
+					for (int ky = 0; ky < 3; ky++)
+						for (int kx = 0; kx < 3; kx++)
+							for (int i = 0; i < c; i++) {
+								int sy = py + ky - 1, sx = px + kx - 1;
+
+								if (sy < 0 || sy >= side || sx < 0 || sx >= side)
+									continue;
+								sum += in[(sy * side + sx) * c + i] *
+									w[((ky * 3 + kx) * c + i) * o + k];
+							}
+					best = sum > best ? sum : best;
+				}
+				out[((y / 2) * (side / 2) + x / 2) * o + k] = best;
+			}
+}
+
+static void test_forward(void)
+{
+	struct net_layout at;
+	struct rng r;
+	uint8_t rgb[3 * 8 * 8 * 3];
+	float params[2048], logits[9], a[8 * 8 * 8], b[8 * 8 * 8];
+	struct net_work *w = net_work_new(&shape, false);
+
+	net_layout(&shape, &at);
+	net_init(&shape, 3, params);
+	rng_init(&r, 4);
+	for (size_t i = 0; i < at.total; i++)
+		params[i] += 0.05f * (float)rng_normal(&r);
+	fill(&r, rgb, sizeof(rgb));
+	net_forward(w, params, rgb, 3, logits);
+	for (int n = 0; n < 3; n++) {
+		for (int i = 0; i < 8 * 8 * 3; i++)
+			a[i] = (rgb[n * 192 + i] - 127.5f) / 64;
+		plain_layer(a, 8, 3, 3, params + at.weight[0], params + at.bias[0], b);
+		plain_layer(b, 4, 3, 4, params + at.weight[1], params + at.bias[1], a);
+		plain_layer(a, 2, 4, 5, params + at.weight[2], params + at.bias[2], b);
+		for (int k = 0; k < 3; k++) {
+			float sum = params[at.linear_bias + (size_t)k];
+
+			for (int f = 0; f < 5; f++)
+				sum += b[f] * params[at.linear_weight + (size_t)(f * 3 + k)];
+			CHECK_NEAR(logits[n * 3 + k], sum, 1e-4);
+		}
+	}
+	net_work_free(w);
+}
+
+/* Central differences on every parameter. */
+static void test_gradient(void)
+{
+	static const int label[4] = {0, 2, 1, 2};
+	static const float weight[4] = {1, 0.5f, 2, 0.25f};
+	struct net_layout at;
+	struct rng r;
+	uint8_t rgb[4 * 8 * 8 * 3];
+	float params[2048], grad[2048] = {0}, scratch[2048];
+	struct net_work *w = net_work_new(&shape, true);
+	int correct = 0, bad = 0;
+
+	net_layout(&shape, &at);
+	net_init(&shape, 5, params);
+	rng_init(&r, 6);
+	fill(&r, rgb, sizeof(rgb));
+	net_gradient(w, params, rgb, label, weight, 4, grad, &correct);
+	for (size_t i = 0; i < at.total; i++) {
+		const float h = 2e-3f, old = params[i];
+		double up, down, numeric;
+
+		params[i] = old + h;
+		up = net_gradient(w, params, rgb, label, weight, 4, scratch, NULL);
+		params[i] = old - h;
+		down = net_gradient(w, params, rgb, label, weight, 4, scratch, NULL);
+		params[i] = old;
+		numeric = (up - down) / (2 * (double)h);
+		bad += fabs(numeric - (double)grad[i]) > 2e-2 + 0.05 * fabs(numeric);
+	}
+	CHECK_INT(bad, 0);
+	net_work_free(w);
+}
+
+/* Gradients add: two calls give twice one. */
+static void test_adds(void)
+{
+	static const int label[2] = {0, 1};
+	static const float weight[2] = {1, 1};
+	struct net_layout at;
+	struct rng r;
+	uint8_t rgb[2 * 8 * 8 * 3];
+	float params[2048], one[2048] = {0}, two[2048] = {0};
+	struct net_work *w = net_work_new(&shape, true);
+
+	net_layout(&shape, &at);
+	net_init(&shape, 7, params);
+	rng_init(&r, 8);
+	fill(&r, rgb, sizeof(rgb));
+	net_gradient(w, params, rgb, label, weight, 2, one, NULL);
+	net_gradient(w, params, rgb, label, weight, 2, two, NULL);
+	net_gradient(w, params, rgb, label, weight, 2, two, NULL);
+	for (size_t i = 0; i < at.total; i++)
+		CHECK_NEAR(two[i], 2 * one[i], 1e-3 + 1e-3 * fabs((double)one[i]));
+	net_work_free(w);
+}
+
+static void test_shapes(void)
+{
+	struct net_shape s = shape;
+
+	CHECK_INT(net_shape_check(&s), 0);
+	s.size = 12;
+	CHECK(net_shape_check(&s) < 0);
+	s = shape;
+	s.classes = 0;
+	CHECK(net_shape_check(&s) < 0);
+	s = shape;
+	s.channels[1] = 5000;
+	CHECK(net_shape_check(&s) < 0);
+}
+
+TEST_MAIN(test_forward, test_gradient, test_adds, test_shapes)

@@ -1,0 +1,295 @@
+/* Everything in policy/ that is pure numbers: ladder, curve, plan, member, choose, idle, gate. */
+#include "policy/choose.h"
+#include "policy/gate.h"
+#include "policy/idle.h"
+#include "policy/member.h"
+#include "policy/plan.h"
+
+#include "common/rng.h"
+#include "tests/unit/test.h"
+
+static void test_ladder(void)
+{
+	uint8_t q[RUNGS_MAX];
+
+	CHECK_INT(ladder_for(100, 2, 95, q), 14);
+	CHECK_INT(q[13], 95);
+	CHECK_INT(ladder_for(92, 5, 95, q), 13); /* 5 .. 90 and its own 92 */
+	CHECK_INT(q[0], 5);
+	CHECK_INT(q[12], 92);
+	CHECK_INT(ladder_for(50, 2, 95, q), 9);
+	CHECK_INT(q[8], 50);
+	CHECK_INT(ladder_for(3, 5, 95, q), 1); /* worse than allowed: it stays what it is */
+	CHECK_INT(q[0], 3);
+	CHECK_INT(ladder_for(95, 75, 75, q), 1);
+	CHECK_INT(q[0], 75);
+	CHECK_INT(ladder_for(60, 75, 75, q), 1);
+	CHECK_INT(q[0], 60);
+	CHECK_INT(LADDER[ladder_nearest(58)], 60);
+}
+
+static void test_monotone(void)
+{
+	struct curve c = {.n = 4, .quality = {5, 10, 20, 50}, .kl = {0.4f, 0.1f, 0.3f, 0.0f}};
+
+	curve_make_monotone(&c);
+	CHECK_NEAR(c.kl[0], 0.4, 1e-6);
+	CHECK_NEAR(c.kl[1], 0.2, 1e-6);
+	CHECK_NEAR(c.kl[2], 0.2, 1e-6);
+	CHECK_NEAR(c.kl[3], 0.0, 1e-6);
+}
+
+/* Against the definition: no hull rung lies above a line between two others, none is dominated. */
+static void test_hull(void)
+{
+	struct rng r;
+
+	rng_init(&r, 1);
+	for (int round = 0; round < 2000; round++) {
+		int n = 1 + (int)rng_below(&r, RUNGS_MAX), rung[RUNGS_MAX], m;
+		uint32_t rate[RUNGS_MAX];
+		float harm[RUNGS_MAX];
+
+		for (int i = 0; i < n; i++) {
+			rate[i] = 1 + rng_below(&r, 300);
+			harm[i] = (float)rng_unit(&r);
+		}
+		m = hull(rate, harm, n, rung);
+		CHECK(m >= 1);
+		for (int k = 1; k < m; k++) {
+			CHECK(rate[rung[k]] > rate[rung[k - 1]]);
+			CHECK(harm[rung[k]] < harm[rung[k - 1]]);
+			if (k > 1)
+				CHECK(step_price(rate, harm, rung[k - 1], rung[k]) <
+					step_price(rate, harm, rung[k - 2], rung[k - 1]));
+		}
+		for (int i = 0; i < n; i++)
+			CHECK(rate[i] >= rate[rung[0]]);
+	}
+}
+
+static struct curve example(float kl_scale, uint32_t rate_scale)
+{
+	struct curve c = {.scored = true};
+
+	c.n = ladder_for(100, 2, 95, c.quality);
+	for (int i = 0; i < c.n; i++) {
+		c.kl[i] = kl_scale / (float)(i + 1) / (float)(i + 1);
+		c.rate[i] = rate_scale * (uint32_t)(i + 2);
+	}
+	return c;
+}
+
+static void learn(struct population *p, struct curve *c)
+{
+	population_init(p);
+	for (int i = 0; i < 100; i++)
+		population_add(p, c);
+}
+
+/* Quality falls as the price rises; sensitive images keep more; steps walk the same hull. */
+static void test_choose(void)
+{
+	struct curve c = example(1, 20), sensitive = example(3, 20);
+	struct population p;
+	int last = c.n - 1, at = c.n - 1, to;
+	float price, last_price = 0;
+
+	learn(&p, &c);
+	for (float x = 1e-7f; x < 1; x *= 2) {
+		int rung = curve_choose(&c, &p, x);
+
+		CHECK(rung <= last);
+		CHECK(curve_choose(&sensitive, &p, x) >= rung);
+		last = rung;
+	}
+	CHECK_INT(last, 0);
+	CHECK_INT(curve_choose(&c, &p, 0), c.n - 1);
+	while (curve_next_step(&c, &p, at, &to, &price)) {
+		CHECK(to < at);
+		CHECK(price >= last_price);
+		CHECK_INT(curve_choose(&c, &p, price * 1.001f), to);
+		last_price = price;
+		at = to;
+	}
+	CHECK_INT(at, 0);
+}
+
+/* Before there is a model everybody gets the same rung, whatever their sizes. */
+static void test_cold_start(void)
+{
+	struct curve small = example(1, 5), large = example(1, 500);
+	struct population p;
+
+	small.scored = large.scored = false;
+	population_init(&p);
+	population_add(&p, &small);
+	population_add(&p, &large);
+	for (float x = 1e-7f; x < 1; x *= 3)
+		CHECK_INT(curve_choose(&small, &p, x), curve_choose(&large, &p, x));
+}
+
+static void test_codes(void)
+{
+	CHECK_INT(kl_encode(0), 0);
+	CHECK_NEAR(kl_decode(0), 0, 0);
+	for (float kl = 1e-5f; kl < 15; kl *= 1.3f)
+		CHECK_NEAR(kl_decode(kl_encode(kl)), kl, 0.03 * (double)kl);
+	for (float x = 1e-15f; x < 1e6f; x *= 1.7f) {
+		CHECK(price_encode(x) < price_encode(x * 1.7f));
+		CHECK_NEAR(price_decode(price_encode(x)), x, 0.001 * (double)x);
+	}
+	CHECK_INT(price_encode(0), 0);
+}
+
+/* A tighter budget never asks for higher quality; one that holds everything asks for the highest. */
+static void test_plan(void)
+{
+	struct curve c = example(0.5f, 20);
+	struct population p;
+	int last = 100;
+
+	learn(&p, &c);
+	for (double budget = 1e8; budget > 1e4; budget /= 2) {
+		struct plan plan = plan_make(&p, budget, 50, 20000, 2, 95);
+
+		CHECK(plan.quality <= last);
+		CHECK(plan.mean_bytes > 0);
+		last = plan.quality;
+	}
+	CHECK_INT(plan_make(&p, 1e12, 50, 1000, 2, 95).quality, 95);
+	CHECK(last < 95);
+	CHECK_INT(plan_make(&p, 1e12, 50, 1000, 2, 40).quality, 40);
+}
+
+static void test_member(void)
+{
+	struct stratum s[] = {{2, 50, 5000, 0}, {4, 80, 8000, 0}, {5, 3, 100, 0}, {6, 20, 90000, 0}};
+
+	CHECK_INT(member_victim(s, 4, 10, 20, false)->number, 4);
+	s[1].pinned = 80; /* all of them pinned */
+	CHECK_INT(member_victim(s, 4, 10, 20, false)->number, 2);
+	CHECK(member_victim(s, 4, 10, 60, false) == NULL); /* nobody above the floor */
+	CHECK_INT(member_victim(s, 4, 10, 60, true)->number, 2);
+	s[2].bytes = 50000; /* validation takes more than its share */
+	CHECK_INT(member_victim(s, 4, 10, 20, false)->number, 5);
+	CHECK_INT(stratum_label(stratum_of(7, true)), 7);
+	CHECK(stratum_is_validation(stratum_of(7, true)));
+}
+
+/* Repeatedly taking the victim leaves classes equal. */
+static void test_balance(void)
+{
+	struct stratum s[] = {{2, 900, 900, 0}, {4, 100, 100, 0}, {6, 400, 400, 0}};
+
+	for (int i = 0; i < 1400 - 300; i++) {
+		struct stratum *v = (struct stratum *)member_victim(s, 3, 10, 0, false);
+
+		v->images--;
+		v->bytes--;
+	}
+	for (int i = 0; i < 3; i++)
+		CHECK_INT(s[i].images, 100);
+}
+
+static void test_shares(void)
+{
+	struct rng r;
+	int validation = 0, low = 0;
+
+	rng_init(&r, 3);
+	for (int i = 0; i < 20000; i++) {
+		uint64_t hash = rng_u64(&r);
+		bool v = member_is_validation(hash, 10);
+
+		validation += v;
+		low += v && member_rank(hash) < RANK_MAX / 2; /* independent of rank */
+	}
+	CHECK_NEAR(validation, 2000, 200);
+	CHECK_NEAR(low, validation / 2, 120);
+}
+
+static void test_modes(void)
+{
+	struct curve c = example(1, 20);
+	struct population p;
+	struct next_step a, b;
+	struct config config;
+	uint8_t lo, hi;
+
+	learn(&p, &c);
+	CHECK_INT(choose_rung(MODE_UNIFORM, &c, &p, 99, false), c.n - 1);
+	CHECK_INT(choose_rung(MODE_ADAPTIVE, &c, &p, 99, false), 0);
+	CHECK(population_kl(&p, c.quality[choose_rung(MODE_ADAPTIVE, &c, &p, 99, true)]) <= VALIDATION_KL);
+	a = choose_next(MODE_UNIFORM, &c, &p, 3, false, 10, 5);
+	b = choose_next(MODE_UNIFORM, &c, &p, 3, false, 11, 5);
+	CHECK(a.step < b.step && a.to == 0); /* the older goes first, and altogether */
+	a = choose_next(MODE_DROP, &c, &p, 3, false, 10, 9000);
+	b = choose_next(MODE_DROP, &c, &p, 3, false, 10, 5);
+	CHECK(a.step < b.step);
+	CHECK_INT(choose_next(MODE_ADAPTIVE, &c, &p, 3, true, 0, 0).step, -1);
+	CHECK(choose_next(MODE_ADAPTIVE, &c, &p, 3, false, 0, 0).to < c.quality[3]);
+	config_init(&config);
+	config.policy.mode = MODE_UNIFORM;
+	choose_limits(&config, &lo, &hi);
+	CHECK(lo == 75 && hi == 75);
+}
+
+static void test_idle(void)
+{
+	struct config c;
+	struct idle_sample s;
+	char why[200];
+
+	config_init(&c);
+#define SAMPLE                                                                                     \
+	((struct idle_sample){.quiet_us = 60000000, .cpu_pressure = 1, .io_pressure = 1,           \
+		.load_per_core = 0.1, .battery = NAN, .celsius = NAN, .minute = 600})
+	s = SAMPLE;
+	CHECK(idle_decide(&s, &c, why, sizeof(why)));
+	s.quiet_us = 1000000;
+	CHECK(!idle_decide(&s, &c, why, sizeof(why)) && strstr(why, "QuietSec"));
+	s = SAMPLE;
+	s.cpu_pressure = 50;
+	CHECK(!idle_decide(&s, &c, why, sizeof(why)) && strstr(why, "CPU pressure"));
+	s.training = true; /* its own pressure does not stop it */
+	CHECK(idle_decide(&s, &c, why, sizeof(why)));
+	s = SAMPLE;
+	s.io_pressure = 50;
+	CHECK(!idle_decide(&s, &c, why, sizeof(why)) && strstr(why, "I/O"));
+	s = SAMPLE;
+	s.load_per_core = 3;
+	CHECK(!idle_decide(&s, &c, why, sizeof(why)) && strstr(why, "load"));
+	s = SAMPLE;
+	s.celsius = 90;
+	CHECK(!idle_decide(&s, &c, why, sizeof(why)) && strstr(why, "MaxTemp"));
+	s = SAMPLE;
+	s.on_battery = true;
+	s.battery = 90;
+	CHECK(!idle_decide(&s, &c, why, sizeof(why)) && strstr(why, "OnBattery"));
+	c.idle.on_battery = true;
+	CHECK(idle_decide(&s, &c, why, sizeof(why)));
+	s.battery = 20;
+	CHECK(!idle_decide(&s, &c, why, sizeof(why)) && strstr(why, "MinBattery"));
+	s = SAMPLE;
+	c.idle.hours = (struct hours){1, {{22 * 60, 6 * 60}}};
+	CHECK(!idle_decide(&s, &c, why, sizeof(why)) && strstr(why, "Hours"));
+	s.minute = 23 * 60;
+	CHECK(idle_decide(&s, &c, why, sizeof(why)));
+	s.minute = 6 * 60;
+	CHECK(!idle_decide(&s, &c, why, sizeof(why)));
+	s.minute = 5 * 60;
+	CHECK(idle_decide(&s, &c, why, sizeof(why)));
+}
+
+static void test_gate(void)
+{
+	CHECK(gate_accepts(0.1, false, 0.9, 1000));
+	CHECK(gate_accepts(0.9, true, 0.9, 1000));
+	CHECK(gate_accepts(0.89, true, 0.895, 1000)); /* within one standard error */
+	CHECK(!gate_accepts(0.8, true, 0.9, 1000));
+	CHECK(gate_accepts(0.5, true, 0.9, 0)); /* nothing to compare on */
+}
+
+TEST_MAIN(test_ladder, test_monotone, test_hull, test_choose, test_cold_start, test_codes, test_plan,
+	test_member, test_balance, test_shares, test_modes, test_idle, test_gate)

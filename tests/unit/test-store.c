@@ -1,0 +1,395 @@
+/* The store by itself: transactions, limits, crashes between the steps, damage. */
+#include "daemon/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/io.h"
+#include "common/rng.h"
+#include "policy/member.h"
+#include "tests/unit/test.h"
+
+#define MIB (INT64_C(1) << 20)
+
+static char base[] = "/tmp/larder-store-XXXXXX", path[64];
+static struct rng rng;
+
+static int remove_one(const char *name, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(name);
+}
+
+static void fresh(void)
+{
+	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	mkdir(path, 0755);
+}
+
+static struct store *open_store(int64_t max_use)
+{
+	struct limits limits = {max_use, 0, MIB};
+	struct store *s = NULL;
+	char error[256];
+	int r = store_open(path, max_use, &s, error);
+
+	if (r < 0) {
+		fprintf(stderr, "%s\n", error);
+		exit(1);
+	}
+	store_set_limits(s, &limits);
+	return s;
+}
+
+static struct op *insert(int64_t id, uint32_t bytes, uint32_t stratum, int step)
+{
+	struct op *op = op_new(OP_INSERT);
+
+	op->row.id = id;
+	op->row.hash = (uint64_t)id * 3;
+	op->row.stratum = stratum;
+	op->row.rank = (int)(id & 0xffff);
+	op->row.step = step;
+	op->row.step_to = 20;
+	op->row.quality = 50;
+	op->row.width = op->row.height = 32;
+	op->row.orientation = 1;
+	op->row.layout = 0x22;
+	snprintf(op->row.name, sizeof(op->row.name), "n%lld.png", (long long)id);
+	for (uint32_t i = 0; i < bytes; i++)
+		buf_put_u8(&op->data, (uint8_t)rng_u64(&rng));
+	return op;
+}
+
+static int apply(struct store *s, struct op *op, bool relief)
+{
+	struct tally_list change = {0};
+	int r = store_apply(s, op, relief, &change);
+
+	tally_done(&change);
+	return r;
+}
+
+static int apply_free(struct store *s, struct op *op)
+{
+	int r = apply(s, op, false), result = op->result;
+
+	op_free(op);
+	return r < 0 ? r : result;
+}
+
+static void count_line(void *user, const char *line)
+{
+	fprintf(stderr, "  %s\n", line);
+	++*(int *)user;
+}
+
+/* Checks every invariant; returns the number of images. */
+static int64_t verify(int want_findings)
+{
+	struct store_view *v = NULL;
+	struct verify_report report = {0};
+	char error[256];
+	int findings = 0;
+
+	CHECK_INT(view_open(path, &v, error), 0);
+	CHECK_INT(view_verify(v, count_line, &findings, &report), 0);
+	CHECK_INT(findings, want_findings);
+	view_close(v);
+	return report.images;
+}
+
+static void test_life(void)
+{
+	struct store *s = open_store(8 * MIB);
+	struct store_view *v = NULL;
+	struct image_row row;
+	_cleanup_buf_ struct buf data = {0};
+	struct op *op;
+	char error[256];
+	int64_t id, counters[COUNTERS];
+
+	CHECK_INT(apply_free(s, insert(0x1000000000000001, 100, 3, 500)), 0);
+	CHECK_INT(apply_free(s, insert(0x1000000000000001, 100, 3, 500)), -EEXIST);
+	op = insert(0x2000000000000002, 90000, 2, 400);
+	op->row.flags = IMAGE_FILE;
+	CHECK_INT(apply_free(s, op), 0);
+	CHECK_INT(view_open(path, &v, error), 0);
+	CHECK_INT(view_row(v, 0x2000000000000002, &row), 0);
+	CHECK_INT(row.bytes, 90000);
+	CHECK_STR(row.name, "n2305843009213693954.png");
+	CHECK_INT(view_data(v, &row, &data), 0);
+	CHECK_INT(data.len, 90000);
+	CHECK_INT(view_find(v, "2", &id), 0);
+	CHECK(id == 0x2000000000000002);
+	CHECK_INT(view_find(v, "1000000000000001", &id), 0);
+	CHECK_INT(view_find(v, "3", &id), -ENOENT);
+	CHECK_INT(view_find(v, "zz", &id), -ENOENT);
+	/* A step down replaces the file; a stale one changes nothing. */
+	op = op_new(OP_STEP);
+	op->row = row;
+	op->row.quality = 20;
+	op->was_quality = 50;
+	buf_put(&op->data, data.data, 70000);
+	CHECK_INT(apply_free(s, op), 0);
+	op = op_new(OP_STEP);
+	op->row = row;
+	op->row.quality = 10;
+	op->was_quality = 50;
+	buf_put(&op->data, data.data, 70000);
+	CHECK_INT(apply_free(s, op), -ESTALE);
+	CHECK_INT(view_row(v, row.id, &row), 0);
+	CHECK_INT(row.quality, 20);
+	CHECK_INT(verify(0), 2);
+	/* Pinned, labelled, removed. */
+	op = op_new(OP_PIN);
+	op->row.id = row.id;
+	op->row.flags = IMAGE_PINNED;
+	CHECK_INT(apply_free(s, op), 0);
+	op = op_new(OP_LABEL);
+	op->row.id = row.id;
+	op->row.stratum = 8;
+	CHECK_INT(apply_free(s, op), 0);
+	CHECK_INT(view_row(v, row.id, &row), 0);
+	CHECK(row.stratum == 8 && row.step == -1 && (row.flags & IMAGE_PINNED));
+	op = op_new(OP_REMOVE);
+	op->row.id = row.id;
+	CHECK_INT(apply_free(s, op), 0);
+	CHECK_INT(view_row(v, row.id, &row), -ENOENT);
+	CHECK_INT(verify(0), 1);
+	view_counters(v, counters);
+	CHECK_INT(counters[COUNT_DUPLICATE], 1);
+	CHECK_INT(counters[COUNT_DROPPED], 1);
+	view_close(v);
+	store_close(s);
+	s = open_store(8 * MIB); /* a second one at the same time is refused */
+	CHECK_INT(store_open(path, 8 * MIB, &(struct store *){NULL}, error), -EBUSY);
+	store_close(s);
+}
+
+/* Ids that collide in 63 bits are two images, not a lost one. */
+static void test_collision(void)
+{
+	struct store *s = open_store(8 * MIB);
+	struct op *a = insert(77, 50, 2, 1), *b = insert(77, 60, 2, 1);
+
+	b->row.hash = 999;
+	CHECK_INT(apply_free(s, a), 0);
+	CHECK_INT(apply_free(s, b), 0);
+	store_close(s);
+	CHECK_INT(verify(0), 2);
+}
+
+static int64_t disk_use(void)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY);
+	int64_t n = io_tree_bytes(fd);
+
+	close(fd);
+	return n;
+}
+
+static bool take_id(void *user, const struct image_row *row)
+{
+	*(int64_t *)user = row->id;
+	return false;
+}
+
+/* Fill far past the limit, inline and as files: never over it, and room comes from removals. */
+static void test_limit(void)
+{
+	const int64_t limit = 2 * MIB;
+	struct store *s = open_store(limit);
+	struct store_view *v = NULL;
+	char error[256];
+	int refused = 0, stored = 0;
+
+	CHECK_INT(view_open(path, &v, error), 0);
+	for (int i = 1; i <= 1500; i++) {
+		bool file = i % 50 == 0;
+		struct op *op = insert((int64_t)(rng_u64(&rng) >> 1), file ? 70000 : 900 + i % 700, 2, i);
+		int r;
+
+		op->row.flags = file ? IMAGE_FILE : 0;
+		while ((r = apply(s, op, false)) == -ENOSPC) {
+			struct op *victim = op_new(OP_REMOVE);
+			int64_t id = 0;
+
+			view_cheapest(v, 1, take_id, &id);
+			CHECK(id != 0);
+			victim->row.id = id;
+			CHECK_INT(apply(s, victim, true), 0);
+			op_free(victim);
+			if (file) /* files need space outside the index */
+				store_shrink(s, 64);
+			refused++;
+		}
+		CHECK_INT(r, 0);
+		stored += r == 0;
+		op_free(op);
+		CHECK(disk_use() <= limit);
+	}
+	CHECK_INT(stored, 1500);
+	CHECK(refused > 100);
+	view_close(v);
+	store_close(s);
+	CHECK(verify(0) > 200);
+}
+
+/* Killed at some point of a batch of inserts, steps and removals: all of it or nothing, no orphans. */
+static void test_kill(void)
+{
+	for (int round = 0; round < 40; round++) {
+		pid_t pid = fork();
+		int status;
+
+		if (pid == 0) {
+			struct store *s = open_store(4 * MIB);
+
+			rng_init(&rng, (uint64_t)round + 100);
+			for (int i = 1;; i++) {
+				struct op *op = insert(i, i % 3 ? 300 : 66000, 2, i), *step = op_new(OP_STEP);
+				struct op *gone = op_new(OP_REMOVE);
+
+				op->row.flags = i % 3 ? 0 : IMAGE_FILE;
+				step->row = op->row;
+				step->row.id = i - 3;
+				step->row.flags = (i - 3) % 3 ? 0 : IMAGE_FILE;
+				step->row.quality = 20;
+				step->was_quality = 50;
+				buf_put(&step->data, op->data.data, op->data.len - 10);
+				gone->row.id = i - 20;
+				op->next = step;
+				step->next = gone;
+				apply(s, op, false);
+			}
+		}
+		usleep((useconds_t)(1000 + rng_below(&rng, 60000)));
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		store_close(open_store(4 * MIB));
+		verify(0);
+		fresh();
+	}
+}
+
+/* Rot in an object and in a row's bytes is found, by reading and by verify. */
+static void test_rot(void)
+{
+	struct store *s = open_store(8 * MIB);
+	struct store_view *v = NULL;
+	_cleanup_buf_ struct buf data = {0};
+	struct image_row row;
+	struct op *op = insert(5, 80000, 2, 1);
+	char name[128], error[256];
+	int fd;
+
+	op->row.flags = IMAGE_FILE;
+	CHECK_INT(apply_free(s, op), 0);
+	snprintf(name, sizeof(name), "%s/objects/0000000000000005-q50.jpg", path);
+	fd = open(name, O_RDWR);
+	CHECK_INT(pwrite(fd, "\xaa\x55", 2, 40000), 2);
+	close(fd);
+	CHECK_INT(view_open(path, &v, error), 0);
+	CHECK_INT(view_row(v, 5, &row), 0);
+	CHECK_INT(view_data(v, &row, &data), -EBADMSG);
+	verify(1);
+	unlink(name);
+	data.len = 0;
+	CHECK_INT(view_data(v, &row, &data), -ENOENT);
+	verify(1);
+	view_close(v);
+	store_close(s);
+}
+
+/* An index of another store is refused, and so is one that lost most of its rows. */
+static void test_foreign(void)
+{
+	struct store *s = open_store(8 * MIB);
+	char name[128], error[256];
+	struct store *t = NULL;
+	FILE *f;
+
+	store_close(s);
+	for (int i = 0; i < 70; i++) {
+		snprintf(name, sizeof(name), "%s/objects/%016d-q50.jpg", path, i);
+		f = fopen(name, "w");
+		fclose(f);
+	}
+	CHECK_INT(store_open(path, 8 * MIB, &t, error), -EUCLEAN);
+	CHECK(strstr(error, "refusing"));
+	snprintf(name, sizeof(name), "%s/uuid", path);
+	f = fopen(name, "w");
+	fputs("0123456789abcdef0123456789abcdef", f);
+	fclose(f);
+	CHECK_INT(store_open(path, 8 * MIB, &t, error), -EUCLEAN);
+}
+
+/* Settling: only the very file that was taken goes; quarantine keeps to its limit. */
+static void test_settle(void)
+{
+	struct store *s = open_store(8 * MIB);
+	char spool[96], name[160];
+	struct taken_file f = {0};
+	struct usage usage;
+	struct stat st;
+	int fd;
+
+	snprintf(spool, sizeof(spool), "%s/../spool-%d", path, getpid());
+	mkdir(spool, 0755);
+	fd = open(spool, O_RDONLY | O_DIRECTORY);
+	for (int i = 0; i < 60; i++) {
+		static char content[60000];
+		struct op *op = op_new(OP_QUARANTINE);
+
+		snprintf(f.path, sizeof(f.path), "bad\n%d.jpg", i);
+		snprintf(name, sizeof(name), "%s/%s", spool, f.path);
+		CHECK_INT(io_write_durable(fd, f.path, content, sizeof(content)), 0);
+		fstatat(fd, f.path, &st, 0);
+		f.dev = st.st_dev;
+		f.ino = st.st_ino;
+		f.size = st.st_size;
+		f.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+		op->file = f;
+		op->row.id = i;
+		snprintf(op->text, sizeof(op->text), "no picture");
+		CHECK_INT(apply_free(s, op), 0);
+		f.mtime_ns++;
+		CHECK_INT(store_settle(s, fd, &f, i, "no picture"), 0);
+		CHECK_INT(faccessat(fd, f.path, F_OK, 0), 0); /* replaced meanwhile: it stays */
+		f.mtime_ns--;
+		CHECK_INT(store_settle(s, fd, &f, i, "no picture"), 0);
+		CHECK_INT(faccessat(fd, f.path, F_OK, 0), -1);
+		store_usage(s, &usage);
+		CHECK(usage.quarantine <= MIB);
+	}
+	CHECK(usage.quarantine > MIB / 2);
+	close(fd);
+	rmdir(spool);
+	store_close(s);
+}
+
+int main(void)
+{
+	void (*const tests[])(void) = {test_life, test_collision, test_limit, test_kill, test_rot, test_foreign,
+		test_settle};
+
+	rng_init(&rng, 1);
+	if (!mkdtemp(base))
+		return 1;
+	snprintf(path, sizeof(path), "%s/store", base);
+	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+		fresh();
+		tests[i]();
+	}
+	nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	printf("%d checks, %d failed\n", test_checks, test_failures);
+	return test_failures || !test_checks;
+}
