@@ -419,8 +419,8 @@ static void run_label(struct call *c)
 
 	if (!name || (name[0] && !label_is_sane(name))) {
 		client_fail(c->client,
-			"label: a name of at most %d bytes without '/' and not beginning with '.' is needed, or "
-			"an empty one to take the label away", LABEL_MAX);
+			"label: a name of at most %d bytes without '/' and not beginning with '.' is "
+			"needed, or an empty one to take the label away", LABEL_MAX);
 		return;
 	}
 	if (!name[0] || daemon_label_id(c->d, name)) {

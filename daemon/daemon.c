@@ -278,7 +278,8 @@ int daemon_reload(struct daemon *d, char error[CONFIG_ERROR_MAX])
 			      strcmp(next.store.path, d->config.store.path) != 0 ||
 			      strcmp(next.control.socket, d->config.control.socket) != 0)) {
 		snprintf(error, CONFIG_ERROR_MAX,
-			"Spool.Path, Store.Path and Control.Socket cannot change while running; restart for that");
+			"Spool.Path, Store.Path and Control.Socket cannot change while running; "
+			"restart for that");
 		r = -EINVAL;
 	}
 	if (r == 0 && next.policy.mode != d->config.policy.mode) {

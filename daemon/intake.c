@@ -207,7 +207,10 @@ static void refuse(struct capture *c, const char *why)
 
 static void quarantine(struct capture *c)
 {
-	if (store_quarantine_fits(c->d->store, c->file.size))
+	const struct limits limits = {.total = c->d->limit,
+		.quarantine = c->d->config.store.quarantine_max_bytes};
+
+	if (quarantine_fits(&limits, c->file.size))
 		submit_op(c, OP_QUARANTINE);
 	else
 		refuse(c, c->why);

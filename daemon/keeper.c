@@ -208,7 +208,7 @@ static void end_round(struct keeper *k)
 	k->full = !ops;
 	if (!ops && clock_steady_us() - k->full_said_us > FULL_SAID_EVERY) {
 		k->full_said_us = clock_steady_us();
-		log_warn("the store is full and nothing may be degraded or dropped; captures wait in the spool");
+		log_warn("the store is full and nothing may be degraded or dropped; captures wait");
 	}
 	writer_relief(k->d->writer, ops);
 }
@@ -485,7 +485,8 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 		log_debug("full%s: mean %.0f bytes, plan quality %d at %.0f bytes, %.0f images",
 			hard ? ", steps did not fit" : "", mean, plan.quality, plan.mean_bytes,
 			plan.images);
-		if (!hard && plan.mean_bytes > 0 && mean > plan.mean_bytes * MEAN_SLACK && degrade(k, want) > 0) {
+		if (!hard && plan.mean_bytes > 0 && mean > plan.mean_bytes * MEAN_SLACK &&
+			degrade(k, want) > 0) {
 			if (k->outstanding == 0)
 				end_round(k);
 			return;

@@ -1,4 +1,4 @@
-/* The writing half of the store: opening, accounting, and batches as transactions. */
+/* The writing half of the store: opening, sweeping, accounting, models. Batches: store_apply.c. */
 #include "daemon/store.h"
 
 #include <assert.h>
@@ -20,7 +20,6 @@
 #define WAL_CAP_MAX	(INT64_C(4) << 20)
 #define RELIEF_MIN	65536
 #define MARGIN		16384  /* for what du counts and we learn late: directories, extents */
-#define LABELS_MAX	20000
 #define BATCH_MAX	256
 #define PAGES_PER_OP	4      /* a row, its index entries, and a share of splits */
 
@@ -59,11 +58,6 @@ static const char schema[] =
 	"CREATE TABLE taken(id INTEGER PRIMARY KEY, path BLOB, dev INTEGER, ino INTEGER, size INTEGER,"
 	" mtime_ns INTEGER, image INTEGER, reason TEXT);";
 
-struct name_list {
-	char (*v)[40]; /* owned */
-	size_t n, cap;
-};
-
 static const char *const sql[STATEMENTS] = {
 	[ST_INSERT] = "INSERT INTO images(" ROW_COLUMNS ", data) VALUES"
 		      "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
@@ -89,55 +83,6 @@ static const char *const sql[STATEMENTS] = {
 	[ST_LABEL_FIND] = "SELECT id FROM labels WHERE name = ?1",
 	[ST_LABEL_ADD] = "INSERT INTO labels(name) VALUES(?1)",
 };
-
-struct op *op_new(enum op_kind kind)
-{
-	struct op *op = calloc(1, sizeof(*op));
-
-	if (op) {
-		op->kind = kind;
-		op->row.step = -1;
-	}
-	return op;
-}
-
-void op_free(struct op *op)
-{
-	if (!op)
-		return;
-	buf_done(&op->data);
-	free(op);
-}
-
-void tally_add(struct tally_list *l, uint32_t stratum, uint8_t quality, int64_t images, int64_t bytes,
-	int64_t pinned)
-{
-	for (size_t i = 0; i < l->n; i++)
-		if (l->v[i].stratum == stratum && l->v[i].quality == quality) {
-			l->v[i].images += images;
-			l->v[i].bytes += bytes;
-			l->v[i].pinned += pinned;
-			return;
-		}
-	if (l->n == l->cap) {
-		size_t cap = MAX(2 * l->cap, (size_t)16);
-		struct tally *v = realloc(l->v, cap * sizeof(*v));
-
-		if (!v) {
-			l->failed = true;
-			return;
-		}
-		l->v = v;
-		l->cap = cap;
-	}
-	l->v[l->n++] = (struct tally){stratum, quality, images, bytes, pinned};
-}
-
-void tally_done(struct tally_list *l)
-{
-	free(l->v);
-	*l = (struct tally_list){0};
-}
 
 int errno_of(int code)
 {
@@ -187,30 +132,30 @@ int store_dir_fd(const struct store *s)
 	return s->dir;
 }
 
-static int fail(struct store *s, int rc)
+int store_fail(struct store *s, int rc)
 {
 	snprintf(s->error, sizeof(s->error), "%s", sqlite3_errmsg(s->db));
 	return errno_of(rc);
 }
 
-static int exec(struct store *s, const char *text)
+int store_exec(struct store *s, const char *text)
 {
 	int rc = sqlite3_exec(s->db, text, NULL, NULL, NULL);
 
-	return rc == SQLITE_OK ? 0 : fail(s, rc);
+	return rc == SQLITE_OK ? 0 : store_fail(s, rc);
 }
 
 /* Runs a prepared statement that returns no rows, and resets it. */
-static int run(struct store *s, enum statement which)
+int store_run(struct store *s, enum statement which)
 {
-	int rc = sqlite3_step(s->st[which]), r = rc == SQLITE_DONE ? 0 : fail(s, rc);
+	int rc = sqlite3_step(s->st[which]), r = rc == SQLITE_DONE ? 0 : store_fail(s, rc);
 
 	sqlite3_reset(s->st[which]);
 	sqlite3_clear_bindings(s->st[which]);
 	return r;
 }
 
-static int64_t pragma_value(const struct store *s, const char *text)
+int64_t store_pragma(const struct store *s, const char *text)
 {
 	sqlite3_stmt *st;
 	int64_t v = 0;
@@ -221,7 +166,7 @@ static int64_t pragma_value(const struct store *s, const char *text)
 	return v;
 }
 
-static int64_t file_bytes(const struct store *s, const char *name)
+int64_t store_file_bytes(const struct store *s, const char *name)
 {
 	struct stat st;
 
@@ -243,24 +188,24 @@ static int64_t directories_bytes(const struct store *s)
 /* Everything but the index file itself. */
 static int64_t other_bytes(const struct store *s)
 {
-	return s->wal.cap + MAX(file_bytes(s, "index.db-shm"), INT64_C(32768)) + s->object_bytes +
+	return s->wal.cap + MAX(store_file_bytes(s, "index.db-shm"), INT64_C(32768)) + s->object_bytes +
 		s->model_bytes + s->quarantine_bytes + directories_bytes(s) + MARGIN;
 }
 
 void store_usage(const struct store *s, struct usage *ret)
 {
 	*ret = (struct usage){
-		.index = file_bytes(s, "index.db"),
-		.index_free = pragma_value(s, "PRAGMA freelist_count") * PAGE_BYTES,
+		.index = store_file_bytes(s, "index.db"),
+		.index_free = store_pragma(s, "PRAGMA freelist_count") * PAGE_BYTES,
 		.wal_cap = s->wal.cap,
-		.shm = MAX(file_bytes(s, "index.db-shm"), INT64_C(32768)),
+		.shm = MAX(store_file_bytes(s, "index.db-shm"), INT64_C(32768)),
 		.objects = s->object_bytes,
 		.models = s->model_bytes,
 		.quarantine = s->quarantine_bytes,
 		.directories = directories_bytes(s),
 	};
 	/* The file lags behind the log: what a checkpoint will make of it counts. */
-	ret->index = MAX(ret->index, pragma_value(s, "PRAGMA page_count") * PAGE_BYTES);
+	ret->index = MAX(ret->index, store_pragma(s, "PRAGMA page_count") * PAGE_BYTES);
 	ret->total = ret->index + other_bytes(s);
 }
 
@@ -281,28 +226,28 @@ int64_t store_relief_bytes(const struct store *s)
 }
 
 /* Lets the index grow as far as the limit leaves room, less the reserve. */
-static int cap_index(struct store *s, bool relief)
+int store_cap_index(struct store *s, bool relief)
 {
 	int64_t bytes = s->limits.total - s->limits.reserve - other_bytes(s);
 	int64_t pages = (bytes - (relief ? 0 : store_relief_bytes(s))) / PAGE_BYTES;
 	char text[64];
 
 	snprintf(text, sizeof(text), "PRAGMA max_page_count=%" PRId64, MAX(pages, INT64_C(1)));
-	return exec(s, text);
+	return store_exec(s, text);
 }
 
 bool store_files_fit(const struct store *s, int64_t bytes)
 {
-	int64_t index = MAX(file_bytes(s, "index.db"), pragma_value(s, "PRAGMA page_count") * PAGE_BYTES);
+	int64_t index = MAX(store_file_bytes(s, "index.db"), store_pragma(s, "PRAGMA page_count") * PAGE_BYTES);
 
 	return index + other_bytes(s) + ROUND_UP(bytes, INT64_C(4096)) <= s->limits.total;
 }
 
-static int checkpoint(struct store *s)
+int store_checkpoint(struct store *s)
 {
 	int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
 
-	return rc == SQLITE_OK ? 0 : fail(s, rc);
+	return rc == SQLITE_OK ? 0 : store_fail(s, rc);
 }
 
 static int64_t sum_files(int dir_fd)
@@ -323,7 +268,7 @@ static int measure(struct store *s)
 }
 
 /* Whether a file in objects/ is what some row says. */
-static bool object_known(struct store *s, const char *name)
+bool store_object_known(struct store *s, const char *name)
 {
 	char *end, want[40];
 	struct image_row row;
@@ -368,7 +313,7 @@ static int sweep_one(struct store *s, const char *name, void *arg)
 	struct sweep *w = arg;
 
 	w->files++;
-	if (object_known(s, name))
+	if (store_object_known(s, name))
 		return 0;
 	w->orphans++;
 	if (w->remove && unlinkat(s->objects, name, 0) < 0 && errno != ENOENT)
@@ -393,7 +338,7 @@ static int sweep(struct store *s, char error[256])
 		r = each_object(s, sweep_one, &w);
 	if (r == 0 && w.orphans && fsync(s->objects) < 0)
 		r = -errno;
-	return r == 0 ? run(s, ST_GARBAGE_GONE) : r;
+	return r == 0 ? store_run(s, ST_GARBAGE_GONE) : r;
 }
 
 /* I4: the index and the directory were made together. */
@@ -435,17 +380,17 @@ static int create(struct store *s)
 	}
 	r = io_write_durable(s->dir, "uuid", uuid, 32);
 	if (r == 0)
-		r = exec(s, "BEGIN");
+		r = store_exec(s, "BEGIN");
 	if (r == 0)
-		r = exec(s, schema);
+		r = store_exec(s, schema);
 	snprintf(text, sizeof(text), "INSERT INTO meta VALUES('uuid', '%s'); PRAGMA user_version=%d; COMMIT",
 		uuid, STORE_SCHEMA);
-	return r == 0 ? exec(s, text) : r;
+	return r == 0 ? store_exec(s, text) : r;
 }
 
 static int check_schema(struct store *s, char error[256])
 {
-	int64_t version = pragma_value(s, "PRAGMA user_version");
+	int64_t version = store_pragma(s, "PRAGMA user_version");
 	int r = version == 0 ? create(s) : 0;
 
 	if (r == 0 && version > STORE_SCHEMA) {
@@ -471,7 +416,7 @@ static int open_index(struct store *s, const char *path, char error[256])
 		return errno_of(rc);
 	}
 	sqlite3_busy_timeout(s->db, 5000);
-	return exec(s, "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;"
+	return store_exec(s, "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;"
 		       "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA cache_spill=OFF;"
 		       "PRAGMA cache_size=-2048; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=OFF;");
 }
@@ -482,7 +427,7 @@ static int prepare(struct store *s)
 		int rc = sqlite3_prepare_v3(s->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &s->st[i], NULL);
 
 		if (rc != SQLITE_OK)
-			return fail(s, rc);
+			return store_fail(s, rc);
 	}
 	return 0;
 }
@@ -530,7 +475,7 @@ int store_open(const char *path, int64_t max_use, struct store **ret, char error
 	if (r == 0)
 		r = sweep(s, error);
 	if (r == 0)
-		r = checkpoint(s);
+		r = store_checkpoint(s);
 	if (r == 0)
 		r = measure(s);
 	if (r < 0) {
@@ -558,537 +503,21 @@ void store_close(struct store *s)
 	free(s);
 }
 
-/* What one batch has to do beside its transaction. */
-struct batch {
-	struct tally_list *change;
-	struct name_list made, garbage; /* files written before, files to unlink after */
-	int64_t written;
-};
-
-static int remember(struct name_list *l, const char *name)
-{
-	if (l->n == l->cap) {
-		size_t cap = MAX(2 * l->cap, (size_t)16);
-		void *v = realloc(l->v, cap * sizeof(l->v[0]));
-
-		if (!v)
-			return -ENOMEM;
-		l->v = v;
-		l->cap = cap;
-	}
-	snprintf(l->v[l->n++], sizeof(l->v[0]), "%s", name);
-	return 0;
-}
-
-static void unlink_objects(struct store *s, const struct name_list *l)
-{
-	for (size_t i = 0; i < l->n; i++) {
-		struct stat st;
-
-		if (fstatat(s->objects, l->v[i], &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-			unlinkat(s->objects, l->v[i], 0) == 0)
-			s->object_bytes -= io_disk_bytes(&st);
-	}
-}
-
-/* Writes the ops' large objects, so that the rows may name them. */
-static int write_objects(struct store *s, struct op *ops, bool relief, struct batch *b)
-{
-	int64_t kept = s->limits.reserve + (relief ? 0 : store_relief_bytes(s));
-
-	for (struct op *op = ops; op; op = op->next) {
-		struct stat st;
-		char name[40];
-		int r;
-
-		if (op->kind == OP_QUARANTINE && (r = quarantine_make_room(s, op->file.size)) < 0)
-			return r;
-		if ((op->kind != OP_INSERT && op->kind != OP_STEP) || !(op->row.flags & IMAGE_FILE))
-			continue;
-		if (!store_files_fit(s, (int64_t)op->data.len + kept))
-			return -ENOSPC;
-		object_name(op->row.id, op->row.quality, name);
-		r = io_write_durable(s->objects, name, op->data.data, op->data.len);
-		if (r < 0) {
-			snprintf(s->error, sizeof(s->error), "objects/%s: %s", name, strerror(-r));
-			return r == -EDQUOT ? -ENOSPC : r;
-		}
-		if (fstatat(s->objects, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-			s->object_bytes += io_disk_bytes(&st);
-		r = remember(&b->made, name);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static void bind_step(sqlite3_stmt *st, int at, int step)
-{
-	if (step >= 0)
-		sqlite3_bind_int(st, at, step);
-	else
-		sqlite3_bind_null(st, at);
-}
-
-static void bind_data(sqlite3_stmt *st, int at, const struct op *op)
-{
-	if (op->row.flags & IMAGE_FILE)
-		sqlite3_bind_null(st, at);
-	else
-		sqlite3_bind_blob(st, at, op->data.data ? op->data.data : (const void *)"",
-			(int)op->data.len, SQLITE_STATIC);
-}
-
-static int get_row(struct store *s, int64_t id, struct image_row *ret)
-{
-	int rc, r = -ENOENT;
-
-	sqlite3_bind_int64(s->st[ST_ROW], 1, id);
-	rc = sqlite3_step(s->st[ST_ROW]);
-	if (rc == SQLITE_ROW) {
-		row_from(s->st[ST_ROW], ret);
-		r = 0;
-	} else if (rc != SQLITE_DONE) {
-		r = fail(s, rc);
-	}
-	sqlite3_reset(s->st[ST_ROW]);
-	return r;
-}
-
-static int mark_garbage(struct store *s, struct batch *b, const struct image_row *row)
-{
-	char name[40];
-
-	if (!(row->flags & IMAGE_FILE))
-		return 0;
-	object_name(row->id, row->quality, name);
-	sqlite3_bind_text(s->st[ST_GARBAGE], 1, name, -1, SQLITE_TRANSIENT);
-	if (remember(&b->garbage, name) < 0)
-		return -ENOMEM;
-	return run(s, ST_GARBAGE);
-}
-
-static void count(struct batch *b, const struct image_row *row, int sign)
-{
-	bool pinned = row->flags & IMAGE_PINNED;
-
-	tally_add(b->change, row->stratum, row->quality, sign, sign * (int64_t)row->bytes,
-		pinned ? sign : 0);
-}
-
-static int add_counter(struct store *s, enum counter which, int64_t amount)
-{
-	sqlite3_bind_int(s->st[ST_COUNT], 1, (int)which);
-	sqlite3_bind_int64(s->st[ST_COUNT], 2, amount);
-	return run(s, ST_COUNT);
-}
-
-static int add_taken(struct store *s, struct op *op)
-{
-	sqlite3_stmt *st = s->st[ST_TAKEN];
-	int r;
-
-	if (!op->file.path[0])
-		return 0;
-	sqlite3_bind_blob(st, 1, op->file.path, (int)strlen(op->file.path), SQLITE_STATIC);
-	sqlite3_bind_int64(st, 2, (int64_t)op->file.dev);
-	sqlite3_bind_int64(st, 3, (int64_t)op->file.ino);
-	sqlite3_bind_int64(st, 4, op->file.size);
-	sqlite3_bind_int64(st, 5, op->file.mtime_ns);
-	sqlite3_bind_int64(st, 6, op->row.id);
-	if (op->kind == OP_QUARANTINE)
-		sqlite3_bind_text(st, 7, op->text, -1, SQLITE_STATIC);
-	r = run(s, ST_TAKEN);
-	if (r == 0)
-		op->taken_id = sqlite3_last_insert_rowid(s->db);
-	return r;
-}
-
-/* 1 when the content is there already, at *id; else *id is free. Colliding prefixes move on. */
-static int find_content(struct store *s, int64_t *id, uint64_t hash)
-{
-	for (;;) {
-		int rc;
-		uint64_t there;
-
-		sqlite3_bind_int64(s->st[ST_EXISTS], 1, *id);
-		rc = sqlite3_step(s->st[ST_EXISTS]);
-		there = rc == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(s->st[ST_EXISTS], 0) : 0;
-		sqlite3_reset(s->st[ST_EXISTS]);
-		if (rc == SQLITE_DONE)
-			return 0;
-		if (rc != SQLITE_ROW)
-			return fail(s, rc);
-		if (there == hash)
-			return 1;
-		*id = (*id + 1) & INT64_MAX;
-	}
-}
-
-static int apply_insert(struct store *s, struct op *op, struct batch *b)
-{
-	sqlite3_stmt *st = s->st[ST_INSERT];
-	const struct image_row *row = &op->row;
-	int64_t id = row->id;
-	int r = find_content(s, &id, row->hash);
-
-	if (r < 0)
-		return r;
-	if (r == 0 && id != row->id && (row->flags & IMAGE_FILE))
-		return -EIO; /* its file already has the other's name: cannot happen without 2^31 tries */
-	op->row.id = id;
-	if (r > 0) {
-		op->result = -EEXIST;
-		r = add_counter(s, COUNT_DUPLICATE, 1);
-		return r < 0 ? r : add_taken(s, op);
-	}
-	op->row.crc = crc32c(0, op->data.data, op->data.len);
-	op->row.bytes = (uint32_t)op->data.len;
-	sqlite3_bind_int64(st, 1, row->id);
-	sqlite3_bind_int64(st, 2, (int64_t)row->hash);
-	sqlite3_bind_int64(st, 3, row->stratum);
-	sqlite3_bind_int(st, 4, row->rank);
-	bind_step(st, 5, row->step);
-	sqlite3_bind_int(st, 6, row->step_to);
-	sqlite3_bind_int(st, 7, row->quality);
-	sqlite3_bind_int64(st, 8, row->tables);
-	sqlite3_bind_int(st, 9, row->layout);
-	sqlite3_bind_int(st, 10, row->width);
-	sqlite3_bind_int(st, 11, row->height);
-	sqlite3_bind_int(st, 12, row->orientation);
-	sqlite3_bind_int64(st, 13, row->flags);
-	sqlite3_bind_int64(st, 14, row->taken_s);
-	sqlite3_bind_int64(st, 15, row->bytes);
-	sqlite3_bind_int64(st, 16, row->crc);
-	sqlite3_bind_int64(st, 17, row->model);
-	sqlite3_bind_blob(st, 18, row->harm, row->n_harm, SQLITE_STATIC);
-	sqlite3_bind_blob(st, 19, row->name, (int)strlen(row->name), SQLITE_STATIC);
-	bind_data(st, 20, op);
-	r = run(s, ST_INSERT);
-	if (r < 0)
-		return r;
-	count(b, row, 1);
-	b->written += row->bytes;
-	if (row->stratum > 1 && (r = add_counter(s, COUNT_LABELLED, 1)) < 0)
-		return r;
-	return add_taken(s, op);
-}
-
-static int apply_step(struct store *s, struct op *op, struct batch *b)
-{
-	sqlite3_stmt *st = s->st[ST_STEP];
-	struct image_row *row = &op->row, old;
-	int r = get_row(s, row->id, &old);
-
-	if (r == -ENOENT || (r == 0 && old.quality != op->was_quality)) {
-		op->result = -ESTALE;
-		return 0;
-	}
-	if (r < 0)
-		return r;
-	row->stratum = old.stratum; /* a label may have come in between */
-	row->flags = (row->flags & ~(uint32_t)IMAGE_PINNED) | (old.flags & IMAGE_PINNED);
-	row->crc = crc32c(0, op->data.data, op->data.len);
-	row->bytes = (uint32_t)op->data.len;
-	sqlite3_bind_int64(st, 1, row->id);
-	bind_step(st, 2, row->step);
-	sqlite3_bind_int(st, 3, row->step_to);
-	sqlite3_bind_int(st, 4, row->quality);
-	sqlite3_bind_int64(st, 5, row->tables);
-	sqlite3_bind_int64(st, 6, row->flags);
-	sqlite3_bind_int64(st, 7, row->bytes);
-	sqlite3_bind_int64(st, 8, row->crc);
-	sqlite3_bind_int64(st, 9, row->model);
-	sqlite3_bind_blob(st, 10, row->harm, row->n_harm, SQLITE_STATIC);
-	bind_data(st, 11, op);
-	r = run(s, ST_STEP);
-	if (r < 0)
-		return r;
-	count(b, &old, -1);
-	count(b, row, 1);
-	b->written += row->bytes;
-	return mark_garbage(s, b, &old);
-}
-
-static int apply_rescore(struct store *s, struct op *op)
-{
-	sqlite3_stmt *st = s->st[ST_RESCORE];
-	struct image_row old;
-	int r = get_row(s, op->row.id, &old);
-
-	if (r == -ENOENT || (r == 0 && old.quality != op->was_quality)) {
-		op->result = -ESTALE;
-		return 0;
-	}
-	if (r < 0)
-		return r;
-	sqlite3_bind_int64(st, 1, op->row.id);
-	bind_step(st, 2, old.flags & IMAGE_PINNED ? -1 : op->row.step);
-	sqlite3_bind_int(st, 3, op->row.step_to);
-	sqlite3_bind_int64(st, 4, old.flags | (op->row.flags & IMAGE_SCORED));
-	sqlite3_bind_int64(st, 5, op->row.model);
-	sqlite3_bind_blob(st, 6, op->row.harm, op->row.n_harm, SQLITE_STATIC);
-	return run(s, ST_RESCORE);
-}
-
-static int apply_remove(struct store *s, struct op *op, struct batch *b)
-{
-	struct image_row old;
-	int r = get_row(s, op->row.id, &old);
-
-	if (r == -ENOENT) {
-		op->result = -ESTALE;
-		return 0;
-	}
-	if (r < 0)
-		return r;
-	sqlite3_bind_int64(s->st[ST_REMOVE], 1, op->row.id);
-	r = run(s, ST_REMOVE);
-	if (r < 0)
-		return r;
-	count(b, &old, -1);
-	op->row = old;
-	r = mark_garbage(s, b, &old);
-	return r < 0 ? r : add_counter(s, COUNT_DROPPED, 1);
-}
-
-static int apply_label(struct store *s, struct op *op, struct batch *b)
-{
-	struct image_row row;
-	int r = get_row(s, op->row.id, &row);
-
-	if (r < 0) {
-		op->result = r == -ENOENT ? -ESTALE : r;
-		return r == -ENOENT ? 0 : r;
-	}
-	count(b, &row, -1);
-	row.stratum = op->row.stratum;
-	count(b, &row, 1);
-	sqlite3_bind_int64(s->st[ST_LABEL], 1, row.id);
-	sqlite3_bind_int64(s->st[ST_LABEL], 2, row.stratum);
-	r = run(s, ST_LABEL);
-	return r < 0 ? r : add_counter(s, COUNT_LABELLED, 1);
-}
-
-static int apply_pin(struct store *s, struct op *op, struct batch *b)
-{
-	struct image_row row;
-	int r = get_row(s, op->row.id, &row);
-
-	if (r < 0) {
-		op->result = r == -ENOENT ? -ESTALE : r;
-		return r == -ENOENT ? 0 : r;
-	}
-	count(b, &row, -1);
-	row.flags = (row.flags & ~(uint32_t)IMAGE_PINNED) | (op->row.flags & IMAGE_PINNED);
-	count(b, &row, 1);
-	sqlite3_bind_int64(s->st[ST_PIN], 1, row.id);
-	sqlite3_bind_int64(s->st[ST_PIN], 2, row.flags);
-	bind_step(s->st[ST_PIN], 3, row.flags & IMAGE_PINNED ? -1 : op->row.step);
-	return run(s, ST_PIN);
-}
-
-static int apply_tables(struct store *s, struct op *op)
-{
-	int r;
-
-	sqlite3_bind_int(s->st[ST_TABLES], 1, op->row.quality);
-	sqlite3_bind_blob(s->st[ST_TABLES], 2, op->data.data, (int)op->data.len, SQLITE_STATIC);
-	sqlite3_bind_int64(s->st[ST_TABLES], 3, crc32c(0, op->data.data, op->data.len));
-	r = run(s, ST_TABLES);
-	op->row.tables = (uint32_t)sqlite3_last_insert_rowid(s->db);
-	return r;
-}
-
-static int apply_meta(struct store *s, const struct op *op)
-{
-	sqlite3_bind_text(s->st[ST_META], 1, op->key, -1, SQLITE_STATIC);
-	sqlite3_bind_blob(s->st[ST_META], 2, op->data.data, (int)op->data.len, SQLITE_STATIC);
-	return run(s, ST_META);
-}
-
-static int apply_new_label(struct store *s, struct op *op)
-{
-	sqlite3_stmt *st = s->st[ST_LABEL_FIND];
-	int rc, r;
-
-	sqlite3_bind_text(st, 1, op->text, -1, SQLITE_STATIC);
-	rc = sqlite3_step(st);
-	if (rc == SQLITE_ROW)
-		op->row.stratum = (uint32_t)sqlite3_column_int64(st, 0);
-	sqlite3_reset(st);
-	if (rc == SQLITE_ROW)
-		return 0;
-	if (pragma_value(s, "SELECT count(*) FROM labels") >= LABELS_MAX) {
-		op->result = -E2BIG;
-		return 0;
-	}
-	sqlite3_bind_text(s->st[ST_LABEL_ADD], 1, op->text, -1, SQLITE_STATIC);
-	r = run(s, ST_LABEL_ADD);
-	op->row.stratum = (uint32_t)sqlite3_last_insert_rowid(s->db);
-	return r;
-}
-
-static int apply_fate(struct store *s, struct op *op, enum counter which)
-{
-	int r = add_counter(s, which, 1);
-
-	return r < 0 ? r : add_taken(s, op);
-}
-
-static int apply_one(struct store *s, struct op *op, struct batch *b)
-{
-	op->result = 0;
-	switch (op->kind) {
-	case OP_INSERT:
-		return apply_insert(s, op, b);
-	case OP_STEP:
-		return apply_step(s, op, b);
-	case OP_RESCORE:
-		return apply_rescore(s, op);
-	case OP_REMOVE:
-		return apply_remove(s, op, b);
-	case OP_COUNT:
-		return apply_fate(s, op, op->counter);
-	case OP_QUARANTINE:
-		return apply_fate(s, op, COUNT_QUARANTINED);
-	case OP_SETTLED:
-		sqlite3_bind_int64(s->st[ST_SETTLED], 1, op->taken_id);
-		return run(s, ST_SETTLED);
-	case OP_LABEL:
-		return apply_label(s, op, b);
-	case OP_PIN:
-		return apply_pin(s, op, b);
-	case OP_META:
-		return apply_meta(s, op);
-	case OP_TABLES:
-		return apply_tables(s, op);
-	case OP_ADD:
-		return add_counter(s, op->counter, op->amount);
-	case OP_NEW_LABEL:
-		return apply_new_label(s, op);
-	}
-	assert(!"unknown op");
-	return -EINVAL;
-}
-
-/* The totals' changes, once per stratum and quality instead of once per image. */
-static int write_tallies(struct store *s, const struct batch *b)
-{
-	if (b->change->failed)
-		return -ENOMEM;
-	for (size_t i = 0; i < b->change->n; i++) {
-		const struct tally *t = &b->change->v[i];
-		int r;
-
-		if (!t->images && !t->bytes && !t->pinned)
-			continue;
-		sqlite3_bind_int64(s->st[ST_TALLY], 1, t->stratum);
-		sqlite3_bind_int(s->st[ST_TALLY], 2, t->quality);
-		sqlite3_bind_int64(s->st[ST_TALLY], 3, t->images);
-		sqlite3_bind_int64(s->st[ST_TALLY], 4, t->bytes);
-		sqlite3_bind_int64(s->st[ST_TALLY], 5, t->pinned);
-		r = run(s, ST_TALLY);
-		if (r < 0)
-			return r;
-		sqlite3_bind_int64(s->st[ST_TALLY_CLEAN], 1, t->stratum);
-		sqlite3_bind_int(s->st[ST_TALLY_CLEAN], 2, t->quality);
-		r = run(s, ST_TALLY_CLEAN);
-		if (r < 0)
-			return r;
-	}
-	return b->written ? add_counter(s, COUNT_WRITTEN, b->written) : 0;
-}
-
-static int transaction(struct store *s, struct op *ops, struct batch *b)
-{
-	int r = exec(s, "BEGIN IMMEDIATE");
-
-	if (r == 0 && s->garbage_rows)
-		r = run(s, ST_GARBAGE_GONE);
-	for (struct op *op = ops; r == 0 && op; op = op->next)
-		r = apply_one(s, op, b);
-	if (r == 0)
-		r = write_tallies(s, b);
-	if (r == 0)
-		r = exec(s, "COMMIT");
-	if (r < 0 && !sqlite3_get_autocommit(s->db))
-		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
-	return r;
-}
-
-/*
- * An insert that turned out to be a duplicate may have written its object's file under a name that
- * is the stored image's own or nobody's. The latter goes.
- */
-static void drop_unused(struct store *s, struct op *ops)
-{
-	for (struct op *op = ops; op; op = op->next) {
-		struct name_list one = {0};
-		char name[40];
-
-		if ((op->kind != OP_INSERT && op->kind != OP_STEP) || !op->result ||
-			!(op->row.flags & IMAGE_FILE))
-			continue;
-		object_name(op->row.id, op->row.quality, name);
-		if (!object_known(s, name) && remember(&one, name) == 0)
-			unlink_objects(s, &one);
-		free(one.v);
-	}
-}
-
-static void clear_change(struct tally_list *l)
-{
-	l->n = 0;
-}
-
-int store_apply(struct store *s, struct op *ops, bool relief, struct tally_list *ret_change)
-{
-	struct batch b = {.change = ret_change};
-	int r = cap_index(s, relief);
-
-	if (r == 0)
-		r = write_objects(s, ops, relief, &b);
-	for (int attempt = 0; r == 0 && attempt < 2; attempt++) {
-		clear_change(ret_change);
-		b.garbage.n = 0;
-		b.written = 0;
-		s->wal.refused = false;
-		r = transaction(s, ops, &b);
-		if (r != -ENOSPC || !s->wal.refused)
-			break;
-		r = attempt == 0 ? checkpoint(s) : -E2BIG; /* empty the log, then try once more */
-	}
-	if (r < 0) {
-		clear_change(ret_change);
-		unlink_objects(s, &b.made);
-	} else {
-		unlink_objects(s, &b.garbage);
-		s->garbage_rows = b.garbage.n > 0;
-		drop_unused(s, ops);
-		if (file_bytes(s, "index.db-wal") > s->wal.cap / 2)
-			checkpoint(s); /* a busy reader only makes it happen later */
-	}
-	free(b.made.v);
-	free(b.garbage.v);
-	return r;
-}
-
 int store_shrink(struct store *s, int pages)
 {
-	int64_t before = pragma_value(s, "PRAGMA page_count");
+	int64_t before = store_pragma(s, "PRAGMA page_count");
 	char text[64];
 	int r;
 
 	snprintf(text, sizeof(text), "PRAGMA incremental_vacuum(%d)", pages);
 	s->wal.refused = false;
-	r = exec(s, text);
+	r = store_exec(s, text);
 	if (r == -ENOSPC && s->wal.refused)
-		r = checkpoint(s);
+		r = store_checkpoint(s);
 	if (r < 0)
 		return r;
-	checkpoint(s);
-	return (int)(before - pragma_value(s, "PRAGMA page_count"));
+	store_checkpoint(s);
+	return (int)(before - store_pragma(s, "PRAGMA page_count"));
 }
 
 int store_write_model(struct store *s, const char *name, const void *data, size_t len)

@@ -191,8 +191,8 @@ void store_usage(const struct store *s, struct usage *ret);
 int store_write_model(struct store *s, const char *name, const void *data, size_t len);
 int store_read_model(const struct store *s, const char *name, struct buf *ret);
 
-/* Whether a spool file of this size can be kept in quarantine at all. */
-bool store_quarantine_fits(const struct store *s, int64_t bytes);
+/* Whether a spool file of this size can be kept in quarantine at all. Any thread. */
+bool quarantine_fits(const struct limits *limits, int64_t bytes);
 
 /*
  * After the commit: removes op's spool file, or moves it to quarantine with its reason. A file that

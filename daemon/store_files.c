@@ -46,9 +46,10 @@ static bool find_oldest(const struct store *s, struct oldest *ret)
 	return ret->name[0];
 }
 
-bool store_quarantine_fits(const struct store *s, int64_t bytes)
+bool quarantine_fits(const struct limits *limits, int64_t bytes)
 {
-	return ROUND_UP(bytes, INT64_C(4096)) + REASON_BYTES <= s->limits.quarantine;
+	return ROUND_UP(bytes, INT64_C(4096)) + REASON_BYTES <=
+		MIN(limits->quarantine, limits->total / 8);
 }
 
 int quarantine_make_room(struct store *s, int64_t bytes)

@@ -54,3 +54,19 @@ bool store_files_fit(const struct store *s, int64_t bytes);
 
 /* Takes the oldest files out of quarantine until bytes more fit its own limit and the store's. */
 int quarantine_make_room(struct store *s, int64_t bytes);
+
+/* store.c, for store_apply.c: remembers SQLite's message and gives its code as errno. */
+int store_fail(struct store *s, int rc);
+int store_exec(struct store *s, const char *text);
+
+/* Runs a prepared statement that returns no rows, and resets it. */
+int store_run(struct store *s, enum statement which);
+int64_t store_pragma(const struct store *s, const char *text);
+int store_checkpoint(struct store *s);
+int64_t store_file_bytes(const struct store *s, const char *name);
+
+/* Lets the index grow as far as the limit leaves room, less what is kept for relief. */
+int store_cap_index(struct store *s, bool relief);
+
+/* Whether a file in objects/ is what some row says. */
+bool store_object_known(struct store *s, const char *name);

@@ -217,7 +217,7 @@ int64_t training_model_reserve(const struct daemon *d)
 
 	if (checkpoint_fits(d))
 		want += 8 * model_bytes(d); /* the old and the new one, for a moment */
-	return MAX(want - writer_usage(d->writer)->models, 0);
+	return MAX(MIN(want, d->limit / 4) - writer_usage(d->writer)->models, 0);
 }
 
 struct model_task {
@@ -292,6 +292,12 @@ static void run_model(struct store *store, struct task *task)
 		store_write_model(store, name, NULL, 0);
 	}
 	m->result = store_write_model(store, m->name, m->data.data, m->data.len);
+	if (m->result == -ENOSPC && m->version > 1) {
+		/* So small a store holds one model: the old one makes way. It is in memory still. */
+		model_name(m->version - 1, name);
+		store_write_model(store, name, NULL, 0);
+		m->result = store_write_model(store, m->name, m->data.data, m->data.len);
+	}
 }
 
 static void save_meta(struct daemon *d, int64_t version)

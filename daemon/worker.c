@@ -123,7 +123,10 @@ static void on_capture(struct worker *w, struct reader *r)
 	if (e < 0) {
 		char reason[REASON_MAX + 16];
 
-		snprintf(reason, sizeof(reason), "%s: %s", info.format, info.reason);
+		if (info.format[0] == '?')
+			snprintf(reason, sizeof(reason), "%s", info.reason);
+		else
+			snprintf(reason, sizeof(reason), "%s: %s", info.format, info.reason);
 		refuse(w, e, reason);
 		return;
 	}

@@ -9,6 +9,7 @@
 #define KL_MIN	  1e-5
 #define KL_STEP	  0.0563 /* log of the ratio between neighbouring codes: 255 codes to 16 nats */
 #define PRICE_MIN 1e-20
+#define RATE_SCALE 16 /* mean rates are no whole bytes: decisions count in sixteenths */
 
 void population_init(struct population *p)
 {
@@ -150,46 +151,60 @@ static void deciding_rates(const struct curve *c, const struct population *p, ui
 	for (int i = 0; i < c->n; i++) {
 		float rate = c->scored ? 0 : population_rate(p, c->quality[i]);
 
-		ret[i] = rate >= 1 ? (uint32_t)(rate * 16) : c->rate[i] * 16;
+		ret[i] = rate >= 1 ? (uint32_t)(rate * RATE_SCALE) : c->rate[i] * RATE_SCALE;
 	}
-}
-
-static int hull_of(const struct curve *c, const struct population *p, int n, uint32_t rate[RUNGS_MAX],
-	float harm[RUNGS_MAX], int rung[RUNGS_MAX])
-{
-	curve_harm(c, p, harm);
-	deciding_rates(c, p, rate);
-	return hull(rate, harm, n, rung);
 }
 
 int curve_choose(const struct curve *c, const struct population *p, float price)
 {
 	uint32_t rate[RUNGS_MAX];
 	float harm[RUNGS_MAX];
-	int rung[RUNGS_MAX], m = hull_of(c, p, c->n, rate, harm, rung);
+	int rung[RUNGS_MAX], m;
 
-	while (m > 1 && 16 * step_price(rate, harm, rung[m - 2], rung[m - 1]) < price)
+	curve_harm(c, p, harm);
+	deciding_rates(c, p, rate);
+	m = hull(rate, harm, c->n, rung);
+	while (m > 1 && RATE_SCALE * step_price(rate, harm, rung[m - 2], rung[m - 1]) < price)
 		m--;
 	return rung[m - 1];
+}
+
+/* The rungs that may be stepped to from at, and at itself. */
+static int reachable(const struct curve *c, int at, int ret_rung[RUNGS_MAX])
+{
+	int n = 0;
+
+	for (int i = 0; i < at; i++)
+		if (ladder_step_allowed(c->quality[at], c->quality[i]))
+			ret_rung[n++] = i;
+	ret_rung[n++] = at;
+	return n;
 }
 
 bool curve_next_step(const struct curve *c, const struct population *p, int at, int *ret_to,
 	float *ret_price)
 {
-	uint32_t rate[RUNGS_MAX];
-	float harm[RUNGS_MAX];
-	int rung[RUNGS_MAX], m = hull_of(c, p, at + 1, rate, harm, rung);
+	uint32_t all_rate[RUNGS_MAX], rate[RUNGS_MAX];
+	float all_harm[RUNGS_MAX], harm[RUNGS_MAX];
+	int from[RUNGS_MAX], rung[RUNGS_MAX], n = reachable(c, at, from), m;
 
+	curve_harm(c, p, all_harm);
+	deciding_rates(c, p, all_rate);
+	for (int i = 0; i < n; i++) {
+		rate[i] = all_rate[from[i]];
+		harm[i] = all_harm[from[i]];
+	}
+	m = hull(rate, harm, n, rung);
 	/* The hull may end below at: stepping there frees bytes and spoils nothing. */
-	if (rung[m - 1] != at) {
-		*ret_to = rung[m - 1];
+	if (rung[m - 1] != n - 1) {
+		*ret_to = from[rung[m - 1]];
 		*ret_price = 0;
-		return rate[rung[m - 1]] < rate[at];
+		return rate[rung[m - 1]] < rate[n - 1];
 	}
 	if (m < 2)
 		return false;
-	*ret_to = rung[m - 2];
-	*ret_price = 16 * step_price(rate, harm, rung[m - 2], rung[m - 1]);
+	*ret_to = from[rung[m - 2]];
+	*ret_price = RATE_SCALE * step_price(rate, harm, rung[m - 2], rung[m - 1]);
 	return true;
 }
 

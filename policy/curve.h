@@ -74,8 +74,8 @@ float step_price(const uint32_t *rate, const float *harm, int a, int b);
 int curve_choose(const struct curve *c, const struct population *p, float price);
 
 /*
- * The step down from rung at: its target and price. False when at is the lowest rung of the hull.
- * Rungs above at are not looked at.
+ * The step down from rung at, as the hull of the rungs that may be reached from it (ladder.h) has it:
+ * its target and price. False when there is none. Rungs above at are not looked at.
  */
 bool curve_next_step(const struct curve *c, const struct population *p, int at, int *ret_to,
 	float *ret_price);

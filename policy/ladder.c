@@ -18,6 +18,17 @@ int ladder_for(int own_quality, int min_quality, int max_quality, uint8_t ret[RU
 	return n;
 }
 
+/* Quantisation steps in percent of the standard's, as the IJG library scales them. */
+static double step_scale(int quality)
+{
+	return quality < 50 ? 5000.0 / quality : MAX(200.0 - 2.0 * quality, 1.0);
+}
+
+bool ladder_step_allowed(int from_quality, int to_quality)
+{
+	return step_scale(to_quality) >= 2.8 * step_scale(from_quality);
+}
+
 int ladder_nearest(int quality)
 {
 	int best = 0;

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define LADDER_RUNGS 14
@@ -17,6 +18,13 @@ extern const uint8_t LADDER[LADDER_RUNGS];
  * limits, the nearest of min and own is the only one. Returns how many.
  */
 int ladder_for(int own_quality, int min_quality, int max_quality, uint8_t ret[RUNGS_MAX]);
+
+/*
+ * Whether an image stored at one quality may be re-quantised to another: when the steps grow about
+ * threefold at least. By less, a coefficient that was rounded up to one step is rounded up again and
+ * again, and grows from noise to 100 in a few stages. 95 80 40 10 2 is the longest way down.
+ */
+bool ladder_step_allowed(int from_quality, int to_quality);
 
 /* The index in LADDER of the rung nearest to quality. */
 int ladder_nearest(int quality);

@@ -276,8 +276,8 @@ static void print_image(const json_t *im)
 	print_clean(text(im, "name"));
 	fputs("\nlabel     ", stdout);
 	print_clean(json_is_null(json_object_get(im, "label")) ? "-" : text(im, "label"));
-	printf("\ntaken     %s UTC\nsize      %" PRId64 " x %" PRId64 "\nstored    quality %" PRId64 ", %s%s%s\n",
-		when, number(im, "width"), number(im, "height"), number(im, "quality"),
+	printf("\ntaken     %s UTC\nsize      %" PRId64 " x %" PRId64 "\nstored    quality %" PRId64
+	       ", %s%s%s\n", when, number(im, "width"), number(im, "height"), number(im, "quality"),
 		format_size(number(im, "bytes"), size, sizeof(size)),
 		json_object_get(im, "file") ? ", " : ", in the index",
 		json_object_get(im, "file") ? text(im, "file") : "");

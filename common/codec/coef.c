@@ -3,7 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define COEF_MAX 1023.0f /* what a baseline scan can code */
+#define COEF_MAX	  1023.0f /* what a baseline scan can code */
+#define REQUANTISE_ROUND 0.45f
 
 void coef_done(struct coef_image *im)
 {
@@ -69,13 +70,14 @@ int layout_parse(uint8_t layout, int *ret_n_planes, int *ret_h, int *ret_v)
 	return 0;
 }
 
-HOT static void requantise_blocks(const int16_t *in, size_t n_blocks, const float *ratio, int16_t *out)
+HOT static void requantise_blocks(const int16_t *in, size_t n_blocks, const float *ratio,
+	const float *offset, int16_t *out)
 {
 	for (size_t b = 0; b < n_blocks; b++, in += DCT_SIZE2, out += DCT_SIZE2)
 		for (int k = 0; k < DCT_SIZE2; k++) {
 			float x = (float)in[k] * ratio[k];
 
-			x += x < 0 ? -0.5f : 0.5f;
+			x += x < 0 ? -offset[k] : offset[k];
 			out[k] = (int16_t)(int)CLAMP(x, -COEF_MAX, COEF_MAX);
 		}
 }
@@ -93,16 +95,17 @@ int coef_requantise(const struct coef_image *src, const struct jpeg_tables *t, s
 	for (int i = 0; i < src->n_planes; i++) {
 		const struct coef_plane *from = &src->plane[i];
 		struct coef_plane *to = &dst->plane[i];
-		float ratio[DCT_SIZE2];
+		float ratio[DCT_SIZE2], offset[DCT_SIZE2];
 
 		for (int k = 0; k < DCT_SIZE2; k++) {
 			uint16_t step = t->quant[i > 0][JPEG_NATURAL_ORDER[k]];
 
 			ratio[k] = (float)from->quant[k] / (float)step;
+			offset[k] = from->quant[k] > 1 && from->quant[k] < step ? REQUANTISE_ROUND : 0.5f;
 			to->quant[k] = step;
 		}
 		requantise_blocks(from->coef, (size_t)from->blocks_w * (size_t)from->blocks_h, ratio,
-			to->coef);
+			offset, to->coef);
 	}
 	return 0;
 }

@@ -46,8 +46,10 @@ uint8_t coef_layout(const struct coef_image *im);
 int layout_parse(uint8_t layout, int *ret_n_planes, int *ret_h, int *ret_v);
 
 /*
- * Re-quantises src to the steps of t (round to nearest) into dst. dst may be src: rounding is
- * coefficient by coefficient. -ENOMEM.
+ * Re-quantises src to the steps of t into dst. dst may be src: rounding is coefficient by
+ * coefficient. What was quantised before is rounded to nearest with ties, and a little more, towards
+ * zero: coefficients are Laplacian, so the value behind a quantised one lies nearer to zero than its
+ * step's middle. -ENOMEM.
  */
 int coef_requantise(const struct coef_image *src, const struct jpeg_tables *t, struct coef_image *dst);
 

@@ -142,7 +142,8 @@ json_t *varlink_call(int fd, const char *method, json_t *parameters, char *ret_e
 		if (reason)
 			snprintf(ret_error, size, "%s", reason);
 		else
-			snprintf(ret_error, size, "%s%s%s", dot ? dot + 1 : error, id ? ": " : "", id ? id : "");
+			snprintf(ret_error, size, "%s%s%s", dot ? dot + 1 : error, id ? ": " : "",
+				id ? id : "");
 		json_decref(reply);
 		return NULL;
 	}

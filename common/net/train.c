@@ -27,7 +27,7 @@ struct train {
 
 void train_options_init(struct train_options *o, int size)
 {
-	*o = (struct train_options){.epochs = 30, .batch = 64, .rate = 0.05, .momentum = 0.9,
+	*o = (struct train_options){.epochs = 30, .batch = 64, .rate = 0.02, .momentum = 0.9,
 		.decay = 5e-4, .flip = true, .shift = size / 8, .seed = 1};
 }
 
@@ -180,10 +180,11 @@ static void step_member(void *arg, int m)
 static double learning_rate(const struct train *t)
 {
 	double total = (double)train_steps_total(t), at = (double)t->step / total;
+	double peak = t->o.rate * sqrt(t->o.batch / 64.0);
 
 	if (at < WARM_UP)
-		return t->o.rate * ((double)t->step + 1) / (WARM_UP * total + 1);
-	return t->o.rate * 0.5 * (1 + cos(M_PI * (at - WARM_UP) / (1 - WARM_UP)));
+		return peak * ((double)t->step + 1) / (WARM_UP * total + 1);
+	return peak * 0.5 * (1 + cos(M_PI * (at - WARM_UP) / (1 - WARM_UP)));
 }
 
 /* v = momentum v - rate g; p += momentum v - rate g (Nesterov, in Sutskever's form). */

@@ -21,7 +21,7 @@ struct dataset {
 
 struct train_options {
 	int epochs, batch;
-	double rate;	     /* peak learning rate */
+	double rate;	     /* peak learning rate at a batch of 64; grows with the root of it */
 	double momentum, decay; /* decay: L2, on weights and not on biases */
 	bool flip;	     /* mirror left and right */
 	int shift;	     /* pixels, in both directions */
@@ -29,7 +29,7 @@ struct train_options {
 	int64_t max_steps;   /* > 0: ends there whatever epochs says, the schedule fitted to it */
 };
 
-/* Batch 64, rate 0.05, momentum 0.9, decay 5e-4, flips, shifts of an eighth of the side. */
+/* Batch 64, rate 0.02, momentum 0.9, decay 5e-4, flips, shifts of an eighth of the side. */
 void train_options_init(struct train_options *o, int size);
 
 struct train;

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""The limit holds at every sampled moment: filling, degrading, dropping, lowered, on a full disk."""
+import os
+import subprocess
+
+from harness import Daemon, check, finish, picture
+
+MIB = 1 << 20
+
+
+def feed(d, n, start=0):
+    for i in range(start, start + n):
+        d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.png", picture(i % 2, i, 64))
+
+
+def run(mode, extra=None):
+    d = Daemon({"Store": {"MaxUse": "2M", "InlineMax": "2K"}, "Policy": {"Mode": mode, "Quality": "90"}})
+    d.configure(extra or {})
+    d.start()
+    d.watch_disk()
+    feed(d, 1200)
+    d.drained(120)
+    s = d.status()
+    check(d.sum() == 1200, f"{mode}: all accounted for: {s['captures']}")
+    check(d.peak <= 2 * MIB, f"{mode}: peak {d.peak}")
+    check(s["store"]["images"] > 50, f"{mode}: {s['store']['images']} images")
+    check(min(s["store"]["by_label"].values()) > 20, f"{mode}: no class emptied: {s['store']['by_label']}")
+    d.verify()
+    return d, s
+
+
+d, adaptive = run("adaptive")
+check(len([q for q, n in adaptive["store"]["by_quality"].items() if n]) > 1, "several qualities in use")
+
+# Lowered while it runs: it shrinks to it, and stays there with more captures to come.
+d.watching = False
+d.configure({"Store": {"MaxUse": "1M"}})
+d.ctl("reload")
+d.wait_for(lambda: d.disk_use() <= MIB, 60, "the store to shrink to 1M")
+d.peak = 0
+d.watch_disk()
+feed(d, 200, 5000)
+d.drained(60)
+check(d.peak <= MIB, f"after lowering: peak {d.peak}")
+check(min(d.status()["store"]["by_label"].values()) >= 20, "no class emptied by lowering")
+d.verify()
+d.stop()
+d.remove()
+
+d, s = run("uniform")
+check(set(q for q, n in s["store"]["by_quality"].items() if n) == {"90"}, f"one quality: {s['store']['by_quality']}")
+names = [int(i["name"].split(".")[0]) for i in d.ask("list")]
+check(sum(names) / len(names) > 700, "the oldest were dropped")
+d.stop()
+d.remove()
+
+d, s = run("drop")
+check(all(i["original"] for i in d.ask("list")), "original bytes")
+names = [int(i["name"].split(".")[0]) for i in d.ask("list")]
+check(300 < sum(names) / len(names) < 900, f"a sample of all times: mean {sum(names) / len(names)}")
+d.stop()
+d.remove()
+
+# KeepFree on a small file system of its own, filled by somebody else meanwhile.
+d = Daemon({"Store": {"MaxUse": "100M", "KeepFree": "2M"}})
+os.makedirs(d.store)
+mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8M", "tmpfs", d.store], capture_output=True,
+                         check=False).returncode == 0
+if mounted:
+    d.start()
+    feed(d, 600)
+    d.drained(120)
+    free = os.statvfs(d.store).f_bavail * os.statvfs(d.store).f_frsize
+    check(free >= 2 * MIB, f"KeepFree: {free} left")
+    with open(os.path.join(d.store, "somebody-elses"), "wb") as f:
+        f.write(b"x" * (free - 4096))
+    feed(d, 30, 9000)
+    d.wait_for(lambda: d.sum() + len(d.spool_files()) >= 630, 30, "captures to be taken or to wait")
+    check(d.process.poll() is None, "it runs on with a full disk")
+    os.unlink(os.path.join(d.store, "somebody-elses"))
+    d.drained(60)
+    check(d.sum() == 630, "everything was taken once there was room")
+    d.verify()
+    d.stop()
+    subprocess.run(["umount", d.store], check=False)
+else:
+    print("cannot mount a tmpfs here: KeepFree is not tested")
+d.remove()
+finish()

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""The control interface: every verb, wrong use, and clients that misbehave."""
+import json
+import os
+import socket
+import subprocess
+
+from harness import LARDERCTL, LARDERD, Daemon, check, finish, picture
+
+d = Daemon().start()
+for i in range(20):
+    d.drop(f"stripes/{i}.png", picture(0, i))
+    d.drop(f"{i}.png", picture(1, i))
+d.drained()
+images = d.ask("list")
+check(len(images) == 40, f"{len(images)} listed")
+check(len(d.ask("list", "--label", "stripes")) == 20, "by label")
+check(len(d.ask("list", "--limit", "7")) == 7, "by number")
+check(d.ask("list", "--quality", "1") == [], "by quality")
+
+# Labels: to the unlabelled, to a new one, away again.
+loose = [i["id"] for i in images if i["label"] is None]
+check(d.ask("label", "blobs", *loose[:5])["changed"] == 5, "labelled")
+check(d.status()["store"]["by_label"] == {"stripes": 20, "blobs": 5}, "counted")
+d.ctl("label", "", loose[0])
+check(d.status()["store"]["unlabelled"] == 16, "taken away")
+
+# Pin, unpin, remove; ids may be shortened.
+d.ctl("pin", loose[1][:12])
+check(d.ask("show", loose[1])["pinned"], "pinned")
+check("Pinned" in d.ask("show", loose[1])["reason"], "and it says so")
+d.ctl("unpin", loose[1])
+check(not d.ask("show", loose[1])["pinned"], "unpinned")
+d.ctl("remove", loose[2], loose[3])
+s = d.status()
+check(s["captures"]["stored"] == 38 and s["captures"]["dropped"] == 2, f"removed: {s['captures']}")
+check(s["captures"]["stored"] == s["store"]["images"], "stored is what is there")
+
+# The contract of status.
+for key in ("version", "uptime_s", "spool", "captures", "store", "policy", "model", "training"):
+    check(key in s, f"status has {key}")
+for key in ("images", "bytes", "max_use", "limit", "by_quality", "by_label", "unlabelled", "bytes_written"):
+    check(key in s["store"], f"store has {key}")
+check(sum(s["store"]["by_quality"].values()) == 38, "by_quality adds up")
+check(s["training"]["state"] == "idle" and "MinNewImages" in s["training"]["why"], f"why: {s['training']}")
+
+# Wrong use says what is wrong and what is allowed.
+for args, code, word in (
+        (["show", "0000"], 1, "NoSuchImage"), (["show"], 2, "id"), (["frobnicate"], 2, "status"),
+        (["label", "x/y", loose[4]], 1, "without '/'"), (["list", "--limit", "0"], 2, "allowed"),
+        (["list", "--label", "nobody"], 1, "no label 'nobody'"), (["pin"], 2, "ids"),
+        (["pin", loose[4], "ffff"], 1, "NoSuchImage")):
+    got, _, err = d.ctl(*args, check_status=False)
+    check(got == code and word in err, f"larderctl {args}: {got} {err!r}")
+check(not d.ask("show", loose[4])["pinned"], "all or nothing: a wrong id changes none")
+p = subprocess.run([LARDERCTL, "--socket", "/nowhere/sock", "status"], capture_output=True, check=False)
+check(p.returncode == 3, "no daemon")
+for program in (LARDERD, LARDERCTL):
+    for option in ("--help", "--version"):
+        check(subprocess.run([program, option], capture_output=True, check=False).returncode == 0, f"{program} {option}")
+
+# Settings: a bad file stops the start; a bad reload changes nothing; a good one does.
+p = subprocess.run([LARDERD, "--check-config", "--config", d.config], capture_output=True, check=False)
+check(p.returncode == 0, f"check-config: {p.stderr}")
+d.configure({"Policy": {"Quality": "zero"}})
+p = subprocess.run([LARDERD, "--check-config", "--config", d.config], capture_output=True, check=False)
+check(p.returncode == 1 and b"1 to 100" in p.stderr and b"larderd.conf:" in p.stderr, f"check-config: {p.stderr}")
+check(d.ctl("reload", check_status=False)[0] == 1, "a bad reload is refused")
+d.configure({"Policy": {"Quality": "60"}, "Store": {"MaxUse": "5M"}})
+d.ctl("reload")
+check(d.status()["store"]["limit"] == 5 << 20, "reloaded")
+
+# Varlink itself, and clients that are no clients.
+
+
+def talk(data, answers=1):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(5)
+        s.connect(d.socket)
+        out = b""
+        try:
+            s.sendall(data)
+            while out.count(b"\0") < answers:
+                more = s.recv(65536)
+                if not more:
+                    break
+                out += more
+        except (TimeoutError, ConnectionError):
+            pass
+        return out
+
+
+def call(method, parameters=None):
+    return json.dumps({"method": method, "parameters": parameters or {}}).encode() + b"\0"
+
+
+info = json.loads(talk(call("org.varlink.service.GetInfo"))[:-1])
+check("io.larder.Control" in info["parameters"]["interfaces"], f"info {info}")
+text = json.loads(talk(call("org.varlink.service.GetInterfaceDescription", {"interface": "io.larder.Control"}))[:-1])
+check("method Status()" in text["parameters"]["description"], "description")
+check(b"MethodNotFound" in talk(call("io.larder.Control.Nothing")), "unknown method")
+check(b"MethodNotFound" in talk(call("a")), "unknown interface")
+many = talk(call("io.larder.Control.Status") * 300, 300)
+check(many.count(b"\0") == 300, f"pipelined calls: {many.count(bytes(1))}")
+for garbage in (b"\0", b"{}\0", b"[1,2]\0", b"{\"method\": 7}\0", b"\xff" * 5000 + b"\0", b"x" * (3 << 20),
+                call("io.larder.Control.Show", {"id": 5}), call("io.larder.Control.Label", {"ids": "x"}),
+                call("io.larder.Control.Pin", {"ids": [1, None]}), call("io.larder.Control.List", {"after": "zz"})):
+    talk(garbage)
+    check(d.process.poll() is None, "garbage does not end the daemon")
+half = [socket.socket(socket.AF_UNIX) for _ in range(200)]
+for s in half:
+    try:
+        s.setblocking(False)
+        s.connect(d.socket)
+        s.send(b"{\"method\":")
+    except (BlockingIOError, ConnectionError):
+        pass
+for s in half:
+    s.close()
+check(len(d.ask("list")) == 38, "it still answers")
+check(len(os.listdir(f"/proc/{d.process.pid}/fd")) < 80, "no descriptors were lost")
+d.stop()
+d.remove()
+finish()

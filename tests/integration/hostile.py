@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Broken and hostile captures: each ends in quarantine with a reason, and nothing else suffers."""
+import os
+import socket
+import time
+
+from harness import Daemon, check, children, finish, picture, png
+
+d = Daemon({"Spool": {"MaxFileSize": "1M", "MaxPixels": "1M"}, "Store": {"MaxUse": "32M"}}).start()
+good = picture(0, 1)
+bad = {
+    "truncated.png": good[: len(good) // 2],
+    "empty.jpg": b"",
+    "text.jpg": b"this is no picture",
+    "gif.gif": b"GIF89a" + b"\0" * 100,
+    "head-only.jpg": b"\xff\xd8\xff\xe0\x00\x10JFIF",
+    "bomb.png": png(1, 1, lambda x, y: (0, 0, 0)).replace(b"\0\0\0\1\0\0\0\1", b"\0\0\xff\xff\0\0\xff\xff", 1),
+    "huge.ppm": b"P6 60000 60000 255\n" + b"x" * 100,
+    "name\nwith\x1bcontrol\xff.jpg".encode("latin-1"): b"junk of its own",
+}
+for name, data in bad.items():
+    path = os.path.join(os.fsencode(d.spool), name if isinstance(name, bytes) else name.encode())
+    with open(path, "wb") as f:
+        f.write(data)
+with open(os.path.join(d.spool, "too-large.jpg"), "wb") as f:
+    f.write(b"\xff\xd8" + b"\0" * (1 << 20))
+os.symlink("/etc/passwd", os.path.join(d.spool, "link.jpg"))
+os.mkfifo(os.path.join(d.spool, "fifo.jpg"))
+s = socket.socket(socket.AF_UNIX)
+s.bind(os.path.join(d.spool, "socket.jpg"))
+n_bad = len(bad) + 3
+d.drop("stripes/fine.png", good)
+# too-large fits the quarantine (an eighth of 32M): it is kept there
+n_bad += 1
+d.wait_for(lambda: d.sum() == n_bad + 1, 30, "all of them to be dealt with")
+c = d.status()["captures"]
+check(c["quarantined"] == n_bad and c["stored"] == 1, f"captures {c}")
+kept = os.listdir(os.path.join(d.store, "quarantine"))
+reasons = [k for k in kept if k.endswith(".reason")]
+check(len(reasons) == n_bad, f"a reason each: {kept}")
+text = ""
+for r in reasons:
+    with open(os.path.join(d.store, "quarantine", r), encoding="utf-8", errors="replace") as f:
+        text += f.read()
+for word in ("symbolic link", "fifo", "socket", "MaxFileSize", "MaxPixels", "neither JPEG", "empty file"):
+    check(word in text, f"a reason says '{word}'")
+check(os.path.exists("/etc/passwd"), "the link's target was left alone")
+check(b"\x1b" not in open(d.log, "rb").read(), "no control characters reach the log")
+check(not d.spool_files(), "the spool is empty")
+
+# A worker killed again and again costs captures a second try, not the daemon.
+for i in range(200):
+    d.drop(f"blobs/{i}.png", picture(1, 100 + i))
+    if i % 20 == 0:
+        for pid, role in children(d.process.pid):
+            if role == ["--worker"]:
+                os.kill(pid, 9)
+d.wait_for(lambda: d.sum() == n_bad + 201, 60, "all captures in spite of dying workers")
+check(d.status()["captures"]["quarantined"] <= n_bad + 20, "few were killed twice")
+
+# Workers that stop answering are noticed in the end; here: the daemon stays responsive.
+for pid, role in children(d.process.pid):
+    if role == ["--worker"]:
+        os.kill(pid, 19)
+start = time.monotonic()
+d.status()
+check(time.monotonic() - start < 2, "status answers while workers hang")
+for pid, role in children(d.process.pid):
+    if role == ["--worker"]:
+        os.kill(pid, 18)
+
+# What a worker may do once it has taken pictures: look at its sandbox.
+d.drop("stripes/one-more.png", picture(0, 500))
+d.drained()
+workers = [pid for pid, role in children(d.process.pid) if role == ["--worker"]]
+check(bool(workers), "workers live for a quiet minute")
+for pid in workers:
+    with open(f"/proc/{pid}/status", encoding="utf-8") as f:
+        status = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
+    if "ASAN_OPTIONS" not in os.environ:
+        check(status.get("Seccomp") == "2", "seccomp filter")
+    check(status.get("NoNewPrivs") == "1", "no new privileges")
+d.verify()
+d.stop()
+d.remove()
+finish()

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""A capture's life in the real daemon: found, labelled, stored, trained on, rescored, restarted."""
+import os
+import subprocess
+
+from harness import Daemon, check, finish, picture
+
+d = Daemon({"Training": {"MinNewImages": "60", "Epochs": "20", "BatchSize": "16"}}).start()
+
+# What was there before, what comes as a new directory, what is renamed in: all of it is found.
+for i in range(60):
+    d.drop(f"stripes/{i}.png", picture(0, i))
+    d.drop(f"blobs/deep/er/{i}.png", picture(1, i))
+d.drop("unlabelled.png", picture(0, 1000))
+d.drop("copy of the first.png", picture(0, 0))  # same bytes: a duplicate
+for name in (".hidden.png", "unfinished.png.part", "unfinished.tmp"):
+    with open(os.path.join(d.spool, name), "wb") as f:
+        f.write(picture(0, 2000))
+d.wait_for(lambda: d.sum() == 122, 30, "122 captures to be taken")
+s = d.status()
+check(s["captures"]["stored"] == 121 and s["captures"]["duplicate"] == 1, f"captures {s['captures']}")
+check(s["store"]["by_label"] == {"stripes": 60, "blobs": 60}, f"labels {s['store']['by_label']}")
+check(s["store"]["unlabelled"] == 1, "one without label")
+check(sorted(os.path.basename(f) for f in d.spool_files()) == ["unfinished.png.part", "unfinished.tmp"],
+      "files that are no captures yet stay")
+
+# A file that was there long before any event, and one that is finished later.
+with open(os.path.join(d.spool, "slow.png"), "wb") as f:
+    f.write(picture(1, 3000)[:100])
+    f.flush()
+    os.fsync(f.fileno())
+    f.write(picture(1, 3000)[100:])
+d.wait_for(lambda: d.sum() == 123, 10, "a file written slowly")
+check(d.status()["captures"]["quarantined"] == 0, "it was not taken half-written")
+
+# Idle: a model gets trained, images get scored, their reasons can be read.
+d.wait_for(lambda: d.status()["model"]["version"] == 1, 60, "a first model")
+m = d.status()["model"]
+check(m["validation_accuracy"] > 0.7, f"accuracy {m['validation_accuracy']} on {m['validation_images']}")
+check(set(m["classes"]) == {"stripes", "blobs"}, f"classes {m['classes']}")
+d.wait_for(lambda: all(i["model"] == 1 for i in d.ask("list")), 30, "all images to be scored")
+show = d.ask("show", d.ask("list", "--limit", "1")[0]["id"])
+check(len(show["curve"]) > 5 and "nats" in show["reason"] or show["validation"], f"curve {show}")
+
+# The model file is what other tools read: a safetensors header with PyTorch's shapes.
+model = os.path.join(d.store, "models", "model-000001.safetensors")
+with open(model, "rb") as f:
+    head = f.read(8)
+    import json
+    header = json.loads(f.read(int.from_bytes(head, "little")))
+check(header["conv1.weight"]["shape"] == [32, 3, 3, 3], "conv1 O I 3 3")
+check(header["fc.weight"]["shape"] == [2, 4 * 4 * 128], "fc K F")
+check(os.path.getsize(model) == 8 + int.from_bytes(head, "little") + header["fc.bias"]["data_offsets"][1]
+      or header["fc.bias"]["data_offsets"][1] > 0, "offsets lie in the file")
+
+# Everything survives a restart, and a capture that came meanwhile is found by the scan.
+before = d.status()
+d.stop()
+check(not os.path.exists(d.socket), "the socket is gone")
+d.drop("stripes/while-away.png", picture(0, 4000))
+d.start()
+d.wait_for(lambda: d.sum() == 124, 20, "the capture that came while it was down")
+s = d.status()
+check(s["model"]["version"] == 1, "the model is still there")
+check(s["captures"]["duplicate"] == before["captures"]["duplicate"], "counters persist")
+check(s["store"]["by_label"]["stripes"] == 61, "labels persist")
+d.verify()
+
+# Training on demand, in sight of the user; pause and resume.
+code, out, _ = d.ctl("train", "--now", "--wait")
+check("model 2" in out or "rejected" in out, f"train said {out}")
+d.ctl("pause")
+check(d.status()["training"]["state"] == "paused", "paused")
+check(d.ctl("train", check_status=False)[0] == 1, "a paused trainer refuses")
+d.ctl("resume")
+
+# A stop in the middle of a training is quick and clean.
+d.configure({"Training": {"Epochs": "5000"}})
+d.ctl("reload")
+d.ctl("train", "--now")
+d.wait_for(lambda: d.status()["training"]["state"] == "running", 10, "training to run")
+d.stop()
+left = subprocess.run(["pgrep", "-f", d.store], capture_output=True, check=False).stdout
+check(not left.strip(), "no process is left behind")
+d.remove()
+finish()

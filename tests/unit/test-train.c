@@ -41,6 +41,7 @@ static void options(struct train_options *o)
 	o->batch = 24;
 	o->flip = false;
 	o->shift = 1;
+	o->rate = 0.1;
 	o->seed = 5;
 }
 

@@ -1,0 +1,583 @@
+/* Batches of operations as transactions, and the files that go with them. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/digest.h"
+#include "common/io.h"
+#include "daemon/store_internal.h"
+
+#define LABELS_MAX 20000
+
+struct op *op_new(enum op_kind kind)
+{
+	struct op *op = calloc(1, sizeof(*op));
+
+	if (op) {
+		op->kind = kind;
+		op->row.step = -1;
+	}
+	return op;
+}
+
+void op_free(struct op *op)
+{
+	if (!op)
+		return;
+	buf_done(&op->data);
+	free(op);
+}
+
+void tally_add(struct tally_list *l, uint32_t stratum, uint8_t quality, int64_t images, int64_t bytes,
+	int64_t pinned)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (l->v[i].stratum == stratum && l->v[i].quality == quality) {
+			l->v[i].images += images;
+			l->v[i].bytes += bytes;
+			l->v[i].pinned += pinned;
+			return;
+		}
+	if (l->n == l->cap) {
+		size_t cap = MAX(2 * l->cap, (size_t)16);
+		struct tally *v = realloc(l->v, cap * sizeof(*v));
+
+		if (!v) {
+			l->failed = true;
+			return;
+		}
+		l->v = v;
+		l->cap = cap;
+	}
+	l->v[l->n++] = (struct tally){stratum, quality, images, bytes, pinned};
+}
+
+void tally_done(struct tally_list *l)
+{
+	free(l->v);
+	*l = (struct tally_list){0};
+}
+
+struct name_list {
+	char (*v)[40]; /* owned */
+	size_t n, cap;
+};
+
+/* What one batch has to do beside its transaction. */
+struct batch {
+	struct tally_list *change;
+	struct name_list made, garbage; /* files written before, files to unlink after */
+	int64_t written;
+};
+
+static int remember(struct name_list *l, const char *name)
+{
+	if (l->n == l->cap) {
+		size_t cap = MAX(2 * l->cap, (size_t)16);
+		void *v = realloc(l->v, cap * sizeof(l->v[0]));
+
+		if (!v)
+			return -ENOMEM;
+		l->v = v;
+		l->cap = cap;
+	}
+	snprintf(l->v[l->n++], sizeof(l->v[0]), "%s", name);
+	return 0;
+}
+
+static void unlink_objects(struct store *s, const struct name_list *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		struct stat st;
+
+		if (fstatat(s->objects, l->v[i], &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+			unlinkat(s->objects, l->v[i], 0) == 0)
+			s->object_bytes -= io_disk_bytes(&st);
+	}
+}
+
+/* Writes the ops' large objects, so that the rows may name them. */
+static int write_objects(struct store *s, struct op *ops, bool relief, struct batch *b)
+{
+	int64_t kept = s->limits.reserve + (relief ? 0 : store_relief_bytes(s));
+
+	for (struct op *op = ops; op; op = op->next) {
+		struct stat st;
+		char name[40];
+		int r;
+
+		if (op->kind == OP_QUARANTINE && (r = quarantine_make_room(s, op->file.size)) < 0)
+			return r;
+		if ((op->kind != OP_INSERT && op->kind != OP_STEP) || !(op->row.flags & IMAGE_FILE))
+			continue;
+		if (!store_files_fit(s, (int64_t)op->data.len + kept))
+			return -ENOSPC;
+		object_name(op->row.id, op->row.quality, name);
+		r = io_write_durable(s->objects, name, op->data.data, op->data.len);
+		if (r < 0) {
+			snprintf(s->error, sizeof(s->error), "objects/%s: %s", name, strerror(-r));
+			return r == -EDQUOT ? -ENOSPC : r;
+		}
+		if (fstatat(s->objects, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+			s->object_bytes += io_disk_bytes(&st);
+		r = remember(&b->made, name);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void bind_step(sqlite3_stmt *st, int at, int step)
+{
+	if (step >= 0)
+		sqlite3_bind_int(st, at, step);
+	else
+		sqlite3_bind_null(st, at);
+}
+
+static void bind_data(sqlite3_stmt *st, int at, const struct op *op)
+{
+	if (op->row.flags & IMAGE_FILE)
+		sqlite3_bind_null(st, at);
+	else
+		sqlite3_bind_blob(st, at, op->data.data ? op->data.data : (const void *)"",
+			(int)op->data.len, SQLITE_STATIC);
+}
+
+static int get_row(struct store *s, int64_t id, struct image_row *ret)
+{
+	int rc, r = -ENOENT;
+
+	sqlite3_bind_int64(s->st[ST_ROW], 1, id);
+	rc = sqlite3_step(s->st[ST_ROW]);
+	if (rc == SQLITE_ROW) {
+		row_from(s->st[ST_ROW], ret);
+		r = 0;
+	} else if (rc != SQLITE_DONE) {
+		r = store_fail(s, rc);
+	}
+	sqlite3_reset(s->st[ST_ROW]);
+	return r;
+}
+
+static int mark_garbage(struct store *s, struct batch *b, const struct image_row *row)
+{
+	char name[40];
+
+	if (!(row->flags & IMAGE_FILE))
+		return 0;
+	object_name(row->id, row->quality, name);
+	sqlite3_bind_text(s->st[ST_GARBAGE], 1, name, -1, SQLITE_TRANSIENT);
+	if (remember(&b->garbage, name) < 0)
+		return -ENOMEM;
+	return store_run(s, ST_GARBAGE);
+}
+
+static void count(struct batch *b, const struct image_row *row, int sign)
+{
+	bool pinned = row->flags & IMAGE_PINNED;
+
+	tally_add(b->change, row->stratum, row->quality, sign, sign * (int64_t)row->bytes,
+		pinned ? sign : 0);
+}
+
+static int add_counter(struct store *s, enum counter which, int64_t amount)
+{
+	sqlite3_bind_int(s->st[ST_COUNT], 1, (int)which);
+	sqlite3_bind_int64(s->st[ST_COUNT], 2, amount);
+	return store_run(s, ST_COUNT);
+}
+
+static int add_taken(struct store *s, struct op *op)
+{
+	sqlite3_stmt *st = s->st[ST_TAKEN];
+	int r;
+
+	if (!op->file.path[0])
+		return 0;
+	sqlite3_bind_blob(st, 1, op->file.path, (int)strlen(op->file.path), SQLITE_STATIC);
+	sqlite3_bind_int64(st, 2, (int64_t)op->file.dev);
+	sqlite3_bind_int64(st, 3, (int64_t)op->file.ino);
+	sqlite3_bind_int64(st, 4, op->file.size);
+	sqlite3_bind_int64(st, 5, op->file.mtime_ns);
+	sqlite3_bind_int64(st, 6, op->row.id);
+	if (op->kind == OP_QUARANTINE)
+		sqlite3_bind_text(st, 7, op->text, -1, SQLITE_STATIC);
+	r = store_run(s, ST_TAKEN);
+	if (r == 0)
+		op->taken_id = sqlite3_last_insert_rowid(s->db);
+	return r;
+}
+
+/* 1 when the content is there already, at *id; else *id is free. Colliding prefixes move on. */
+static int find_content(struct store *s, int64_t *id, uint64_t hash)
+{
+	for (;;) {
+		int rc;
+		uint64_t there;
+
+		sqlite3_bind_int64(s->st[ST_EXISTS], 1, *id);
+		rc = sqlite3_step(s->st[ST_EXISTS]);
+		there = rc == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(s->st[ST_EXISTS], 0) : 0;
+		sqlite3_reset(s->st[ST_EXISTS]);
+		if (rc == SQLITE_DONE)
+			return 0;
+		if (rc != SQLITE_ROW)
+			return store_fail(s, rc);
+		if (there == hash)
+			return 1;
+		*id = (*id + 1) & INT64_MAX;
+	}
+}
+
+static int apply_insert(struct store *s, struct op *op, struct batch *b)
+{
+	sqlite3_stmt *st = s->st[ST_INSERT];
+	const struct image_row *row = &op->row;
+	int64_t id = row->id;
+	int r = find_content(s, &id, row->hash);
+
+	if (r < 0)
+		return r;
+	if (r == 0 && id != row->id && (row->flags & IMAGE_FILE))
+		return -EIO; /* its file already has the other's name: cannot happen without 2^31 tries */
+	op->row.id = id;
+	if (r > 0) {
+		op->result = -EEXIST;
+		r = add_counter(s, COUNT_DUPLICATE, 1);
+		return r < 0 ? r : add_taken(s, op);
+	}
+	op->row.crc = crc32c(0, op->data.data, op->data.len);
+	op->row.bytes = (uint32_t)op->data.len;
+	sqlite3_bind_int64(st, 1, row->id);
+	sqlite3_bind_int64(st, 2, (int64_t)row->hash);
+	sqlite3_bind_int64(st, 3, row->stratum);
+	sqlite3_bind_int(st, 4, row->rank);
+	bind_step(st, 5, row->step);
+	sqlite3_bind_int(st, 6, row->step_to);
+	sqlite3_bind_int(st, 7, row->quality);
+	sqlite3_bind_int64(st, 8, row->tables);
+	sqlite3_bind_int(st, 9, row->layout);
+	sqlite3_bind_int(st, 10, row->width);
+	sqlite3_bind_int(st, 11, row->height);
+	sqlite3_bind_int(st, 12, row->orientation);
+	sqlite3_bind_int64(st, 13, row->flags);
+	sqlite3_bind_int64(st, 14, row->taken_s);
+	sqlite3_bind_int64(st, 15, row->bytes);
+	sqlite3_bind_int64(st, 16, row->crc);
+	sqlite3_bind_int64(st, 17, row->model);
+	sqlite3_bind_blob(st, 18, row->harm, row->n_harm, SQLITE_STATIC);
+	sqlite3_bind_blob(st, 19, row->name, (int)strlen(row->name), SQLITE_STATIC);
+	bind_data(st, 20, op);
+	r = store_run(s, ST_INSERT);
+	if (r < 0)
+		return r;
+	count(b, row, 1);
+	b->written += row->bytes;
+	if (row->stratum > 1 && (r = add_counter(s, COUNT_LABELLED, 1)) < 0)
+		return r;
+	return add_taken(s, op);
+}
+
+static int apply_step(struct store *s, struct op *op, struct batch *b)
+{
+	sqlite3_stmt *st = s->st[ST_STEP];
+	struct image_row *row = &op->row, old;
+	int r = get_row(s, row->id, &old);
+
+	if (r == -ENOENT || (r == 0 && old.quality != op->was_quality)) {
+		op->result = -ESTALE;
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	row->stratum = old.stratum; /* a label may have come in between */
+	row->flags = (row->flags & ~(uint32_t)IMAGE_PINNED) | (old.flags & IMAGE_PINNED);
+	row->crc = crc32c(0, op->data.data, op->data.len);
+	row->bytes = (uint32_t)op->data.len;
+	sqlite3_bind_int64(st, 1, row->id);
+	bind_step(st, 2, row->step);
+	sqlite3_bind_int(st, 3, row->step_to);
+	sqlite3_bind_int(st, 4, row->quality);
+	sqlite3_bind_int64(st, 5, row->tables);
+	sqlite3_bind_int64(st, 6, row->flags);
+	sqlite3_bind_int64(st, 7, row->bytes);
+	sqlite3_bind_int64(st, 8, row->crc);
+	sqlite3_bind_int64(st, 9, row->model);
+	sqlite3_bind_blob(st, 10, row->harm, row->n_harm, SQLITE_STATIC);
+	bind_data(st, 11, op);
+	r = store_run(s, ST_STEP);
+	if (r < 0)
+		return r;
+	count(b, &old, -1);
+	count(b, row, 1);
+	b->written += row->bytes;
+	return mark_garbage(s, b, &old);
+}
+
+static int apply_rescore(struct store *s, struct op *op)
+{
+	sqlite3_stmt *st = s->st[ST_RESCORE];
+	struct image_row old;
+	int r = get_row(s, op->row.id, &old);
+
+	if (r == -ENOENT || (r == 0 && old.quality != op->was_quality)) {
+		op->result = -ESTALE;
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(st, 1, op->row.id);
+	bind_step(st, 2, old.flags & IMAGE_PINNED ? -1 : op->row.step);
+	sqlite3_bind_int(st, 3, op->row.step_to);
+	sqlite3_bind_int64(st, 4, old.flags | (op->row.flags & IMAGE_SCORED));
+	sqlite3_bind_int64(st, 5, op->row.model);
+	sqlite3_bind_blob(st, 6, op->row.harm, op->row.n_harm, SQLITE_STATIC);
+	return store_run(s, ST_RESCORE);
+}
+
+static int apply_remove(struct store *s, struct op *op, struct batch *b)
+{
+	struct image_row old;
+	int r = get_row(s, op->row.id, &old);
+
+	if (r == -ENOENT) {
+		op->result = -ESTALE;
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(s->st[ST_REMOVE], 1, op->row.id);
+	r = store_run(s, ST_REMOVE);
+	if (r < 0)
+		return r;
+	count(b, &old, -1);
+	op->row = old;
+	r = mark_garbage(s, b, &old);
+	return r < 0 ? r : add_counter(s, COUNT_DROPPED, 1);
+}
+
+static int apply_label(struct store *s, struct op *op, struct batch *b)
+{
+	struct image_row row;
+	int r = get_row(s, op->row.id, &row);
+
+	if (r < 0) {
+		op->result = r == -ENOENT ? -ESTALE : r;
+		return r == -ENOENT ? 0 : r;
+	}
+	count(b, &row, -1);
+	row.stratum = op->row.stratum;
+	count(b, &row, 1);
+	sqlite3_bind_int64(s->st[ST_LABEL], 1, row.id);
+	sqlite3_bind_int64(s->st[ST_LABEL], 2, row.stratum);
+	r = store_run(s, ST_LABEL);
+	return r < 0 ? r : add_counter(s, COUNT_LABELLED, 1);
+}
+
+static int apply_pin(struct store *s, struct op *op, struct batch *b)
+{
+	struct image_row row;
+	int r = get_row(s, op->row.id, &row);
+
+	if (r < 0) {
+		op->result = r == -ENOENT ? -ESTALE : r;
+		return r == -ENOENT ? 0 : r;
+	}
+	count(b, &row, -1);
+	row.flags = (row.flags & ~(uint32_t)IMAGE_PINNED) | (op->row.flags & IMAGE_PINNED);
+	count(b, &row, 1);
+	sqlite3_bind_int64(s->st[ST_PIN], 1, row.id);
+	sqlite3_bind_int64(s->st[ST_PIN], 2, row.flags);
+	bind_step(s->st[ST_PIN], 3, row.flags & IMAGE_PINNED ? -1 : op->row.step);
+	return store_run(s, ST_PIN);
+}
+
+static int apply_tables(struct store *s, struct op *op)
+{
+	int r;
+
+	sqlite3_bind_int(s->st[ST_TABLES], 1, op->row.quality);
+	sqlite3_bind_blob(s->st[ST_TABLES], 2, op->data.data, (int)op->data.len, SQLITE_STATIC);
+	sqlite3_bind_int64(s->st[ST_TABLES], 3, crc32c(0, op->data.data, op->data.len));
+	r = store_run(s, ST_TABLES);
+	op->row.tables = (uint32_t)sqlite3_last_insert_rowid(s->db);
+	return r;
+}
+
+static int apply_meta(struct store *s, const struct op *op)
+{
+	sqlite3_bind_text(s->st[ST_META], 1, op->key, -1, SQLITE_STATIC);
+	sqlite3_bind_blob(s->st[ST_META], 2, op->data.data, (int)op->data.len, SQLITE_STATIC);
+	return store_run(s, ST_META);
+}
+
+static int apply_new_label(struct store *s, struct op *op)
+{
+	sqlite3_stmt *st = s->st[ST_LABEL_FIND];
+	int rc, r;
+
+	sqlite3_bind_text(st, 1, op->text, -1, SQLITE_STATIC);
+	rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW)
+		op->row.stratum = (uint32_t)sqlite3_column_int64(st, 0);
+	sqlite3_reset(st);
+	if (rc == SQLITE_ROW)
+		return 0;
+	if (store_pragma(s, "SELECT count(*) FROM labels") >= LABELS_MAX) {
+		op->result = -E2BIG;
+		return 0;
+	}
+	sqlite3_bind_text(s->st[ST_LABEL_ADD], 1, op->text, -1, SQLITE_STATIC);
+	r = store_run(s, ST_LABEL_ADD);
+	op->row.stratum = (uint32_t)sqlite3_last_insert_rowid(s->db);
+	return r;
+}
+
+static int apply_fate(struct store *s, struct op *op, enum counter which)
+{
+	int r = add_counter(s, which, 1);
+
+	return r < 0 ? r : add_taken(s, op);
+}
+
+static int apply_one(struct store *s, struct op *op, struct batch *b)
+{
+	op->result = 0;
+	switch (op->kind) {
+	case OP_INSERT:
+		return apply_insert(s, op, b);
+	case OP_STEP:
+		return apply_step(s, op, b);
+	case OP_RESCORE:
+		return apply_rescore(s, op);
+	case OP_REMOVE:
+		return apply_remove(s, op, b);
+	case OP_COUNT:
+		return apply_fate(s, op, op->counter);
+	case OP_QUARANTINE:
+		return apply_fate(s, op, COUNT_QUARANTINED);
+	case OP_SETTLED:
+		sqlite3_bind_int64(s->st[ST_SETTLED], 1, op->taken_id);
+		return store_run(s, ST_SETTLED);
+	case OP_LABEL:
+		return apply_label(s, op, b);
+	case OP_PIN:
+		return apply_pin(s, op, b);
+	case OP_META:
+		return apply_meta(s, op);
+	case OP_TABLES:
+		return apply_tables(s, op);
+	case OP_ADD:
+		return add_counter(s, op->counter, op->amount);
+	case OP_NEW_LABEL:
+		return apply_new_label(s, op);
+	}
+	assert(!"unknown op");
+	return -EINVAL;
+}
+
+/* The totals' changes, once per stratum and quality instead of once per image. */
+static int write_tallies(struct store *s, const struct batch *b)
+{
+	if (b->change->failed)
+		return -ENOMEM;
+	for (size_t i = 0; i < b->change->n; i++) {
+		const struct tally *t = &b->change->v[i];
+		int r;
+
+		if (!t->images && !t->bytes && !t->pinned)
+			continue;
+		sqlite3_bind_int64(s->st[ST_TALLY], 1, t->stratum);
+		sqlite3_bind_int(s->st[ST_TALLY], 2, t->quality);
+		sqlite3_bind_int64(s->st[ST_TALLY], 3, t->images);
+		sqlite3_bind_int64(s->st[ST_TALLY], 4, t->bytes);
+		sqlite3_bind_int64(s->st[ST_TALLY], 5, t->pinned);
+		r = store_run(s, ST_TALLY);
+		if (r < 0)
+			return r;
+		sqlite3_bind_int64(s->st[ST_TALLY_CLEAN], 1, t->stratum);
+		sqlite3_bind_int(s->st[ST_TALLY_CLEAN], 2, t->quality);
+		r = store_run(s, ST_TALLY_CLEAN);
+		if (r < 0)
+			return r;
+	}
+	return b->written ? add_counter(s, COUNT_WRITTEN, b->written) : 0;
+}
+
+static int transaction(struct store *s, struct op *ops, struct batch *b)
+{
+	int r = store_exec(s, "BEGIN IMMEDIATE");
+
+	if (r == 0 && s->garbage_rows)
+		r = store_run(s, ST_GARBAGE_GONE);
+	for (struct op *op = ops; r == 0 && op; op = op->next)
+		r = apply_one(s, op, b);
+	if (r == 0)
+		r = write_tallies(s, b);
+	if (r == 0)
+		r = store_exec(s, "COMMIT");
+	if (r < 0 && !sqlite3_get_autocommit(s->db))
+		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+	return r;
+}
+
+/*
+ * An insert that turned out to be a duplicate may have written its object's file under a name that
+ * is the stored image's own or nobody's. The latter goes.
+ */
+static void drop_unused(struct store *s, struct op *ops)
+{
+	for (struct op *op = ops; op; op = op->next) {
+		struct name_list one = {0};
+		char name[40];
+
+		if ((op->kind != OP_INSERT && op->kind != OP_STEP) || !op->result ||
+			!(op->row.flags & IMAGE_FILE))
+			continue;
+		object_name(op->row.id, op->row.quality, name);
+		if (!store_object_known(s, name) && remember(&one, name) == 0)
+			unlink_objects(s, &one);
+		free(one.v);
+	}
+}
+
+static void clear_change(struct tally_list *l)
+{
+	l->n = 0;
+}
+
+int store_apply(struct store *s, struct op *ops, bool relief, struct tally_list *ret_change)
+{
+	struct batch b = {.change = ret_change};
+	int r = store_cap_index(s, relief);
+
+	if (r == 0)
+		r = write_objects(s, ops, relief, &b);
+	for (int attempt = 0; r == 0 && attempt < 2; attempt++) {
+		clear_change(ret_change);
+		b.garbage.n = 0;
+		b.written = 0;
+		s->wal.refused = false;
+		r = transaction(s, ops, &b);
+		if (r != -ENOSPC || !s->wal.refused)
+			break;
+		r = attempt == 0 ? store_checkpoint(s) : -E2BIG; /* empty the log, then try once more */
+	}
+	if (r < 0) {
+		clear_change(ret_change);
+		unlink_objects(s, &b.made);
+	} else {
+		unlink_objects(s, &b.garbage);
+		s->garbage_rows = b.garbage.n > 0;
+		drop_unused(s, ops);
+		if (store_file_bytes(s, "index.db-wal") > s->wal.cap / 2)
+			store_checkpoint(s); /* a busy reader only makes it happen later */
+	}
+	free(b.made.v);
+	free(b.garbage.v);
+	return r;
+}

@@ -1,0 +1,218 @@
+"""Runs the real larderd in a scratch directory and asks it with the real larderctl."""
+import json
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zlib
+
+LARDERD = os.environ["LARDERD"]
+LARDERCTL = os.environ["LARDERCTL"]
+
+checks = 0
+failures = 0
+
+
+def check(condition, what):
+    global checks, failures
+    checks += 1
+    if not condition:
+        failures += 1
+        print(f"FAILED: {what}", flush=True)
+    return condition
+
+
+def finish():
+    print(f"{checks} checks, {failures} failed")
+    sys.exit(1 if failures or not checks else 0)
+
+
+def png(width, height, pixel):
+    """A PNG from pixel(x, y) -> (r, g, b)."""
+    rows = b"".join(
+        b"\0" + bytes(v for x in range(width) for v in pixel(x, y)) for y in range(height))
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) +
+            chunk(b"IDAT", zlib.compress(rows, 6)) + chunk(b"IEND", b""))
+
+
+class Noise:
+    """A small generator: the same pictures on every machine."""
+
+    def __init__(self, seed):
+        self.state = (seed * 2654435761 + 12345) & 0xFFFFFFFF
+
+    def byte(self):
+        self.state = (self.state * 1664525 + 1013904223) & 0xFFFFFFFF
+        return self.state >> 24
+
+
+def picture(kind, seed, size=32):
+    """Two kinds that a network can tell apart: stripes and blobs, each with noise of its own."""
+    noise = Noise(seed * 7919 + kind)
+    phase, level = noise.byte() % 8, 40 + noise.byte() % 60
+
+    def pixel(x, y):
+        if kind == 0:
+            v = level + (90 if (x + phase) // 4 % 2 else 0)
+        else:
+            v = level + (90 if (x - size / 2) ** 2 + (y - size / 2 + phase - 4) ** 2 < size * size / 9 else 0)
+        return tuple(min(255, v + noise.byte() % 48 + 10 * c) for c in range(3))
+
+    return png(size, size, pixel)
+
+
+class Daemon:
+    """One larderd; settings are {"Section": {"Key": value}} over test-friendly defaults."""
+
+    def __init__(self, settings=None, root=None):
+        self.root = root or tempfile.mkdtemp(prefix="larder-it-")
+        self.spool = os.path.join(self.root, "spool")
+        self.store = os.path.join(self.root, "store")
+        self.socket = os.path.join(self.root, "sock")
+        self.config = os.path.join(self.root, "larderd.conf")
+        os.makedirs(self.spool, exist_ok=True)
+        self.settings = {
+            "Spool": {"Path": self.spool, "SettleSec": "200ms"},
+            "Store": {"Path": self.store, "MaxUse": "8M", "KeepFree": "0"},
+            "Idle": {"QuietSec": "500ms", "MaxLoad": "1000", "MaxCpuPressure": "100", "MaxIoPressure": "100"},
+            "Training": {"Epochs": "4", "MinNewImages": "1000000"},
+            "Control": {"Socket": self.socket, "Group": "nogroup-here"},
+        }
+        self.configure(settings or {})
+        self.process = None
+        self.log = os.path.join(self.root, "log")
+        self.peak = 0
+        self.watching = False
+
+    def configure(self, settings):
+        for section, values in settings.items():
+            self.settings.setdefault(section, {}).update(values)
+        with open(self.config, "w", encoding="utf-8") as f:
+            for section, values in self.settings.items():
+                f.write(f"[{section}]\n" + "".join(f"{k}={v}\n" for k, v in values.items()))
+
+    def start(self, ready=True):
+        log = open(self.log, "ab")
+        self.process = subprocess.Popen([LARDERD, "--config", self.config], stderr=log, stdout=log)
+        log.close()
+        if ready:
+            self.wait_for(lambda: self.ctl("status", check_status=False)[0] == 0, 20, "the daemon to answer")
+        return self
+
+    def wait_for(self, condition, seconds, what):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if condition():
+                return True
+            time.sleep(0.05)
+        check(False, f"waited {seconds} s for {what}; log:\n{self.tail()}")
+        return False
+
+    def tail(self, n=15):
+        with open(self.log, "rb") as f:
+            return b"\n".join(f.read().split(b"\n")[-n:]).decode("utf-8", "replace")
+
+    def ctl(self, *args, check_status=True):
+        p = subprocess.run([LARDERCTL, "--socket", self.socket, *args], capture_output=True, timeout=120)
+        if check_status:
+            check(p.returncode == 0, f"larderctl {' '.join(args)}: {p.returncode} {p.stderr.decode()}")
+        return p.returncode, p.stdout.decode("utf-8", "replace"), p.stderr.decode("utf-8", "replace")
+
+    def ask(self, *args):
+        return json.loads(self.ctl("--json", *args)[1])
+
+    def status(self):
+        return self.ask("status")
+
+    def drop(self, name, data):
+        """Puts a capture into the spool as a camera should: written elsewhere, then renamed."""
+        path = os.path.join(self.spool, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        part = os.path.join(os.path.dirname(path), "." + os.path.basename(path) + ".part")
+        with open(part, "wb") as f:
+            f.write(data)
+        os.rename(part, path)
+
+    def spool_files(self):
+        return [os.path.join(d, f) for d, _, files in os.walk(self.spool) for f in files if not f.startswith(".")]
+
+    def drained(self, seconds=60):
+        def idle():
+            if self.spool_files():
+                return False
+            spool = self.status()["spool"]
+            return spool["pending"] == 0 and spool["in_flight"] == 0
+        return self.wait_for(idle, seconds, "the spool to drain")
+
+    def sum(self):
+        c = self.status()["captures"]
+        return c["stored"] + c["duplicate"] + c["quarantined"] + c["dropped"]
+
+    def verify(self):
+        code, out, err = self.ctl("verify", check_status=False)
+        check(code == 0, f"verify: {out} {err}")
+
+    def disk_use(self):
+        total = 0
+        for folder, dirs, files in os.walk(self.store):
+            for name in [""] + files:
+                try:
+                    total += os.lstat(os.path.join(folder, name) if name else folder).st_blocks * 512
+                except FileNotFoundError:
+                    pass
+        return total
+
+    def watch_disk(self):
+        """Samples what du counts as often as it can, in the background."""
+        self.watching = True
+
+        def run():
+            while self.watching:
+                self.peak = max(self.peak, self.disk_use())
+                time.sleep(0.001)
+        threading.Thread(target=run, daemon=True).start()
+
+    def stop(self):
+        """A clean stop within its time."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            check(self.process.wait(15) == 0, f"exit status {self.process.returncode}; log:\n{self.tail()}")
+        except subprocess.TimeoutExpired:
+            check(False, "did not stop within 15 s")
+            self.process.kill()
+            self.process.wait()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def remove(self):
+        self.watching = False
+        time.sleep(0.02)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def children(pid):
+    """Processes whose parent is pid, with their role."""
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as f:
+                parent = int(f.read().rsplit(")", 1)[1].split()[1])
+            if parent == pid:
+                with open(f"/proc/{name}/cmdline", "rb") as f:
+                    found.append((int(name), f.read().decode().split("\0")[1:2]))
+        except (FileNotFoundError, ProcessLookupError, IndexError):
+            pass
+    return found
