@@ -73,8 +73,8 @@ static const struct setting settings[] = {
 	{"Policy", "MinPerClass", TYPE_INT, AT(policy.min_per_class), 0, 1 << 20, "20",
 		"The last images of a label that are not dropped for room.", NULL},
 	{"Policy", "Scoring", TYPE_CHOICE, AT(policy.scoring), 0, 0, "auto",
-		"full: every rung through the network; predict: the learned predictor; auto: full while "
-		"the spool is short.", scoring_names},
+		"full: every rung through the network at once; predict: an average image's curve until "
+		"idle time scores it; auto: predict what has waited for 10 minutes.", scoring_names},
 	{"Model", "InputSize", TYPE_INT, AT(model.input_size), 16, 256, "32",
 		"Side of the square network input in pixels; a multiple of 8.", NULL},
 	{"Model", "Channels", TYPE_CHANNELS, AT(model.channels), 4, 1024, "32 64 128",

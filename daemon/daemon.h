@@ -96,7 +96,8 @@ struct keeper *keeper_new(struct daemon *d);
 void keeper_free(struct keeper *k);
 /* hard: steps could not be applied for want of room themselves; drop. */
 void keeper_make_room(struct daemon *d, int64_t need, bool hard);
-void keeper_image_met(struct daemon *d); /* learns shared tables when it is time */
+/* Learns shared tables when it is time; an image that is not scored yet will be. */
+void keeper_image_met(struct daemon *d, bool scored);
 void keeper_tables_known(struct daemon *d, int sets);
 void keeper_check(struct daemon *d); /* over the limit, images to rescore? */
 void keeper_new_model(struct daemon *d);

@@ -25,6 +25,7 @@
 #define IN_FLIGHT_MAX	    128
 #define IN_FLIGHT_BYTES_MAX (INT64_C(128) << 20)
 #define REFUSED_MAX	    256
+#define BEHIND_US	    (10 * 60 * US_PER_SEC)
 
 enum capture_state {
 	CAPTURE_READING,   /* on a thread: bytes and hash */
@@ -46,7 +47,7 @@ struct capture {
 	struct taken_file file;
 	struct buf data;     /* owned */
 	uint64_t id, hash;
-	int64_t mtime_s;
+	int64_t mtime_s, waited_us; /* waited: in the spool, when it was read */
 	uint32_t label;
 	struct job *job;     /* owned until submitted */
 	struct image_row row;
@@ -146,7 +147,7 @@ static void on_stored(void *user, struct op *op)
 	else if (op->kind == OP_QUARANTINE)
 		log_notice("quarantined '%s': %s", c->file.path, op->text);
 	if (op->kind == OP_INSERT)
-		keeper_image_met(d);
+		keeper_image_met(d, op->row.flags & IMAGE_SCORED);
 	op_free(op);
 	forget(c);
 	training_check(d);
@@ -248,6 +249,7 @@ static void read_capture(uv_work_t *req)
 	c->file.size = st.st_size;
 	c->file.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
 	c->mtime_s = st.st_mtim.tv_sec;
+	c->waited_us = clock_wall_us() - st.st_ctim.tv_sec * US_PER_SEC;
 	if (!c->regular || st.st_size > c->max_bytes)
 		return;
 	c->error = io_read_fd(fd, (size_t)c->max_bytes, &c->data);
@@ -416,6 +418,20 @@ static bool on_answer_again(struct job *job, uint8_t type, struct reader *payloa
 	return on_answer(job, type, payload, ret_bad);
 }
 
+/* Whether the network is left out for now: the population's curve stands in until idle time. */
+static bool predicts(const struct capture *c)
+{
+	switch ((enum scoring_mode)c->d->config.policy.scoring) {
+	case SCORING_FULL:
+		return false;
+	case SCORING_PREDICT:
+		return true;
+	case SCORING_AUTO: /* captures come faster than they can be scored */
+		return c->waited_us > BEHIND_US;
+	}
+	return false;
+}
+
 static void start_scoring(struct capture *c)
 {
 	struct job *job = calloc(1, sizeof(*job));
@@ -431,6 +447,7 @@ static void start_scoring(struct capture *c)
 	job->finished = on_finished;
 	at = frame_begin(&job->request, MSG_CAPTURE);
 	buf_put_u32(&job->request, c->label);
+	buf_put_u8(&job->request, predicts(c));
 	buf_put(&job->request, c->data.data, c->data.len);
 	frame_end(&job->request, at);
 	c->job = job;

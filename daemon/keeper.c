@@ -726,7 +726,7 @@ static void tables_finished(struct job *job, const char *why)
 }
 
 /* Shared Huffman tables, once enough images were met, and once more when many were. */
-void keeper_image_met(struct daemon *d)
+void keeper_image_met(struct daemon *d, bool scored)
 {
 	struct keeper *k = d->keeper;
 	struct table_job *t;
@@ -734,6 +734,8 @@ void keeper_image_met(struct daemon *d)
 	size_t at;
 
 	k->images_met++;
+	if (!scored && d->model.params)
+		k->rescore_after = -1;
 	if (d->config.policy.mode == MODE_DROP || k->tables_asked || k->tables_made >= 2 ||
 		k->images_met < (k->tables_made ? TABLES_AGAIN : TABLES_FIRST))
 		return;
@@ -795,7 +797,9 @@ void keeper_check(struct daemon *d)
 {
 	const struct usage *u = writer_usage(d->writer);
 	struct keeper *k = d->keeper;
-	int64_t over = u->total - d->limit;
+	/* What images may not grow into: room for models and for relief itself. */
+	int64_t kept = training_model_reserve(d) + store_relief_bytes(d->limit);
+	int64_t over = u->total - (d->limit - kept);
 
 	if (d->stopping)
 		return;

@@ -17,7 +17,7 @@ enum message {
 	MSG_LIMITS = 1, /* u64 max_pixels, u8 min_quality, u8 max_quality */
 	MSG_MODEL,	/* safetensors bytes; empty: none */
 	MSG_TABLES,	/* u32 id, u8 quality, tables stream */
-	MSG_CAPTURE,	/* u32 label id, capture bytes -> MSG_CURVE or MSG_REFUSED */
+	MSG_CAPTURE,	/* u32 label id, u8 rates only, capture bytes -> MSG_CURVE or MSG_REFUSED */
 	MSG_STORED,	/* struct stored_image, bytes -> the same */
 	MSG_ENCODE,	/* u8 quality: of what was decoded last -> MSG_ENCODED or MSG_REFUSED */
 	MSG_COUNTS,	/* -> MSG_COUNTED: symbols since the last time, then forgotten */

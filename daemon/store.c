@@ -220,16 +220,17 @@ int store_batch_max(const struct store *s)
 	return (int)CLAMP(s->wal.cap / PAGE_BYTES / PAGES_PER_OP, 1, BATCH_MAX);
 }
 
-int64_t store_relief_bytes(const struct store *s)
+int64_t store_relief_bytes(int64_t limit)
 {
-	return MAX(s->limits.total / 64, RELIEF_MIN);
+	return MAX(limit / 64, RELIEF_MIN);
 }
 
 /* Lets the index grow as far as the limit leaves room, less the reserve. */
 int store_cap_index(struct store *s, bool relief)
 {
 	int64_t bytes = s->limits.total - s->limits.reserve - other_bytes(s);
-	int64_t pages = (bytes - (relief ? 0 : store_relief_bytes(s))) / PAGE_BYTES;
+	int64_t pages = (bytes - (relief ? 0 : store_relief_bytes(s->limits.total))) /
+		PAGE_BYTES;
 	char text[64];
 
 	snprintf(text, sizeof(text), "PRAGMA max_page_count=%" PRId64, MAX(pages, INT64_C(1)));

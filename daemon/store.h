@@ -174,7 +174,7 @@ int store_batch_max(const struct store *s);
  * New bytes that a batch of relief may bring: a step's new file exists beside the old one until the
  * commit, and this much is kept free of other batches for it.
  */
-int64_t store_relief_bytes(const struct store *s);
+int64_t store_relief_bytes(int64_t limit);
 
 /*
  * Applies ops as one transaction; results in each op. relief: ops that free space and may use the

@@ -102,7 +102,7 @@ static void unlink_objects(struct store *s, const struct name_list *l)
 /* Writes the ops' large objects, so that the rows may name them. */
 static int write_objects(struct store *s, struct op *ops, bool relief, struct batch *b)
 {
-	int64_t kept = s->limits.reserve + (relief ? 0 : store_relief_bytes(s));
+	int64_t kept = s->limits.reserve + (relief ? 0 : store_relief_bytes(s->limits.total));
 
 	for (struct op *op = ops; op; op = op->next) {
 		struct stat st;

@@ -115,6 +115,7 @@ static void answer_curve(struct worker *w, struct curve_answer *a, uint32_t labe
 static void on_capture(struct worker *w, struct reader *r)
 {
 	uint32_t label = reader_u32(r);
+	bool rates_only = reader_u8(r);
 	struct capture_info info;
 	struct curve_answer a = {0};
 	int e = capture_decode(r->data, r->len, w->max_pixels, &w->image, &info);
@@ -133,7 +134,7 @@ static void on_capture(struct worker *w, struct reader *r)
 	w->own_quality = info.quality;
 	a.taken_s = info.taken_s;
 	snprintf(a.format, sizeof(a.format), "%s", info.format);
-	answer_curve(w, &a, label, w->max_quality, false,
+	answer_curve(w, &a, label, w->max_quality, rates_only,
 		(int64_t)w->image.width * w->image.height <= COUNTED_BYTES_MAX ? w->counts : NULL);
 }
 

@@ -281,7 +281,7 @@ static void start(struct writer *w)
 		 .spool_fd = w->spool_fd, .req.data = j};
 	if (w->relief) {
 		j->relief = true;
-		j->ops = cut(&w->relief, NULL, w->batch_max, store_relief_bytes(w->store));
+		j->ops = cut(&w->relief, NULL, w->batch_max, store_relief_bytes(w->limits.total));
 	} else if (w->tasks) {
 		j->task = w->tasks;
 		w->tasks = j->task->next;

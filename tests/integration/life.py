@@ -66,6 +66,15 @@ check(s["captures"]["duplicate"] == before["captures"]["duplicate"], "counters p
 check(s["store"]["by_label"]["stripes"] == 61, "labels persist")
 d.verify()
 
+# Scoring=predict leaves the network out at first; idle time catches up.
+d.configure({"Policy": {"Scoring": "predict"}, "Idle": {"QuietSec": "3s"}})
+d.ctl("reload")
+d.drop("stripes/predicted.png", picture(0, 5000))
+d.wait_for(lambda: d.sum() == 125, 20, "the predicted capture")
+mine = [i for i in d.ask("list") if i["name"] == "predicted.png"][0]
+check(mine["model"] == 0 and not mine["scored"], "stored unscored")
+d.wait_for(lambda: d.ask("show", mine["id"])["model"] == 1, 20, "idle time to score it")
+
 # Training on demand, in sight of the user; pause and resume.
 code, out, _ = d.ctl("train", "--now", "--wait")
 check("model 2" in out or "rejected" in out, f"train said {out}")
