@@ -472,8 +472,9 @@ static int degrade(struct keeper *k, int want)
 void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 {
 	struct keeper *k = d->keeper;
+	/* Steps for four times the need: few rounds, and not so many that prices run ahead of it. */
 	int want = store_batch_max(d->store);
-	double mean;
+	double mean = mean_bytes(d);
 
 	if (k->relieving || d->stopping)
 		return;
@@ -481,7 +482,8 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 	if (d->config.policy.mode == MODE_ADAPTIVE) {
 		struct plan plan = keeper_plan(d, image_budget(d));
 
-		mean = mean_bytes(d);
+		if (mean >= 1)
+			want = (int)CLAMP(4 * (double)need / mean, 8, want);
 		log_debug("full%s: mean %.0f bytes, plan quality %d at %.0f bytes, %.0f images",
 			hard ? ", steps did not fit" : "", mean, plan.quality, plan.mean_bytes,
 			plan.images);
@@ -810,7 +812,7 @@ void keeper_check(struct daemon *d)
 			keeper_make_room(d, over, false);
 	}
 	/* With room to spare new images need not pay what scarcity once cost. */
-	if (u->total < d->limit - d->limit / 5)
+	if (u->total - u->index_free < d->limit - kept - d->limit / 10)
 		d->price *= 0.98f;
 	rescore_next(k);
 }

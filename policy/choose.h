@@ -7,7 +7,7 @@
 #include "common/config.h"
 #include "policy/curve.h"
 
-#define VALIDATION_KL 0.02f /* nats: a validation image may lose this much and no more */
+#define VALIDATION_KL 0.05f /* nats: a validation image may lose this much and no more */
 
 struct next_step {
 	int step;	 /* order in which steps are taken, cheapest first; -1: none */
