@@ -19,7 +19,7 @@
 #include <systemd/sd-daemon.h>
 #endif
 
-#define LIMIT_MS      10000	  /* how often the file system's free space is looked at, when busy */
+#define LIMIT_MS      10000	  /* how often the file system's free space is looked at */
 #define LIMIT_MIN     (512 << 10) /* below this nothing works */
 #define STOP_MS	      10000
 #define POLICY_MAGIC  UINT32_C(0x31504c4c) /* "LLP1" */
@@ -266,6 +266,21 @@ static bool settle_taken(void *user, int64_t taken_id, const struct taken_file *
 	return true;
 }
 
+/* Others use the same disk: what KeepFree leaves may have changed. */
+static void on_limit_timer(uv_timer_t *t)
+{
+	daemon_update_limit(t->data);
+}
+
+/* Nobody else's use of the disk matters when nothing is kept free for others. */
+static void watch_disk(struct daemon *d)
+{
+	if (d->config.store.keep_free.bytes || d->config.store.keep_free.percent > 0)
+		uv_timer_start(&d->limit_timer, on_limit_timer, LIMIT_MS, LIMIT_MS);
+	else
+		uv_timer_stop(&d->limit_timer);
+}
+
 int daemon_reload(struct daemon *d, char error[CONFIG_ERROR_MAX])
 {
 	struct config next;
@@ -289,6 +304,7 @@ int daemon_reload(struct daemon *d, char error[CONFIG_ERROR_MAX])
 	if (r == 0) {
 		d->config = next;
 		send_limits(d);
+		watch_disk(d);
 		daemon_update_limit(d);
 		training_check(d);
 		log_notice("settings read again");
@@ -352,12 +368,6 @@ static void on_watchdog(uv_timer_t *t)
 	notify("WATCHDOG=1");
 }
 
-/* Others use the same disk: KeepFree may have moved. Runs only while there is something to store. */
-static void on_limit_timer(uv_timer_t *t)
-{
-	daemon_update_limit(t->data);
-}
-
 static void start_timers(struct daemon *d)
 {
 	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
@@ -382,7 +392,7 @@ static void start_timers(struct daemon *d)
 #else
 	(void)on_watchdog;
 #endif
-	uv_timer_start(&d->limit_timer, on_limit_timer, LIMIT_MS, LIMIT_MS);
+	watch_disk(d);
 }
 
 static int open_store(struct daemon *d, char error[256])
@@ -441,7 +451,7 @@ static int start(struct daemon *d, char error[256])
 		return r;
 	start_timers(d);
 	if (d->model.params)
-		keeper_new_model(d); /* goes on where rescoring stopped */
+		keeper_rescore(d); /* goes on where it stopped */
 	training_check(d);
 	return 0;
 }

@@ -1,12 +1,9 @@
 /*
- * Keeps the store within its limit and its scores up to date.
+ * Keeps the store within its limit.
  *
  * Relief: when the writer has no room, either the cheapest steps down the hulls are taken, or, when
  * images are as small on average as the plan wants them, members are dropped. Steps are made by
  * workers from the stored coefficients, gathered, and applied as one batch.
- *
- * Rescoring: after a new model, and only when nothing else is going on, every image's curve is
- * computed again and its next step with it.
  */
 #include <errno.h>
 #include <math.h>
@@ -15,46 +12,12 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "daemon/daemon.h"
-#include "daemon/proto.h"
+#include "daemon/keeper_internal.h"
 
-#define STEPS_MAX	 256
 #define SHRINK_PAGES	 64
 #define OVERHEAD_GUESS	 250.0 /* bytes of index per image before there are enough to tell */
-#define TABLES_FIRST	 100   /* images met before shared tables are made, and made again */
-#define TABLES_AGAIN	 4000
 #define MEAN_SLACK	 1.02  /* mean bytes may be this much over the plan before it degrades */
 #define FULL_SAID_EVERY	 (60 * US_PER_SEC)
-
-struct keeper {
-	struct daemon *d;
-	bool relieving;	  /* a round is under way, until its ops are applied */
-	bool shrinking, tables_asked;
-	int outstanding;  /* jobs of this round */
-	int applying;	  /* ops of this round with the writer */
-	struct op *ops;	  /* gathered for the round */
-	int round_step;	  /* highest price code of the round */
-	bool dropping;	  /* the last round dropped */
-	bool full;	  /* the last round found nothing */
-	int64_t full_said_us;
-	int drop_step;	  /* Mode=drop: order up to which images went */
-	int64_t images_met; /* scored since start: when tables are made */
-	int tables_made;
-	/* rescoring */
-	bool rescoring;
-	int rescore_out;
-	int64_t rescore_after;
-	uv_timer_t timer;
-	bool timer_on;
-};
-
-/* A step or a rescore on its way through a worker. */
-struct step_job {
-	struct keeper *k;
-	struct image_row row; /* as stored */
-	struct op *op;	      /* the result; owned */
-	bool rescore;
-};
 
 struct keeper *keeper_new(struct daemon *d)
 {
@@ -314,19 +277,6 @@ static void step_done(struct step_job *s)
 		end_round(k);
 }
 
-static void rescore_next(struct keeper *k);
-
-static void rescore_done(struct step_job *s)
-{
-	struct keeper *k = s->k;
-
-	free(s);
-	if (--k->rescore_out == 0) {
-		k->rescoring = false;
-		rescore_next(k);
-	}
-}
-
 /* Row of the image after the step to hull rung to: harm cut, next step worked out. */
 static void fill_step(struct step_job *s, const struct curve_answer *a, int to)
 {
@@ -429,20 +379,57 @@ static void step_finished(struct job *job, const char *why)
 	step_done(s);
 }
 
-static int submit_stored(struct keeper *k, const struct image_row *row, bool rescore);
-
-struct candidates {
-	struct keeper *k;
-	int n, want;
-	struct image_row row[STEPS_MAX];
-};
-
-static bool collect(void *user, const struct image_row *row)
+bool collect_row(void *user, const struct image_row *row)
 {
 	struct candidates *c = user;
 
 	c->row[c->n++] = *row;
 	return c->n < c->want;
+}
+
+int submit_stored(struct keeper *k, const struct image_row *row, bool rescore)
+{
+	struct step_job *s = calloc(1, sizeof(*s));
+	struct job *job = calloc(1, sizeof(*job));
+	struct stored_image image = {.whole_file = row->tables == 0, .rates_only = !rescore,
+		.layout = row->layout, .quality = row->quality, .width = row->width,
+		.height = row->height, .orientation = row->orientation, .tables = row->tables,
+		.label = stratum_label(row->stratum)};
+	size_t at;
+	int r = -ENOMEM;
+
+	if (s && job) {
+		s->k = k;
+		s->row = *row;
+		s->rescore = rescore;
+		job->user = s;
+		job->answer = rescore ? rescore_answer : step_answer;
+		job->finished = rescore ? rescore_finished : step_finished;
+		at = frame_begin(&job->request, MSG_STORED);
+		put_stored(&job->request, &image);
+		r = view_data(k->d->view, row, &job->request);
+		frame_end(&job->request, at);
+	}
+	if (r < 0) {
+		struct op *op = rescore ? NULL : no_more_steps(row);
+		char id[17];
+
+		log_warn("image %s: stored bytes cannot be read: %s", format_id(row->id, id), strerror(-r));
+		if (op) { /* so that it is not the cheapest for ever */
+			op->user = k;
+			op->done = on_relieved;
+			gather(k, op);
+		}
+		if (job)
+			job_done(job);
+		free(job);
+		free(s);
+		return r;
+	}
+	*(rescore ? &k->rescore_out : &k->outstanding) += 1;
+	k->round_step = rescore ? k->round_step : MAX(k->round_step, row->step);
+	pool_submit(k->d->pool, job);
+	return 0;
 }
 
 /* Sends the cheapest steps to the workers; 0 when there are none. */
@@ -455,7 +442,7 @@ static int degrade(struct keeper *k, int want)
 		return 0;
 	c->k = k;
 	c->want = MIN(want, STEPS_MAX);
-	view_cheapest(k->d->view, c->want, collect, c);
+	view_cheapest(k->d->view, c->want, collect_row, c);
 	k->round_step = 0;
 	k->outstanding = 1; /* held until all are submitted */
 	for (int i = 0; i < c->n; i++)
@@ -502,261 +489,6 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 		drop_in_order(k, (int)CLAMP(ceil((double)need / mean), 1, want));
 	}
 	end_round(k);
-}
-
-/* Updates a row's divergences by a new model's, relative to what is stored now. */
-static struct op *rescored(struct step_job *s, struct curve_answer *a)
-{
-	struct daemon *d = s->k->d;
-	struct op *op = op_new(OP_RESCORE);
-	float paid = s->row.n_harm ? kl_decode(s->row.harm[s->row.n_harm - 1]) : 0;
-	bool validation = stratum_is_validation(s->row.stratum);
-	struct next_step next;
-
-	if (!op)
-		return NULL;
-	curve_make_monotone(&a->curve);
-	if (s->row.quality >= 60)
-		population_add(&d->population, &a->curve);
-	for (int i = 0; i < a->curve.n; i++)
-		a->curve.kl[i] += paid;
-	next = choose_next(MODE_ADAPTIVE, &a->curve, &d->population, a->curve.n - 1, validation, 0, 0);
-	op->row = s->row;
-	op->row.step = next.step;
-	op->row.step_to = next.to;
-	op->row.model = d->model.version;
-	if (a->curve.scored)
-		op->row.flags |= IMAGE_SCORED;
-	row_set_harm(&op->row, &a->curve, a->curve.n - 1);
-	op->was_quality = s->row.quality;
-	return op;
-}
-
-static bool rescore_answer(struct job *job, uint8_t type, struct reader *payload, bool *ret_bad)
-{
-	struct step_job *s = job->user;
-	struct curve_answer a;
-
-	if (type == MSG_REFUSED)
-		return true;
-	if (type != MSG_CURVE || get_curve(payload, &a) < 0) {
-		*ret_bad = true;
-		return false;
-	}
-	op_free(s->op);
-	s->op = rescored(s, &a);
-	return true;
-}
-
-static void rescore_finished(struct job *job, const char *why)
-{
-	struct step_job *s = job->user;
-
-	(void)why; /* it keeps its old score */
-	job_done(job);
-	free(job);
-	if (s->op)
-		writer_add(s->k->d->writer, TAKE_PTR(s->op));
-	rescore_done(s);
-}
-
-static int submit_stored(struct keeper *k, const struct image_row *row, bool rescore)
-{
-	struct step_job *s = calloc(1, sizeof(*s));
-	struct job *job = calloc(1, sizeof(*job));
-	struct stored_image image = {.whole_file = row->tables == 0, .rates_only = !rescore,
-		.layout = row->layout, .quality = row->quality, .width = row->width,
-		.height = row->height, .orientation = row->orientation, .tables = row->tables,
-		.label = stratum_label(row->stratum)};
-	size_t at;
-	int r = -ENOMEM;
-
-	if (s && job) {
-		s->k = k;
-		s->row = *row;
-		s->rescore = rescore;
-		job->user = s;
-		job->answer = rescore ? rescore_answer : step_answer;
-		job->finished = rescore ? rescore_finished : step_finished;
-		at = frame_begin(&job->request, MSG_STORED);
-		put_stored(&job->request, &image);
-		r = view_data(k->d->view, row, &job->request);
-		frame_end(&job->request, at);
-	}
-	if (r < 0) {
-		struct op *op = rescore ? NULL : no_more_steps(row);
-		char id[17];
-
-		log_warn("image %s: stored bytes cannot be read: %s", format_id(row->id, id), strerror(-r));
-		if (op) { /* so that it is not the cheapest for ever */
-			op->user = k;
-			op->done = on_relieved;
-			gather(k, op);
-		}
-		if (job)
-			job_done(job);
-		free(job);
-		free(s);
-		return r;
-	}
-	*(rescore ? &k->rescore_out : &k->outstanding) += 1;
-	k->round_step = rescore ? k->round_step : MAX(k->round_step, row->step);
-	pool_submit(k->d->pool, job);
-	return 0;
-}
-
-static bool may_rescore(const struct keeper *k)
-{
-	const struct daemon *d = k->d;
-
-	return !k->rescoring && !k->relieving && !d->stopping && d->model.params &&
-		d->config.policy.mode == MODE_ADAPTIVE && k->rescore_after != INT64_MAX &&
-		intake_in_flight(d->intake) == 0 && !writer_waiting_for_room(d->writer) &&
-		clock_steady_us() - d->last_capture_us >= MIN(d->config.idle.quiet_us, 30 * US_PER_SEC);
-}
-
-static void on_timer(uv_timer_t *t)
-{
-	struct keeper *k = t->data;
-
-	k->timer_on = false;
-	rescore_next(k);
-}
-
-/* One more handful of images; looks again later when something else is going on. */
-static void rescore_next(struct keeper *k)
-{
-	struct candidates *c;
-
-	if (k->rescore_after == INT64_MAX || k->rescoring || k->d->stopping)
-		return;
-	if (!may_rescore(k)) {
-		if (!k->timer_on)
-			uv_timer_start(&k->timer, on_timer, 1000, 0);
-		k->timer_on = true;
-		return;
-	}
-	c = calloc(1, sizeof(*c));
-	if (!c)
-		return;
-	c->want = CLAMP(8 * pool_width(k->d->pool), 8, STEPS_MAX);
-	view_walk(k->d->view, k->rescore_after, k->d->model.version, c->want, collect, c);
-	if (!c->n) {
-		log_info("all images are scored by model %lld", (long long)k->d->model.version);
-		k->rescore_after = INT64_MAX;
-		daemon_save_policy(k->d);
-	}
-	k->rescoring = c->n > 0;
-	k->rescore_out = 1;
-	for (int i = 0; i < c->n; i++) {
-		k->rescore_after = c->row[i].id;
-		submit_stored(k, &c->row[i], true);
-	}
-	if (--k->rescore_out == 0 && k->rescoring) {
-		k->rescoring = false;
-		if (!k->timer_on)
-			uv_timer_start(&k->timer, on_timer, 1000, 0);
-		k->timer_on = true;
-	}
-	free(c);
-}
-
-void keeper_new_model(struct daemon *d)
-{
-	population_new_model(&d->population);
-	d->keeper->rescore_after = -1;
-	rescore_next(d->keeper);
-}
-
-struct table_job {
-	struct daemon *d;
-	struct symbol_counts counts[LADDER_RUNGS];
-	bool have;
-};
-
-static bool tables_answer(struct job *job, uint8_t type, struct reader *payload, bool *ret_bad)
-{
-	struct table_job *t = job->user;
-
-	t->have = type == MSG_COUNTED && get_counts(payload, t->counts) == 0;
-	*ret_bad = !t->have;
-	return t->have;
-}
-
-void keeper_tables_known(struct daemon *d, int sets)
-{
-	d->keeper->tables_made = sets / LADDER_RUNGS;
-}
-
-static void on_tables_stored(void *user, struct op *op)
-{
-	struct daemon *d = user;
-	_cleanup_buf_ struct buf frame = {0};
-	size_t at = frame_begin(&frame, MSG_TABLES);
-
-	buf_put_u32(&frame, (uint32_t)op->row.tables);
-	buf_put_u8(&frame, op->row.quality);
-	buf_put(&frame, op->data.data, op->data.len);
-	frame_end(&frame, at);
-	pool_add_setup(d->pool, 0, &frame);
-	op_free(op);
-}
-
-static void tables_finished(struct job *job, const char *why)
-{
-	struct table_job *t = job->user;
-
-	(void)why;
-	for (int i = 0; t->have && i < LADDER_RUNGS; i++) {
-		struct op *op = op_new(OP_TABLES);
-		struct jpeg_tables tables;
-
-		if (!op)
-			break;
-		tables_standard(LADDER[i], &tables);
-		huffman_fit(&t->counts[i], &tables);
-		tables_write(&tables, &op->data);
-		op->row.quality = LADDER[i];
-		op->user = t->d;
-		op->done = on_tables_stored;
-		writer_add(t->d->writer, op);
-	}
-	t->d->keeper->tables_asked = false;
-	job_done(job);
-	free(job);
-	free(t);
-}
-
-/* Shared Huffman tables, once enough images were met, and once more when many were. */
-void keeper_image_met(struct daemon *d, bool scored)
-{
-	struct keeper *k = d->keeper;
-	struct table_job *t;
-	struct job *job;
-	size_t at;
-
-	k->images_met++;
-	if (!scored && d->model.params)
-		k->rescore_after = -1;
-	if (d->config.policy.mode == MODE_DROP || k->tables_asked || k->tables_made >= 2 ||
-		k->images_met < (k->tables_made ? TABLES_AGAIN : TABLES_FIRST))
-		return;
-	t = calloc(1, sizeof(*t));
-	job = calloc(1, sizeof(*job));
-	if (!t || !job) {
-		free(t);
-		free(job);
-		return;
-	}
-	k->tables_asked = true;
-	k->tables_made++;
-	t->d = k->d;
-	job->user = t;
-	job->answer = tables_answer;
-	job->finished = tables_finished;
-	at = frame_begin(&job->request, MSG_COUNTS);
-	frame_end(&job->request, at);
-	pool_submit(k->d->pool, job);
 }
 
 struct shrink_task {

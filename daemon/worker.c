@@ -166,7 +166,7 @@ static void on_stored(struct worker *w, struct reader *r)
 static void on_encode(struct worker *w, struct reader *r)
 {
 	int quality = reader_u8(r), e = 0;
-	bool own = quality == w->own_quality && coef_keepable(&w->image) && quality < 100;
+	bool own = rung_is_own(&w->image, w->own_quality, quality);
 	const struct coef_image *rung = own ? &w->image : &w->scorer.rung;
 	const struct table_set *set = NULL;
 	struct symbol_counts counts;

@@ -38,16 +38,14 @@ int scorer_set_model(struct scorer *s, const struct net_shape *shape, const floa
 	return 0;
 }
 
-/* Whether quality means "as captured": nothing is re-quantised. */
-static bool is_own(const struct coef_image *im, int own_quality, int quality)
+bool rung_is_own(const struct coef_image *im, int own_quality, int quality)
 {
-	return quality == own_quality && im->plane[0].quant[0] > 0 && coef_keepable(im) &&
-		own_quality < 100;
+	return quality == own_quality && quality < 100 && coef_keepable(im);
 }
 
 void rung_tables(const struct coef_image *im, int own_quality, int quality, struct jpeg_tables *ret)
 {
-	if (is_own(im, own_quality, quality))
+	if (rung_is_own(im, own_quality, quality))
 		coef_tables(im, ret);
 	else
 		tables_standard(quality, ret);
@@ -127,7 +125,7 @@ int score(struct scorer *s, const struct coef_image *im, int own_quality, const 
 	int r = s->params ? input_from_coef(im, s->shape.size, s->rgb) : 0;
 
 	for (int i = 0; r == 0 && i < n; i++) {
-		bool own = is_own(im, own_quality, quality[i]);
+		bool own = rung_is_own(im, own_quality, quality[i]);
 		const struct coef_image *rung = own ? im : &s->rung;
 		const struct table_set *set;
 		struct symbol_counts seen;

@@ -31,6 +31,9 @@ struct scorer {
 int scorer_set_model(struct scorer *s, const struct net_shape *shape, const float *params);
 void scorer_done(struct scorer *s);
 
+/* Whether a quality means "as captured": the image's own steps, nothing re-quantised. */
+bool rung_is_own(const struct coef_image *im, int own_quality, int quality);
+
 /* The tables an image is stored with at a quality: its own when it is kept as captured. */
 void rung_tables(const struct coef_image *im, int own_quality, int quality, struct jpeg_tables *ret);
 

@@ -1,0 +1,57 @@
+/* What the keeper's three files share: relief (keeper.c), rescoring (rescore.c), tables (shared_tables.c). */
+#pragma once
+
+#include "daemon/daemon.h"
+#include "daemon/proto.h"
+
+#define STEPS_MAX 256
+
+struct keeper {
+	struct daemon *d;
+	bool relieving;	  /* a round is under way, until its ops are applied */
+	bool shrinking, tables_asked;
+	int outstanding;  /* jobs of this round */
+	int applying;	  /* ops of this round with the writer */
+	struct op *ops;	  /* gathered for the round */
+	int round_step;	  /* highest price code of the round */
+	bool dropping;	  /* the last round dropped */
+	bool full;	  /* the last round found nothing */
+	int64_t full_said_us;
+	int drop_step;	  /* Mode=drop: order up to which images went */
+	int64_t images_met; /* scored since start: when tables are made */
+	int tables_made;
+	/* rescoring */
+	bool rescoring;
+	int rescore_out;
+	int64_t rescore_after;
+	uv_timer_t timer;
+	bool timer_on;
+};
+
+/* A step or a rescore on its way through a worker. */
+struct step_job {
+	struct keeper *k;
+	struct image_row row; /* as stored */
+	struct op *op;	      /* the result; owned */
+	bool rescore;
+};
+
+struct candidates {
+	struct keeper *k;
+	int n, want;
+	struct image_row row[STEPS_MAX];
+};
+
+/* A row_fn that fills struct candidates. */
+bool collect_row(void *user, const struct image_row *row);
+
+/*
+ * Sends a stored image to a worker: for the step its row names, or to be scored again. Counted in
+ * outstanding or rescore_out until its job is finished. Negative errno: its bytes cannot be read.
+ */
+int submit_stored(struct keeper *k, const struct image_row *row, bool rescore);
+
+/* rescore.c */
+bool rescore_answer(struct job *job, uint8_t type, struct reader *payload, bool *ret_bad);
+void rescore_finished(struct job *job, const char *why);
+void rescore_next(struct keeper *k);

@@ -1,0 +1,144 @@
+/*
+ * Rescoring: after a new model, and only when nothing else is going on, every image's curve is
+ * computed again and its next step with it.
+ */
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "daemon/keeper_internal.h"
+
+static void rescore_done(struct step_job *s)
+{
+	struct keeper *k = s->k;
+
+	free(s);
+	if (--k->rescore_out == 0) {
+		k->rescoring = false;
+		rescore_next(k);
+	}
+}
+
+/* Updates a row's divergences by a new model's, relative to what is stored now. */
+static struct op *rescored(struct step_job *s, struct curve_answer *a)
+{
+	struct daemon *d = s->k->d;
+	struct op *op = op_new(OP_RESCORE);
+	float paid = s->row.n_harm ? kl_decode(s->row.harm[s->row.n_harm - 1]) : 0;
+	bool validation = stratum_is_validation(s->row.stratum);
+	struct next_step next;
+
+	if (!op)
+		return NULL;
+	curve_make_monotone(&a->curve);
+	if (s->row.quality >= 60)
+		population_add(&d->population, &a->curve);
+	for (int i = 0; i < a->curve.n; i++)
+		a->curve.kl[i] += paid;
+	next = choose_next(MODE_ADAPTIVE, &a->curve, &d->population, a->curve.n - 1, validation, 0, 0);
+	op->row = s->row;
+	op->row.step = next.step;
+	op->row.step_to = next.to;
+	op->row.model = d->model.version;
+	if (a->curve.scored)
+		op->row.flags |= IMAGE_SCORED;
+	row_set_harm(&op->row, &a->curve, a->curve.n - 1);
+	op->was_quality = s->row.quality;
+	return op;
+}
+
+bool rescore_answer(struct job *job, uint8_t type, struct reader *payload, bool *ret_bad)
+{
+	struct step_job *s = job->user;
+	struct curve_answer a;
+
+	if (type == MSG_REFUSED)
+		return true;
+	if (type != MSG_CURVE || get_curve(payload, &a) < 0) {
+		*ret_bad = true;
+		return false;
+	}
+	op_free(s->op);
+	s->op = rescored(s, &a);
+	return true;
+}
+
+void rescore_finished(struct job *job, const char *why)
+{
+	struct step_job *s = job->user;
+
+	(void)why; /* it keeps its old score */
+	job_done(job);
+	free(job);
+	if (s->op)
+		writer_add(s->k->d->writer, TAKE_PTR(s->op));
+	rescore_done(s);
+}
+
+static bool may_rescore(const struct keeper *k)
+{
+	const struct daemon *d = k->d;
+
+	return !k->rescoring && !k->relieving && !d->stopping && d->model.params &&
+		d->config.policy.mode == MODE_ADAPTIVE && k->rescore_after != INT64_MAX &&
+		intake_in_flight(d->intake) == 0 && !writer_waiting_for_room(d->writer) &&
+		clock_steady_us() - d->last_capture_us >= MIN(d->config.idle.quiet_us, 30 * US_PER_SEC);
+}
+
+static void on_timer(uv_timer_t *t)
+{
+	struct keeper *k = t->data;
+
+	k->timer_on = false;
+	rescore_next(k);
+}
+
+/* One more handful of images; looks again later when something else is going on. */
+void rescore_next(struct keeper *k)
+{
+	struct candidates *c;
+
+	if (k->rescore_after == INT64_MAX || k->rescoring || k->d->stopping)
+		return;
+	if (!may_rescore(k)) {
+		if (!k->timer_on)
+			uv_timer_start(&k->timer, on_timer, 1000, 0);
+		k->timer_on = true;
+		return;
+	}
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return;
+	c->want = CLAMP(8 * pool_width(k->d->pool), 8, STEPS_MAX);
+	view_walk(k->d->view, k->rescore_after, k->d->model.version, c->want, collect_row, c);
+	if (!c->n) {
+		log_info("all images are scored by model %lld", (long long)k->d->model.version);
+		k->rescore_after = INT64_MAX;
+		daemon_save_policy(k->d);
+	}
+	k->rescoring = c->n > 0;
+	k->rescore_out = 1;
+	for (int i = 0; i < c->n; i++) {
+		k->rescore_after = c->row[i].id;
+		submit_stored(k, &c->row[i], true);
+	}
+	if (--k->rescore_out == 0 && k->rescoring) {
+		k->rescoring = false;
+		if (!k->timer_on)
+			uv_timer_start(&k->timer, on_timer, 1000, 0);
+		k->timer_on = true;
+	}
+	free(c);
+}
+
+void keeper_rescore(struct daemon *d)
+{
+	d->keeper->rescore_after = -1;
+	rescore_next(d->keeper);
+}
+
+void keeper_new_model(struct daemon *d)
+{
+	population_new_model(&d->population);
+	keeper_rescore(d);
+}
