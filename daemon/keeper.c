@@ -387,6 +387,14 @@ bool collect_row(void *user, const struct image_row *row)
 	return c->n < c->want;
 }
 
+static void step_dropped(void *user)
+{
+	struct step_job *s = user;
+
+	op_free(s->op);
+	free(s);
+}
+
 int submit_stored(struct keeper *k, const struct image_row *row, bool rescore)
 {
 	struct step_job *s = calloc(1, sizeof(*s));
@@ -405,6 +413,7 @@ int submit_stored(struct keeper *k, const struct image_row *row, bool rescore)
 		job->user = s;
 		job->answer = rescore ? rescore_answer : step_answer;
 		job->finished = rescore ? rescore_finished : step_finished;
+		job->dropped = step_dropped;
 		at = frame_begin(&job->request, MSG_STORED);
 		put_stored(&job->request, &image);
 		r = view_data(k->d->view, row, &job->request);

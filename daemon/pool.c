@@ -136,6 +136,14 @@ static void finish_job(struct slot *s, const char *why)
 		job->finished(job, why);
 }
 
+static void drop_job(struct job *job)
+{
+	if (job->dropped)
+		job->dropped(job->user);
+	job_done(job);
+	free(job);
+}
+
 /* The worker of this job is gone: once more from the start, or the end of it. */
 static void retry_job(struct slot *s, const char *why)
 {
@@ -145,8 +153,7 @@ static void retry_job(struct slot *s, const char *why)
 	if (!job)
 		return;
 	if (p->stopping) {
-		job_done(job);
-		free(job);
+		drop_job(job);
 		return;
 	}
 	if (++job->tries >= TRIES) {
@@ -396,8 +403,7 @@ void pool_stop(struct pool *p)
 		struct job *job = p->head;
 
 		p->head = job->next;
-		job_done(job);
-		free(job);
+		drop_job(job);
 	}
 	p->tail = &p->head;
 	p->waiting = 0;

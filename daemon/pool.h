@@ -24,6 +24,8 @@ struct job {
 	bool (*answer)(struct job *job, uint8_t type, struct reader *payload, bool *ret_bad);
 	/* After the last answer, or instead: why is NULL, or what went wrong twice. Frees the job. */
 	void (*finished)(struct job *job, const char *why);
+	/* Instead of finished, when the pool stops: releases user. NULL: nothing to release. */
+	void (*dropped)(void *user);
 };
 
 void job_done(struct job *job);
@@ -33,7 +35,7 @@ struct pool;
 /* exe: path of larderd. */
 struct pool *pool_new(uv_loop_t *loop, const char *exe, int workers);
 
-/* Ends all workers; jobs in flight or waiting are dropped without a call. */
+/* Ends all workers; jobs in flight or waiting are dropped. */
 void pool_stop(struct pool *p);
 
 /* Once every handle is closed. */

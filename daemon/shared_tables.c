@@ -90,6 +90,7 @@ void keeper_image_met(struct daemon *d, bool scored)
 	job->user = t;
 	job->answer = tables_answer;
 	job->finished = tables_finished;
+	job->dropped = free;
 	at = frame_begin(&job->request, MSG_COUNTS);
 	frame_end(&job->request, at);
 	pool_submit(k->d->pool, job);

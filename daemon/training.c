@@ -692,8 +692,10 @@ void training_pause(struct daemon *d, bool pause)
 
 void training_stop(struct training *t)
 {
-	if (t->state == TRAINING_RUNNING)
+	if (t->state == TRAINING_RUNNING) {
+		set_state(t, TRAINING_STOPPING);
 		uv_process_kill(&t->process, SIGKILL);
+	}
 	uv_close((uv_handle_t *)&t->timer, NULL);
 }
 
