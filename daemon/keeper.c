@@ -190,6 +190,8 @@ static void on_relieved(void *user, struct op *op)
 	if (--k->applying > 0)
 		return;
 	k->relieving = false;
+	if (k->hard_need) /* the writer waits for an answer to this */
+		keeper_make_room(k->d, k->hard_need, true);
 	keeper_check(k->d);
 }
 
@@ -472,9 +474,12 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 	int want = store_batch_max(d->store);
 	double mean = mean_bytes(d);
 
+	if (k->relieving && hard)
+		k->hard_need = MAX(need, INT64_C(1)); /* when this round is over */
 	if (k->relieving || d->stopping)
 		return;
 	k->relieving = true;
+	k->hard_need = 0;
 	if (d->config.policy.mode == MODE_ADAPTIVE) {
 		struct plan plan = keeper_plan(d, image_budget(d));
 

@@ -12,6 +12,7 @@ struct keeper {
 	bool shrinking, tables_asked;
 	int outstanding;  /* jobs of this round */
 	int applying;	  /* ops of this round with the writer */
+	int64_t hard_need; /* > 0: steps did not fit; drop that much next */
 	struct op *ops;	  /* gathered for the round */
 	int round_step;	  /* highest price code of the round */
 	bool dropping;	  /* the last round dropped */

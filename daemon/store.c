@@ -19,6 +19,7 @@
 #define WAL_CAP_MIN	(INT64_C(256) << 10)
 #define WAL_CAP_MAX	(INT64_C(4) << 20)
 #define RELIEF_MIN	65536
+#define RELIEF_PAGES	16
 #define MARGIN		16384  /* for what du counts and we learn late: directories, extents */
 #define BATCH_MAX	256
 #define PAGES_PER_OP	4      /* a row, its index entries, and a share of splits */
@@ -225,14 +226,20 @@ int64_t store_relief_bytes(int64_t limit)
 	return MAX(limit / 64, RELIEF_MIN);
 }
 
-/* Lets the index grow as far as the limit leaves room, less the reserve. */
+/*
+ * Lets the index grow as far as the limit leaves room. An index that is over its share already (the
+ * limit was lowered) may grow by a row's pages for relief, or nothing could ever be degraded.
+ */
 int store_cap_index(struct store *s, bool relief)
 {
-	int64_t bytes = s->limits.total - s->limits.reserve - other_bytes(s);
-	int64_t pages = (bytes - (relief ? 0 : store_relief_bytes(s->limits.total))) /
-		PAGE_BYTES;
+	int64_t most = s->limits.total - other_bytes(s), now = store_pragma(s, "PRAGMA page_count");
+	int64_t kept = s->limits.reserve + (relief ? 0 : store_relief_bytes(s->limits.total));
+	int64_t pages = (most - kept) / PAGE_BYTES;
 	char text[64];
 
+	if (relief && now >= pages) /* within the limit while it is kept, beyond it only when it is not */
+		pages = now + (now < most / PAGE_BYTES ? MIN(RELIEF_PAGES, most / PAGE_BYTES - now)
+				: now > most / PAGE_BYTES ? RELIEF_PAGES : 0);
 	snprintf(text, sizeof(text), "PRAGMA max_page_count=%" PRId64, MAX(pages, INT64_C(1)));
 	return store_exec(s, text);
 }

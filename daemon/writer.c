@@ -203,8 +203,8 @@ static void on_failure(struct writer *w, struct batch_job *j)
 	bool single = !j->ops->next;
 
 	if (j->result == -ENOSPC && j->relief) {
-		finish_ops(w, j);
 		w->events.full(w->events.user, need, true);
+		finish_ops(w, j);
 		return;
 	}
 	put_back(w, j);

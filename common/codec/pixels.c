@@ -73,7 +73,7 @@ HOT static void forward_dct(const float in[8][8], float basis[8][8], int16_t *ou
 			for (int u = 0; u < 8; u++)
 				all[v][u] += basis[v][y] * rows[y][u];
 	for (int k = 0; k < DCT_SIZE2; k++)
-		out[k] = (int16_t)lrintf(all[0][JPEG_NATURAL_ORDER[k]]);
+		out[k] = (int16_t)lrintf(all[JPEG_NATURAL_ORDER[k] / 8][JPEG_NATURAL_ORDER[k] % 8]);
 }
 
 static void transform_plane(const struct pixels *px, int plane, int h, int v, struct coef_plane *p)
