@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """A capture's life in the real daemon: found, labelled, stored, trained on, rescored, restarted."""
+import json
 import os
-import subprocess
 
-from harness import Daemon, check, finish, picture
+from harness import LARDERD, Daemon, check, children, finish, picture
 
 d = Daemon({"Training": {"MinNewImages": "60", "Epochs": "20", "BatchSize": "16"}}).start()
 
@@ -46,7 +46,6 @@ check(len(show["curve"]) > 5 and "nats" in show["reason"] or show["validation"],
 model = os.path.join(d.store, "models", "model-000001.safetensors")
 with open(model, "rb") as f:
     head = f.read(8)
-    import json
     header = json.loads(f.read(int.from_bytes(head, "little")))
 check(header["conv1.weight"]["shape"] == [32, 3, 3, 3], "conv1 O I 3 3")
 check(header["fc.weight"]["shape"] == [2, 4 * 4 * 128], "fc K F")
@@ -89,7 +88,8 @@ d.ctl("reload")
 d.ctl("train", "--now")
 d.wait_for(lambda: d.status()["training"]["state"] == "running", 10, "training to run")
 d.stop()
-left = subprocess.run(["pgrep", "-f", d.store], capture_output=True, check=False).stdout
-check(not left.strip(), "no process is left behind")
+check(not children(1) or not any(LARDERD in arg for _, arg in children(1)), "no process is left behind")
+with open(d.log, "rb") as f:
+    check(b"could not be read" not in f.read(), "the trainer could read every image")
 d.remove()
 finish()
