@@ -488,7 +488,7 @@ int daemon_run(const char *exe, const char *config_file, bool config_required, c
 	r = start(&d, error);
 	if (r < 0) {
 		log_error("cannot start: %s", error[0] ? error : strerror(-r));
-		_exit(1); /* nothing is half written: the store is opened last and closed by the kernel */
+		_exit(1); /* no batch has begun; what is open the kernel closes */
 	}
 	log_notice("larderd %s: spool %s, store %s, limit %s, %" PRId64 " images", LARDER_VERSION,
 		c->spool.path, c->store.path, format_size(d.limit, size, sizeof(size)), daemon_images(&d));
