@@ -190,6 +190,7 @@ static void on_relieved(void *user, struct op *op)
 	if (--k->applying > 0)
 		return;
 	k->relieving = false;
+	k->cannot_shrink = false;
 	if (k->hard_need) /* the writer waits for an answer to this */
 		keeper_make_room(k->d, k->hard_need, true);
 	keeper_check(k->d);
@@ -508,19 +509,21 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 struct shrink_task {
 	struct task task;
 	struct daemon *d;
+	int pages; /* given back, or a negative errno */
 };
 
 static void run_shrink(struct store *store, struct task *task)
 {
-	(void)task;
-	store_shrink(store, SHRINK_PAGES);
+	((struct shrink_task *)task)->pages = store_shrink(store, SHRINK_PAGES);
 }
 
 static void shrink_done(struct task *task)
 {
-	struct daemon *d = ((struct shrink_task *)task)->d;
+	struct shrink_task *t = (struct shrink_task *)task;
+	struct daemon *d = t->d;
 
 	d->keeper->shrinking = false;
+	d->keeper->cannot_shrink = t->pages <= 0;
 	free(task);
 	keeper_check(d);
 }
@@ -552,7 +555,7 @@ void keeper_check(struct daemon *d)
 	if (d->stopping)
 		return;
 	if (over > 0 && !k->relieving && !k->shrinking) {
-		if (u->index_free > 0)
+		if (u->index_free > 0 && !k->cannot_shrink)
 			shrink(k);
 		else if (!k->full)
 			keeper_make_room(d, over, false);

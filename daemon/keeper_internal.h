@@ -10,6 +10,7 @@ struct keeper {
 	struct daemon *d;
 	bool relieving;	  /* a round is under way, until its ops are applied */
 	bool shrinking, tables_asked;
+	bool cannot_shrink; /* the last try gave nothing back: not again before something is freed */
 	int outstanding;  /* jobs of this round */
 	int applying;	  /* ops of this round with the writer */
 	int64_t hard_need; /* > 0: steps did not fit; drop that much next */

@@ -515,13 +515,17 @@ int store_shrink(struct store *s, int pages)
 {
 	int64_t before = store_pragma(s, "PRAGMA page_count");
 	char text[64];
-	int r;
+	int r = -ENOSPC;
 
-	snprintf(text, sizeof(text), "PRAGMA incremental_vacuum(%d)", pages);
-	s->wal.refused = false;
-	r = store_exec(s, text);
-	if (r == -ENOSPC && s->wal.refused)
-		r = store_checkpoint(s);
+	/* A page that moves dirties its parent and a pointer map as well: the log bounds how many. */
+	pages = (int)MIN(pages, s->wal.cap / PAGE_BYTES / PAGES_PER_OP);
+	for (; r == -ENOSPC && pages > 0; pages /= 2) {
+		snprintf(text, sizeof(text), "PRAGMA incremental_vacuum(%d)", pages);
+		s->wal.refused = false;
+		r = store_exec(s, text);
+		if (r == 0 || !s->wal.refused || store_checkpoint(s) < 0)
+			break;
+	}
 	if (r < 0)
 		return r;
 	store_checkpoint(s);

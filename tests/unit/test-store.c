@@ -243,6 +243,34 @@ static void test_limit(void)
 	CHECK(verify(0) > 200);
 }
 
+/* Free pages go back to the file system in pieces that the smallest log can hold. */
+static void test_shrink(void)
+{
+	struct store *s = open_store(4 * MIB);
+	struct usage before, after;
+	int given = 0, n;
+
+	for (int i = 1; i <= 50; i++)
+		CHECK_INT(apply_free(s, insert(i, 50000, 2, i)), 0);
+	for (int i = 1; i <= 50; i += 2) {
+		struct op *op = op_new(OP_REMOVE);
+
+		op->row.id = i;
+		CHECK_INT(apply(s, op, true), 0);
+		op_free(op);
+	}
+	store_usage(s, &before);
+	CHECK(before.index_free > MIB);
+	while ((n = store_shrink(s, 64)) > 0)
+		given += n;
+	CHECK_INT(n, 0);
+	store_usage(s, &after);
+	CHECK_INT(after.index_free, 0);
+	CHECK_INT(before.index - after.index, (int64_t)given * 4096);
+	store_close(s);
+	CHECK_INT(verify(0), 25);
+}
+
 /* Killed at some point of a batch of inserts, steps and removals: all of it or nothing, no orphans. */
 static void test_kill(void)
 {
@@ -378,7 +406,7 @@ static void test_settle(void)
 
 int main(void)
 {
-	void (*const tests[])(void) = {test_life, test_collision, test_limit, test_kill, test_rot, test_foreign,
+	void (*const tests[])(void) = {test_life, test_collision, test_limit, test_shrink, test_kill, test_rot, test_foreign,
 		test_settle};
 
 	rng_init(&rng, 1);
