@@ -104,7 +104,6 @@ void keeper_new_model(struct daemon *d);
 void keeper_rescore(struct daemon *d); /* images that the current model has not scored */
 bool keeper_at_the_door(const struct daemon *d, uint32_t stratum, int rank, int step);
 struct plan keeper_plan(const struct daemon *d, double budget);
-bool keeper_full(const struct daemon *d); /* nothing left to free */
 void keeper_stop(struct keeper *k);
 
 /* A row's curve as stored: divergences known, rates to be filled in. */

@@ -49,11 +49,6 @@ void keeper_free(struct keeper *k)
 	free(k);
 }
 
-bool keeper_full(const struct daemon *d)
-{
-	return d->keeper->full;
-}
-
 void curve_of_row(const struct image_row *row, int min_quality, struct curve *ret)
 {
 	struct curve c = {.scored = row->flags & IMAGE_SCORED};
@@ -214,15 +209,7 @@ struct removal {
 	int n;
 };
 
-static bool remove_ranked(void *user, const struct image_row *row)
-{
-	struct removal *r = user;
-
-	r->n++;
-	return gather_removal(r->k, row);
-}
-
-static bool remove_next(void *user, const struct image_row *row)
+static bool remove_row(void *user, const struct image_row *row)
 {
 	struct removal *r = user;
 
@@ -254,7 +241,7 @@ static int drop_members(struct keeper *k, int want)
 	}
 	for (size_t i = 0; give && i < n; i++)
 		if (give[i])
-			view_last_ranks(d->view, s[i].number, give[i], remove_ranked, &r);
+			view_last_ranks(d->view, s[i].number, give[i], remove_row, &r);
 	free(give);
 	free(s);
 	k->dropping = true;
@@ -266,7 +253,7 @@ static int drop_in_order(struct keeper *k, int want)
 {
 	struct removal r = {k, 0};
 
-	view_cheapest(k->d->view, want, remove_next, &r);
+	view_cheapest(k->d->view, want, remove_row, &r);
 	k->dropping = true;
 	return r.n;
 }
@@ -412,7 +399,6 @@ int submit_stored(struct keeper *k, const struct image_row *row, bool rescore)
 	if (s && job) {
 		s->k = k;
 		s->row = *row;
-		s->rescore = rescore;
 		job->user = s;
 		job->answer = rescore ? rescore_answer : step_answer;
 		job->finished = rescore ? rescore_finished : step_finished;

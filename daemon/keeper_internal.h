@@ -35,7 +35,6 @@ struct step_job {
 	struct keeper *k;
 	struct image_row row; /* as stored */
 	struct op *op;	      /* the result; owned */
-	bool rescore;
 };
 
 struct candidates {

@@ -128,11 +128,6 @@ const char *store_error(const struct store *s)
 	return s->error;
 }
 
-int store_dir_fd(const struct store *s)
-{
-	return s->dir;
-}
-
 int store_fail(struct store *s, int rc)
 {
 	snprintf(s->error, sizeof(s->error), "%s", sqlite3_errmsg(s->db));

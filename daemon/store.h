@@ -157,7 +157,6 @@ void store_close(struct store *s);
 DEFINE_FREEP(struct store, store_close)
 
 const char *store_error(const struct store *s);
-int store_dir_fd(const struct store *s);
 
 struct limits {
 	int64_t total;	    /* everything */

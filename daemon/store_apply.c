@@ -163,6 +163,21 @@ static int get_row(struct store *s, int64_t id, struct image_row *ret)
 	return r;
 }
 
+/*
+ * 1 and the op's row as it is now; 0 and op->result -ESTALE when it has gone, or has another quality
+ * than the op was made for (was_quality 0: any will do).
+ */
+static int current_row(struct store *s, struct op *op, struct image_row *ret)
+{
+	int r = get_row(s, op->row.id, ret);
+
+	if (r == -ENOENT || (r == 0 && op->was_quality && ret->quality != op->was_quality)) {
+		op->result = -ESTALE;
+		return 0;
+	}
+	return r < 0 ? r : 1;
+}
+
 static int mark_garbage(struct store *s, struct batch *b, const struct image_row *row)
 {
 	char name[40];
@@ -286,13 +301,9 @@ static int apply_step(struct store *s, struct op *op, struct batch *b)
 {
 	sqlite3_stmt *st = s->st[ST_STEP];
 	struct image_row *row = &op->row, old;
-	int r = get_row(s, row->id, &old);
+	int r = current_row(s, op, &old);
 
-	if (r == -ENOENT || (r == 0 && old.quality != op->was_quality)) {
-		op->result = -ESTALE;
-		return 0;
-	}
-	if (r < 0)
+	if (r <= 0)
 		return r;
 	row->stratum = old.stratum; /* a label may have come in between */
 	row->flags = (row->flags & ~(uint32_t)IMAGE_PINNED) | (old.flags & IMAGE_PINNED);
@@ -322,13 +333,9 @@ static int apply_rescore(struct store *s, struct op *op)
 {
 	sqlite3_stmt *st = s->st[ST_RESCORE];
 	struct image_row old;
-	int r = get_row(s, op->row.id, &old);
+	int r = current_row(s, op, &old);
 
-	if (r == -ENOENT || (r == 0 && old.quality != op->was_quality)) {
-		op->result = -ESTALE;
-		return 0;
-	}
-	if (r < 0)
+	if (r <= 0)
 		return r;
 	sqlite3_bind_int64(st, 1, op->row.id);
 	bind_step(st, 2, old.flags & IMAGE_PINNED ? -1 : op->row.step);
@@ -342,13 +349,9 @@ static int apply_rescore(struct store *s, struct op *op)
 static int apply_remove(struct store *s, struct op *op, struct batch *b)
 {
 	struct image_row old;
-	int r = get_row(s, op->row.id, &old);
+	int r = current_row(s, op, &old);
 
-	if (r == -ENOENT) {
-		op->result = -ESTALE;
-		return 0;
-	}
-	if (r < 0)
+	if (r <= 0)
 		return r;
 	sqlite3_bind_int64(s->st[ST_REMOVE], 1, op->row.id);
 	r = store_run(s, ST_REMOVE);
@@ -363,12 +366,10 @@ static int apply_remove(struct store *s, struct op *op, struct batch *b)
 static int apply_label(struct store *s, struct op *op, struct batch *b)
 {
 	struct image_row row;
-	int r = get_row(s, op->row.id, &row);
+	int r = current_row(s, op, &row);
 
-	if (r < 0) {
-		op->result = r == -ENOENT ? -ESTALE : r;
-		return r == -ENOENT ? 0 : r;
-	}
+	if (r <= 0)
+		return r;
 	count(b, &row, -1);
 	row.stratum = op->row.stratum;
 	count(b, &row, 1);
@@ -381,12 +382,10 @@ static int apply_label(struct store *s, struct op *op, struct batch *b)
 static int apply_pin(struct store *s, struct op *op, struct batch *b)
 {
 	struct image_row row;
-	int r = get_row(s, op->row.id, &row);
+	int r = current_row(s, op, &row);
 
-	if (r < 0) {
-		op->result = r == -ENOENT ? -ESTALE : r;
-		return r == -ENOENT ? 0 : r;
-	}
+	if (r <= 0)
+		return r;
 	count(b, &row, -1);
 	row.flags = (row.flags & ~(uint32_t)IMAGE_PINNED) | (op->row.flags & IMAGE_PINNED);
 	count(b, &row, 1);

@@ -34,7 +34,6 @@ struct writer {
 	struct op *relief; /* to be applied next */
 	struct op *settled, **settled_tail; /* OP_SETTLED waiting for company */
 	struct task *tasks, **task_tail;
-	int64_t n_pending;
 	struct limits limits;
 	int spool_fd, batch_max;
 	bool busy, wants_room, paused;
@@ -140,7 +139,6 @@ static void queue_settled(struct writer *w, int64_t taken_id)
 	op->taken_id = taken_id;
 	*w->settled_tail = op;
 	w->settled_tail = &op->next;
-	w->n_pending++;
 	if (!uv_is_active((uv_handle_t *)&w->flush))
 		uv_timer_start(&w->flush, on_flush, FLUSH_MS, 0);
 }
@@ -153,7 +151,6 @@ static void finish_ops(struct writer *w, struct batch_job *j)
 		struct op *next = op->next;
 
 		op->next = NULL;
-		w->n_pending--;
 		if (op->taken_id && op->kind != OP_SETTLED)
 			queue_settled(w, op->taken_id);
 		if (op->done)
@@ -309,7 +306,6 @@ void writer_flush(struct writer *w)
 void writer_add(struct writer *w, struct op *op)
 {
 	op->next = NULL;
-	w->n_pending++;
 	*w->tail = op;
 	w->tail = &op->next;
 	if (w->settled && !w->busy) { /* it goes along with them */
@@ -324,8 +320,6 @@ void writer_add(struct writer *w, struct op *op)
 
 void writer_relief(struct writer *w, struct op *ops)
 {
-	for (struct op *op = ops; op; op = op->next)
-		w->n_pending++;
 	if (!ops) { /* nothing to free now: wait for time or events to change that */
 		pause_queue(w);
 		w->wants_room = false;
@@ -360,16 +354,6 @@ void writer_kick(struct writer *w)
 		w->paused = false;
 	}
 	start(w);
-}
-
-int64_t writer_pending(const struct writer *w)
-{
-	return w->n_pending;
-}
-
-bool writer_busy(const struct writer *w)
-{
-	return w->busy;
 }
 
 bool writer_waiting_for_room(const struct writer *w)

@@ -55,9 +55,6 @@ void writer_set_spool(struct writer *w, int fd);
 /* Try again: something has been freed. */
 void writer_kick(struct writer *w);
 
-/* Ops queued or in flight; bytes in them; whether a batch or task is running. */
-int64_t writer_pending(const struct writer *w);
-bool writer_busy(const struct writer *w);
 bool writer_waiting_for_room(const struct writer *w);
 
 /* As of the last batch. */
