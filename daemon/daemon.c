@@ -158,6 +158,7 @@ static void load_policy(struct daemon *d)
 	float price;
 
 	population_init(&d->population);
+	p = d->population;
 	if (view_meta(d->view, "policy", &b) < 0)
 		return;
 	r = (struct reader){b.data, b.len, false};

@@ -16,7 +16,6 @@
 
 #define SHRINK_PAGES	 64
 #define OVERHEAD_GUESS	 250.0 /* bytes of index per image before there are enough to tell */
-#define MEAN_SLACK	 1.02  /* mean bytes may be this much over the plan before it degrades */
 #define FULL_SAID_EVERY	 (60 * US_PER_SEC)
 
 struct keeper *keeper_new(struct daemon *d)
@@ -457,7 +456,6 @@ static int degrade(struct keeper *k, int want)
 void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 {
 	struct keeper *k = d->keeper;
-	/* Steps for four times the need: few rounds, and not so many that prices run ahead of it. */
 	int want = store_batch_max(d->store);
 	double mean = mean_bytes(d);
 
@@ -470,24 +468,20 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 	if (d->config.policy.mode == MODE_ADAPTIVE) {
 		struct plan plan = keeper_plan(d, image_budget(d));
 
-		if (mean >= 1)
-			want = (int)CLAMP(4 * (double)need / mean, 8, want);
 		log_debug("full%s: mean %.0f bytes, plan quality %d at %.0f bytes, %.0f images",
 			hard ? ", steps did not fit" : "", mean, plan.quality, plan.mean_bytes,
 			plan.images);
-		if (!hard && plan.mean_bytes > 0 && mean > plan.mean_bytes * MEAN_SLACK &&
-			degrade(k, want) > 0) {
+		if (!hard && plan_degrades(&plan, mean) &&
+			degrade(k, plan_steps((double)need, mean, want)) > 0) {
 			if (k->outstanding == 0)
 				end_round(k);
 			return;
 		}
-		mean = MAX(mean + overhead_per_image(d), 1);
-		drop_members(k, (int)CLAMP(ceil((double)need / mean), 1, want));
-		if (!k->ops && !hard && degrade(k, want) > 0 && k->outstanding)
+		drop_members(k, plan_drops((double)need, mean, overhead_per_image(d), want));
+		if (!k->ops && !hard && degrade(k, plan_steps((double)need, mean, want)) > 0 && k->outstanding)
 			return;
 	} else {
-		mean = MAX(mean_bytes(d), 1);
-		drop_in_order(k, (int)CLAMP(ceil((double)need / mean), 1, want));
+		drop_in_order(k, plan_drops((double)need, mean, 0, want));
 	}
 	end_round(k);
 }

@@ -13,7 +13,7 @@
 
 void population_init(struct population *p)
 {
-	*p = (struct population){0};
+	*p = (struct population){.own_weight = OWN_WEIGHT, .own_max = OWN_MAX};
 	/* A first guess with the right shape: divergence falls as a power of quality. */
 	for (int i = 0; i < LADDER_RUNGS; i++)
 		p->kl[i] = 1.0f * powf((float)LADDER[i] / 2.0f, -0.95f);
@@ -114,9 +114,9 @@ void curve_harm(const struct curve *c, const struct population *p, float ret_har
 {
 	for (int i = 0; i < c->n; i++) {
 		float common = population_kl(p, c->quality[i]);
-		float own = MIN(c->kl[i], OWN_MAX * common);
+		float own = MIN(c->kl[i], p->own_max * common);
 
-		ret_harm[i] = c->scored ? OWN_WEIGHT * own + (1 - OWN_WEIGHT) * common : common;
+		ret_harm[i] = c->scored ? p->own_weight * own + (1 - p->own_weight) * common : common;
 	}
 }
 

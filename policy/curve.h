@@ -34,6 +34,7 @@ struct population {
 	float kl[LADDER_RUNGS];	  /* scored images only */
 	float rate[LADDER_RUNGS]; /* bytes */
 	double scored;
+	float own_weight, own_max; /* OWN_WEIGHT and OWN_MAX, but for experiments */
 };
 
 /* No image met yet: divergences as a first network typically shows them, no rates. */

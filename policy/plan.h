@@ -10,6 +10,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "policy/curve.h"
 
 struct plan {
@@ -24,3 +26,15 @@ struct plan {
  */
 struct plan plan_make(const struct population *p, double budget, double overhead, double offered,
 	int min_quality, int max_quality);
+
+/*
+ * How room is made. True: by degrading, because images are larger on average than the plan has them;
+ * false: by dropping members. mean_bytes: stored bytes of an image that may be degraded.
+ */
+bool plan_degrades(const struct plan *p, double mean_bytes);
+
+/* Steps down to take at once for need bytes: few rounds, and prices do not run ahead of the need. */
+int plan_steps(double need, double mean_bytes, int max);
+
+/* Images to drop for need bytes, each freeing mean_bytes and overhead. */
+int plan_drops(double need, double mean_bytes, double overhead, int max);

@@ -137,6 +137,8 @@ int score(struct scorer *s, const struct coef_image *im, int own_quality, const 
 			break;
 		c.quality[i] = quality[i];
 		c.rate[i] = rung_rate(s, rung, quality[i], own, &seen, &set);
+		if (s->features)
+			band_energy(im, rung, s->features->lost[i]);
 		if (counts && LADDER[ladder_nearest(quality[i])] == quality[i])
 			counts_add(&counts[ladder_nearest(quality[i])], &seen);
 		if (s->params)
@@ -144,6 +146,10 @@ int score(struct scorer *s, const struct coef_image *im, int own_quality, const 
 	}
 	if (r < 0)
 		return r;
+	if (s->features) {
+		band_energy(im, NULL, s->features->energy);
+		s->features->n = n;
+	}
 	if (s->params)
 		judge(s, n, klass, &c);
 	*ret = c;

@@ -8,7 +8,7 @@
 
 #include "common/codec/coef.h"
 #include "common/net/net.h"
-#include "policy/curve.h"
+#include "policy/predict.h"
 
 /* Shared Huffman tables per LADDER rung; quality 0 marks a rung without. */
 struct table_set {
@@ -24,6 +24,7 @@ struct scorer {
 	uint8_t *rgb;	       /* [RUNGS_MAX + 1][S][S][3]; owned */
 	float *logits;	       /* [RUNGS_MAX + 1][K]; owned */
 	struct coef_image rung; /* scratch */
+	struct features *features; /* borrowed; when not NULL, score() fills it */
 	struct table_set shared[LADDER_RUNGS];
 };
 

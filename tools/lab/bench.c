@@ -1,0 +1,234 @@
+/*
+ * bench: what each stage costs on this machine and this data, one thread unless it says otherwise,
+ * and as a ratio to the plain thing that everybody does: decode the picture and encode it once. Stages
+ * take turns on the same pictures; medians over rounds.
+ */
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/codec/decode.h"
+#include "common/codec/input.h"
+#include "common/codec/jpeg.h"
+#include "tools/lab/uniform.h"
+#include "tools/lab/verbs.h"
+
+#define ROUNDS 7
+#define PICTURES 100
+#define TRAIN_STEPS 30
+
+enum stage { DECODE_ENCODE, DECODE, RATES, PREDICT, INPUT, FORWARD, FULL, STAGES };
+
+static const char *const stage_names[STAGES] = {
+	[DECODE_ENCODE] = "decode a JPEG and encode it once (coefficients, optimal tables)",
+	[DECODE] = "decode to coefficients",
+	[RATES] = "re-quantise and count the whole ladder",
+	[PREDICT] = "the same, and the curve by predictor",
+	[INPUT] = "coefficients to the network's input, once",
+	[FORWARD] = "network, one picture of a batch of 16",
+	[FULL] = "score in full: ladder, inputs, network",
+};
+
+struct bench {
+	struct lab *l;
+	struct scorer scorer;
+	struct predictor predictor;
+	float *params, *logits;
+	uint8_t *rgb;
+	struct coef_image im, other;
+	int n;
+	struct buf *file; /* [n]: the pictures as JPEG */
+};
+
+static double bench_runs(const struct lab *l)
+{
+	(void)l;
+	return 0;
+}
+
+static int prepare(struct bench *b)
+{
+	struct lab *l = b->l;
+	struct net_layout at;
+	size_t input = (size_t)l->shape.size * (size_t)l->shape.size * 3;
+	int r = 0, own;
+
+	net_layout(&l->shape, &at);
+	b->n = MIN(PICTURES, l->data.split[TRAIN].n);
+	b->file = calloc((size_t)b->n, sizeof(*b->file));
+	b->params = malloc(at.total * sizeof(float));
+	b->rgb = calloc(16, input);
+	b->logits = malloc(16 * (size_t)l->shape.classes * sizeof(float));
+	if (!b->file || !b->params || !b->rgb || !b->logits)
+		return -ENOMEM;
+	net_init(&l->shape, 1, b->params);
+	predictor_init(&b->predictor);
+	for (int i = 0; r == 0 && i < b->n; i++) {
+		struct jpeg_tables t;
+
+		r = lab_decode(l, TRAIN, (int)((int64_t)i * l->data.split[TRAIN].n / b->n), &b->im, &own);
+		tables_standard(MIN(own, 95), &t);
+		if (r == 0)
+			r = coef_requantise(&b->im, &t, &b->im);
+		if (r == 0)
+			r = jpeg_write_file(&b->im, &t, &b->file[i]);
+	}
+	return r < 0 ? r : scorer_set_model(&b->scorer, &l->shape, b->params);
+}
+
+static int run_stage(struct bench *b, enum stage s, int i, int own)
+{
+	struct capture_info info;
+	uint8_t quality[RUNGS_MAX];
+	_cleanup_buf_ struct buf out = {0};
+	struct jpeg_tables t;
+	struct features f;
+	struct curve c;
+	int n = stream_ladder(own, quality), r = 0;
+
+	switch (s) {
+	case DECODE_ENCODE:
+		r = capture_decode(b->file[i].data, b->file[i].len, INT64_C(1) << 30, &b->other, &info);
+		tables_standard(50, &t);
+		if (r == 0)
+			r = coef_requantise(&b->other, &t, &b->other);
+		return r < 0 ? r : jpeg_write_file(&b->other, &t, &out);
+	case DECODE:
+		return capture_decode(b->file[i].data, b->file[i].len, INT64_C(1) << 30, &b->other, &info);
+	case RATES:
+	case PREDICT:
+		b->scorer.params = NULL;
+		b->scorer.features = s == PREDICT ? &f : NULL;
+		r = score(&b->scorer, &b->im, own, quality, n, -1, NULL, &c);
+		b->scorer.params = b->params;
+		b->scorer.features = NULL;
+		if (s == PREDICT && r == 0)
+			predictor_apply(&b->predictor, &f, &c);
+		return r;
+	case INPUT:
+		return input_from_coef(&b->im, b->l->shape.size, b->rgb);
+	case FORWARD:
+		net_forward(b->scorer.work, b->params, b->rgb, 16, b->logits);
+		return 0;
+	case FULL:
+		return score(&b->scorer, &b->im, own, quality, n, -1, NULL, &c);
+	case STAGES:
+		break;
+	}
+	return -EINVAL;
+}
+
+static int ascending(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Microseconds a picture. */
+static int time_stages(struct bench *b, double ret[STAGES])
+{
+	double us[STAGES][ROUNDS] = {0};
+	int r = 0;
+
+	for (int round = 0; r == 0 && round < ROUNDS; round++)
+		for (int i = 0; r == 0 && i < b->n; i++) {
+			struct capture_info info;
+
+			r = capture_decode(
+				b->file[i].data, b->file[i].len, INT64_C(1) << 30, &b->im, &info);
+			for (int s = 0; r == 0 && s < STAGES; s++) {
+				int64_t begin = clock_steady_us();
+
+				r = run_stage(b, (enum stage)s, i, info.quality);
+				us[s][round] += (double)(clock_steady_us() - begin) /
+						(s == FORWARD ? 16 : 1) / b->n;
+			}
+		}
+	for (int s = 0; s < STAGES; s++) {
+		qsort(us[s], ROUNDS, sizeof(double), ascending);
+		ret[s] = us[s][ROUNDS / 2];
+	}
+	return r;
+}
+
+/* Multiply-adds of the convolutions and the linear layer, forward and backward, in GFLOP a picture. */
+static double training_gflop(const struct net_shape *s)
+{
+	double side = s->size, in = 3, sum = 0;
+
+	for (int k = 0; k < NET_LAYERS; k++) {
+		double layer = side * side * 9 * in * s->channels[k];
+
+		sum += k == 0 ? 2 * layer : 3 * layer; /* the first layer's input has no gradient */
+		in = s->channels[k];
+		side /= 2;
+	}
+	return 2 * (sum + 3.0 * net_features(s) * s->classes) / 1e9;
+}
+
+/* Pictures a second in training on so many threads. */
+static double time_training(const struct lab *l, int threads)
+{
+	_cleanup_(team_freep) struct team *team = team_new(threads);
+	_cleanup_(train_freep) struct train *t = NULL;
+	struct train_options o;
+	double best[ROUNDS];
+
+	train_options_init(&o, l->shape.size);
+	o.max_steps = 10000;
+	t = team ? train_new(&l->shape, &l->test, &o, team) : NULL;
+	if (!t)
+		return (double)NAN;
+	train_steps(t, 5);
+	for (int i = 0; i < ROUNDS; i++) {
+		int64_t begin = clock_steady_us();
+
+		train_steps(t, TRAIN_STEPS);
+		best[i] = TRAIN_STEPS * (double)MIN(o.batch, l->test.n) /
+			  ((double)(clock_steady_us() - begin) / 1e6);
+	}
+	qsort(best, ROUNDS, sizeof(double), ascending);
+	return best[ROUNDS / 2];
+}
+
+static int bench(struct lab *l)
+{
+	struct bench b = {.l = l};
+	FILE *csv = lab_create(l, "bench.csv");
+	double us[STAGES], rate;
+	int r = csv ? prepare(&b) : -EIO;
+
+	if (r == 0)
+		r = time_stages(&b, us);
+	if (r == 0) {
+		fputs("stage,microseconds_per_picture,ratio_to_decode_and_encode\n", csv);
+		printf("%-64s %10s %7s\n", "one thread, a picture", "us", "ratio");
+		for (int s = 0; s < STAGES; s++) {
+			fprintf(csv, "%s,%.1f,%.2f\n", stage_names[s], us[s], us[s] / us[DECODE_ENCODE]);
+			printf("%-64s %10.1f %7.2f\n", stage_names[s], us[s], us[s] / us[DECODE_ENCODE]);
+		}
+		for (int threads = 1; threads <= l->threads; threads++) {
+			rate = time_training(l, threads);
+			fprintf(csv, "training on %d threads,%.1f,\n", threads, 1e6 / rate);
+			printf("training at %dx%d on %d thread%s: %.0f pictures/s, %.1f GFLOP/s\n",
+				l->shape.size, l->shape.size, threads, threads > 1 ? "s" : "", rate,
+				rate * training_gflop(&l->shape));
+		}
+	}
+	if (csv && lab_close_file(csv, "bench.csv") < 0)
+		r = -EIO;
+	scorer_done(&b.scorer);
+	coef_done(&b.im);
+	coef_done(&b.other);
+	for (int i = 0; b.file && i < b.n; i++)
+		buf_done(&b.file[i]);
+	free(b.file);
+	free(b.params);
+	free(b.rgb);
+	free(b.logits);
+	return r;
+}
+
+const struct verb verb_bench = {"bench", "what each stage costs on this machine", bench_runs, bench};

@@ -1,0 +1,566 @@
+#include "tools/lab/stream.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include "common/codec/decode.h"
+#include "common/codec/input.h"
+#include "common/codec/jpeg.h"
+#include "common/config.h"
+#include "common/digest.h"
+#include "common/log.h"
+#include "common/rng.h"
+#include "policy/member.h"
+#include "tools/lab/curves.h"
+
+#define CHUNK 64	  /* captures scored at a time: what is in flight in the daemon */
+#define RELIEF_MAX 256	  /* steps in one round */
+#define COUNTED_MAX 65536 /* pixels; larger images get tables of their own */
+#define PRICE_FADES 0.98f
+#define MIN_PER_CLASS 20
+
+static const int tables_after[] = {100, 4000}; /* captures met */
+
+void stream_order(const struct lab *l, uint64_t seed, uint32_t *ret_order)
+{
+	struct rng r;
+	int n = l->data.split[TRAIN].n;
+
+	rng_init(&r, seed * 2 + 1);
+	for (int i = 0; i < n; i++)
+		ret_order[i] = (uint32_t)i;
+	rng_shuffle(&r, ret_order, (size_t)n);
+}
+
+void stream_ranks(const struct lab *l, uint64_t seed, int *ret_rank)
+{
+	struct rng r;
+
+	rng_init(&r, seed * 2 + 2);
+	for (int i = 0; i < l->data.split[TRAIN].n; i++)
+		ret_rank[i] = member_rank(rng_u64(&r));
+}
+
+int stream_ladder(int own_quality, uint8_t ret[RUNGS_MAX])
+{
+	struct config c;
+	uint8_t min, max;
+
+	config_init(&c);
+	choose_limits(&c, &min, &max);
+	return ladder_for(own_quality, min, max, ret);
+}
+
+void stream_done(struct stream *s)
+{
+	for (int i = 0; i < s->n; i++)
+		free(s->v[i].data);
+	for (int m = 0; s->scorer && m < s->l->threads; m++)
+		scorer_done(&s->scorer[m]);
+	free(s->v);
+	free(s->params);
+	free(s->order);
+	free(s->rank);
+	free(s->class_bytes);
+	free(s->class_images);
+	free(s->class_rank);
+	free(s->scorer);
+	free(s->counts);
+	free(s->predictor);
+	curves_close(s->curves);
+	*s = (struct stream){0};
+}
+
+static int stream_init(struct stream *s, struct lab *l, const struct stream_options *o)
+{
+	size_t n = (size_t)l->data.split[TRAIN].n, k = (size_t)l->data.classes;
+
+	s->l = l;
+	s->o = *o;
+	population_init(&s->population);
+	s->population.own_weight = o->own_weight;
+	s->population.own_max = o->own_max;
+	s->v = calloc(n, sizeof(*s->v));
+	s->order = malloc(n * sizeof(*s->order));
+	s->rank = malloc(n * sizeof(*s->rank));
+	s->class_bytes = calloc(k, sizeof(*s->class_bytes));
+	s->class_images = calloc(k, sizeof(*s->class_images));
+	s->class_rank = calloc(k, sizeof(*s->class_rank));
+	s->scorer = calloc((size_t)l->threads, sizeof(*s->scorer));
+	s->counts = calloc(LADDER_RUNGS, sizeof(*s->counts));
+	s->predictor = o->curve == CURVE_PREDICTED ? calloc(1, sizeof(*s->predictor)) : NULL;
+	if (!s->v || !s->order || !s->rank || !s->class_bytes || !s->class_images || !s->class_rank ||
+		!s->scorer || !s->counts || (o->curve == CURVE_PREDICTED && !s->predictor))
+		return -ENOMEM;
+	stream_order(l, o->seed, s->order);
+	stream_ranks(l, o->seed, s->rank);
+	return 0;
+}
+
+static double table_bytes(const struct jpeg_tables *t)
+{
+	_cleanup_buf_ struct buf b = {0};
+
+	tables_write(t, &b);
+	return (double)b.len;
+}
+
+static void use_set(struct stream *s, int set, int change)
+{
+	if (set < 0)
+		return;
+	if ((s->used[set] == 0 && change > 0) || (s->used[set] == 1 && change < 0))
+		s->bytes += change * table_bytes(&s->set[set].tables);
+	s->used[set] += change;
+}
+
+static void count_held(struct stream *s, const struct held *h, int sign)
+{
+	s->bytes += sign * ((double)h->len + FRAME_BYTES);
+	s->class_bytes[h->label] += sign * (int64_t)h->len;
+	s->class_images[h->label] += sign;
+	use_set(s, h->set, sign);
+	s->most = MAX(s->most, s->bytes);
+}
+
+/* Table sets of every rung from what was met so far; the newest are encoded with. */
+static void make_tables(struct stream *s)
+{
+	for (int i = 0; i < LADDER_RUNGS; i++) {
+		struct table_set *set = &s->set[s->n_sets];
+
+		set->quality = LADDER[i];
+		set->id = (uint32_t)s->n_sets++;
+		tables_standard(LADDER[i], &set->tables);
+		huffman_fit(&s->counts[i], &set->tables);
+		for (int m = 0; m < s->l->threads; m++)
+			s->scorer[m].shared[i] = *set;
+	}
+	s->tables_made++;
+}
+
+/* One capture between scoring and decision. */
+struct arrival {
+	int index, label, own_quality, error;
+	bool refused, fresh, learn; /* fresh: the network was asked; learn: the predictor may */
+	struct curve curve;
+	struct features features;
+	struct symbol_counts *counts; /* [LADDER_RUNGS]; while tables are being learnt */
+};
+
+struct chunk {
+	struct stream *s;
+	struct arrival a[CHUNK];
+};
+
+static bool is_full(const struct stream *s)
+{
+	return s->dropping && s->bytes > s->o.budget * 0.98;
+}
+
+/* The stratum that is next to give; label, or -1. */
+static int victim_class(const struct stream *s, bool force)
+{
+	struct stratum v[NET_CLASSES_MAX];
+	const struct stratum *victim;
+	int k = s->l->data.classes;
+
+	for (int i = 0; i < k; i++)
+		v[i] = (struct stratum){
+			stratum_of((uint32_t)i + 1, false), s->class_images[i], s->class_bytes[i], 0};
+	victim = member_victim(v, (size_t)k, 0, MIN_PER_CLASS, force);
+	return victim ? (int)(victim - v) : -1;
+}
+
+/* Whether it would be the next to go. */
+static bool refused_at_door(const struct stream *s, int label, int rank)
+{
+	return is_full(s) && victim_class(s, false) == label && rank >= s->class_rank[label];
+}
+
+/* The curve's network part, of the kind this stream decides by. */
+static void settle_curve(const struct stream *s, struct curve *c)
+{
+	if (s->o.curve == CURVE_LOSS)
+		for (int i = 0; i < c->n; i++)
+			c->kl[i] = MAX(c->loss[i], 0);
+	curve_make_monotone(c);
+}
+
+static int score_capture(struct stream *s, struct arrival *a, struct scratch *scratch)
+{
+	struct scorer *sc = &s->scorer[scratch->member];
+	const float *params = sc->params;
+	const struct curve *known = curves_get(s->curves, a->index);
+	bool predicted = params && s->predictor && s->predictor->ready && a->index % PREDICT_ONE_IN;
+	uint8_t quality[RUNGS_MAX];
+	int r = lab_decode(s->l, TRAIN, a->index, &scratch->original, &a->own_quality), n;
+	bool small = (int64_t)scratch->original.width * scratch->original.height <= COUNTED_MAX;
+
+	if (r < 0)
+		return r;
+	n = stream_ladder(a->own_quality, quality);
+	if (known || predicted)
+		sc->params = NULL; /* rates only */
+	sc->features = s->predictor ? &a->features : NULL;
+	r = score(sc, &scratch->original, a->own_quality, quality, n, a->label, small ? a->counts : NULL,
+		&a->curve);
+	sc->params = params;
+	sc->features = NULL;
+	if (r < 0)
+		return r;
+	a->fresh = params && !known && !predicted;
+	a->learn = params && !predicted;
+	if (predicted) {
+		predictor_apply(s->predictor, &a->features, &a->curve);
+	} else if (known) {
+		memcpy(a->curve.kl, known->kl, sizeof(known->kl));
+		memcpy(a->curve.loss, known->loss, sizeof(known->loss));
+		a->curve.scored = true;
+	}
+	return 0;
+}
+
+static int score_one(struct lab *l, void *arg, int i, struct scratch *scratch)
+{
+	struct chunk *c = arg;
+	struct arrival *a = &c->a[i];
+
+	(void)l;
+	if (refused_at_door(c->s, a->label, c->s->rank[a->index])) {
+		a->refused = true;
+		return 0;
+	}
+	return score_capture(c->s, a, scratch);
+}
+
+/* Encodes im, of the tables of quality, as the daemon's worker does. */
+static int encode(struct stream *s, const struct coef_image *im, int quality, bool own, struct held *h)
+{
+	const struct table_set *set;
+	struct symbol_counts counts;
+	_cleanup_buf_ struct buf b = {0};
+	struct jpeg_tables t;
+	int r;
+
+	rung_rate(&s->scorer[0], im, quality, own, &counts, &set);
+	rung_tables(im, quality, quality, &t);
+	r = set ? jpeg_write_scan(im, &set->tables, &b) : jpeg_write_file(im, &t, &b);
+	if (r < 0 || b.failed)
+		return r < 0 ? r : -ENOMEM;
+	free(h->data);
+	h->data = TAKE_PTR(b.data);
+	h->len = (uint32_t)b.len;
+	h->set = set ? (int)set->id : -1;
+	h->quality = (uint8_t)quality;
+	h->layout = coef_layout(im);
+	h->width = im->width;
+	h->height = im->height;
+	h->orientation = im->orientation;
+	s->written += h->len;
+	return 0;
+}
+
+static int decode_held(const struct stream *s, const struct held *h, struct coef_image *ret)
+{
+	return stored_decode(h->data, h->len, h->set < 0, h->layout, h->width, h->height, h->orientation,
+		h->set < 0 ? NULL : &s->set[h->set].tables, ret);
+}
+
+/* Cuts the curve at the rung held and works out the next step. */
+static void held_at(const struct stream *s, struct held *h, struct curve *c, int at)
+{
+	h->next = choose_next(MODE_ADAPTIVE, c, &s->population, at, false, 0, h->rank);
+	h->curve = *c;
+	h->curve.n = at + 1;
+}
+
+/* One step down, from the stored bytes. Frees what it frees. */
+static int take_step(struct stream *s, struct held *h, struct coef_image *im)
+{
+	struct curve c = h->curve, rates;
+	int r = decode_held(s, h, im), to = 0;
+	struct jpeg_tables t;
+
+	if (r < 0)
+		return r;
+	s->scorer[0].params = NULL;
+	r = score(&s->scorer[0], im, h->quality, c.quality, c.n, -1, NULL, &rates);
+	s->scorer[0].params = s->params;
+	if (r < 0)
+		return r;
+	memcpy(c.rate, rates.rate, sizeof(c.rate));
+	while (c.quality[to] != h->next.to)
+		to++;
+	tables_standard(h->next.to, &t);
+	r = coef_requantise(im, &t, im);
+	if (r < 0)
+		return r;
+	count_held(s, h, -1);
+	r = encode(s, im, h->next.to, false, h);
+	held_at(s, h, &c, to);
+	count_held(s, h, 1);
+	return r;
+}
+
+/* The want cheapest steps, cheapest first; returns how many there are. */
+static int cheapest_steps(const struct stream *s, int want, int ret[RELIEF_MAX])
+{
+	int n = 0;
+
+	for (int i = 0; i < s->n; i++) {
+		int step = s->v[i].next.step, at = n;
+
+		if (step < 0 || (n == want && step >= s->v[ret[n - 1]].next.step))
+			continue;
+		if (n < want)
+			n++;
+		else
+			at = n - 1;
+		for (; at > 0 && s->v[ret[at - 1]].next.step > step; at--)
+			ret[at] = ret[at - 1];
+		ret[at] = i;
+	}
+	return n;
+}
+
+static int degrade(struct stream *s, int want, int *ret_n)
+{
+	_cleanup_coef_ struct coef_image im = {0};
+	int step[RELIEF_MAX], n = cheapest_steps(s, want, step), r = 0;
+
+	for (int i = 0; r == 0 && i < n; i++) {
+		s->price = MAX(s->price, price_decode(s->v[step[i]].next.step));
+		r = take_step(s, &s->v[step[i]], &im);
+	}
+	s->dropping = s->dropping && n == 0;
+	*ret_n = n;
+	return r;
+}
+
+static void find_highest_rank(struct stream *s, int label)
+{
+	s->class_rank[label] = -1;
+	for (int i = 0; i < s->n; i++)
+		if (s->v[i].label == label)
+			s->class_rank[label] = MAX(s->class_rank[label], s->v[i].rank);
+}
+
+static bool drop_one(struct stream *s)
+{
+	int label = victim_class(s, false), worst = -1;
+
+	if (label < 0)
+		label = victim_class(s, true);
+	for (int i = 0; label >= 0 && i < s->n; i++)
+		if (s->v[i].label == label && (worst < 0 || s->v[i].rank > s->v[worst].rank))
+			worst = i;
+	if (worst < 0)
+		return false;
+	count_held(s, &s->v[worst], -1);
+	free(s->v[worst].data);
+	s->v[worst] = s->v[--s->n];
+	s->dropped++;
+	find_highest_rank(s, label);
+	return true;
+}
+
+/* As the daemon's keeper relieves the writer. */
+static int make_room(struct stream *s, double need)
+{
+	double mean = 0;
+	int n = 0, r = 0;
+
+	for (int k = 0; k < s->l->data.classes; k++)
+		mean += (double)s->class_bytes[k];
+	mean /= MAX(s->n, 1);
+	/* What was seen, and as much again: nobody knows when a stream ends. */
+	s->plan = plan_make(
+		&s->population, s->o.budget, FRAME_BYTES, 2.0 * (double)(s->n + s->dropped), LADDER[0], 95);
+	if (plan_degrades(&s->plan, mean))
+		r = degrade(s, plan_steps(need, mean, RELIEF_MAX), &n);
+	if (r < 0 || n)
+		return r;
+	n = plan_drops(need, mean, FRAME_BYTES, RELIEF_MAX);
+	while (n-- > 0)
+		if (!drop_one(s))
+			return -ENOSPC;
+	s->dropping = true;
+	return 0;
+}
+
+static int admit(struct stream *s, struct arrival *a, struct coef_image *im)
+{
+	struct held h = {.index = a->index, .label = a->label, .rank = s->rank[a->index], .set = -1};
+	int at = choose_rung(MODE_ADAPTIVE, &a->curve, &s->population, s->price, false), r, own;
+	int quality = a->curve.quality[at];
+	struct jpeg_tables t;
+	bool kept;
+	double need;
+
+	r = lab_decode(s->l, TRAIN, a->index, im, &own);
+	kept = r == 0 && rung_is_own(im, own, quality);
+	if (r == 0 && !kept) {
+		tables_standard(quality, &t);
+		r = coef_requantise(im, &t, im);
+	}
+	if (r == 0)
+		r = encode(s, im, quality, kept, &h);
+	need = h.len + FRAME_BYTES;
+	if (r == 0 && h.set >= 0 && !s->used[h.set])
+		need += table_bytes(&s->set[h.set].tables);
+	while (r == 0 && s->bytes + need > s->o.budget && s->n)
+		r = make_room(s, need);
+	if (r < 0 || s->bytes + need > s->o.budget || refused_at_door(s, h.label, h.rank)) {
+		free(h.data);
+		s->dropped++;
+		return r == -ENOSPC ? 0 : r;
+	}
+	held_at(s, &h, &a->curve, at);
+	count_held(s, &h, 1);
+	s->v[s->n++] = h;
+	s->class_rank[h.label] = MAX(s->class_rank[h.label], h.rank);
+	if (s->bytes < 0.9 * s->o.budget)
+		s->price *= PRICE_FADES;
+	return 0;
+}
+
+static int take_chunk(struct stream *s, int first, int n)
+{
+	_cleanup_free_ struct chunk *c = calloc(1, sizeof(*c));
+	bool learn = s->tables_made < (int)ARRAY_SIZE(tables_after);
+	_cleanup_free_ struct symbol_counts *counts =
+		learn ? calloc((size_t)n * LADDER_RUNGS, sizeof(*counts)) : NULL;
+	_cleanup_coef_ struct coef_image im = {0};
+	int r;
+
+	if (!c || (learn && !counts))
+		return -ENOMEM;
+	c->s = s;
+	for (int i = 0; i < n; i++) {
+		c->a[i].index = (int)s->order[first + i];
+		c->a[i].label = s->l->data.split[TRAIN].v[c->a[i].index].label;
+		c->a[i].counts = learn ? counts + i * LADDER_RUNGS : NULL;
+	}
+	r = lab_parallel(s->l, n, score_one, c);
+	for (int i = 0; r == 0 && i < n; i++) {
+		struct arrival *a = &c->a[i];
+
+		s->met++;
+		if (a->refused) {
+			s->dropped++;
+			continue;
+		}
+		if (a->fresh && s->curves)
+			r = curves_put(s->curves, a->index, &a->curve);
+		for (int k = 0; learn && k < LADDER_RUNGS; k++)
+			counts_add(&s->counts[k], &a->counts[k]);
+		settle_curve(s, &a->curve);
+		if (s->predictor && a->learn)
+			predictor_learn(s->predictor, &a->features, &a->curve);
+		population_add(&s->population, &a->curve);
+		if (r == 0)
+			r = admit(s, a, &im);
+	}
+	if (r == 0 && learn && s->met >= tables_after[s->tables_made])
+		make_tables(s);
+	return r < 0 ? r : s->curves ? curves_flush(s->curves) : 0;
+}
+
+static int rescore_one(struct lab *l, void *arg, int i, struct scratch *scratch)
+{
+	struct stream *s = arg;
+	struct held *h = &s->v[i];
+	float paid = h->curve.scored ? h->curve.kl[h->curve.n - 1] : 0;
+	struct curve c;
+	int r = decode_held(s, h, &scratch->original);
+
+	(void)l;
+	if (r == 0)
+		r = score(&s->scorer[scratch->member], &scratch->original, h->quality, h->curve.quality,
+			h->curve.n, h->label, NULL, &c);
+	if (r < 0)
+		return r;
+	settle_curve(s, &c);
+	for (int k = 0; k < c.n; k++)
+		c.kl[k] += paid;
+	h->curve = c;
+	return 0;
+}
+
+/* An idle window: a model from what is held, then everything held is scored by it. */
+static int train_and_rescore(struct stream *s, int window)
+{
+	_cleanup_dataset_ struct dataset d = {0};
+	struct net_layout at;
+	uint8_t digest[SHA256_BYTES];
+	char what[128];
+	int r = stream_dataset(s, &d);
+
+	net_layout(&s->l->shape, &at);
+	if (!s->params)
+		s->params = malloc(at.total * sizeof(float));
+	if (r < 0 || !s->params)
+		return r < 0 ? r : -ENOMEM;
+	dataset_balance(&d);
+	snprintf(what, sizeof(what), "the device's own model %d of seed %llu at %.0f bytes", window + 1,
+		(unsigned long long)s->o.seed, s->o.budget);
+	r = lab_run(
+		s->l, &d, s->o.seed * 100 + (uint64_t)window, s->l->steps, NULL, 0, NULL, s->params, what);
+	for (int m = 0; r == 0 && m < s->l->threads; m++)
+		r = scorer_set_model(&s->scorer[m], &s->l->shape, s->params);
+	if (r < 0)
+		return r;
+	sha256(s->params, at.total * sizeof(float), digest);
+	for (int i = 0; i < 16; i++)
+		snprintf(s->model_key + 2 * i, 3, "%02x", digest[i]);
+	curves_close(s->curves);
+	s->curves = curves_open(s->l, s->model_key, s->l->data.split[TRAIN].n);
+	if (!s->curves)
+		return -EIO;
+	population_new_model(&s->population);
+	r = lab_parallel(s->l, s->n, rescore_one, s);
+	for (int i = 0; r == 0 && i < s->n; i++) {
+		if (s->v[i].quality >= 60)
+			population_add(&s->population, &s->v[i].curve);
+	}
+	for (int i = 0; r == 0 && i < s->n; i++)
+		held_at(s, &s->v[i], &s->v[i].curve, s->v[i].curve.n - 1);
+	return r;
+}
+
+int stream_run(struct lab *l, const struct stream_options *o, struct stream *ret)
+{
+	struct stream *s = ret;
+	int n = l->data.split[TRAIN].n, r = stream_init(s, l, o), window = 0, done = 0;
+
+	while (r == 0 && done < n) {
+		int until = window < l->n_windows ? (int)(l->windows[window] * n) : n, take;
+
+		if (done >= until) {
+			r = train_and_rescore(s, window++);
+			continue;
+		}
+		take = MIN(MIN(CHUNK, n - done), until - done);
+		r = take_chunk(s, done, take);
+		done += take;
+	}
+	return r;
+}
+
+static int make_held(struct lab *l, void *arg, int i, struct scratch *scratch, uint8_t *rgb, int *label)
+{
+	struct stream *s = arg;
+	int r = decode_held(s, &s->v[i], &scratch->original);
+
+	*label = s->v[i].label;
+	return r < 0 ? r : input_from_coef(&scratch->original, l->shape.size, rgb);
+}
+
+int stream_dataset(struct stream *s, struct dataset *ret)
+{
+	int r = lab_dataset(s->l, s->n, ret);
+
+	return r < 0 ? r : lab_fill(s->l, ret, make_held, s);
+}

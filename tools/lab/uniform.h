@@ -1,0 +1,48 @@
+/*
+ * The naive policies: pictures chosen without a look at them, at qualities chosen without a look at
+ * them, until the budget is full. Two coders: plain JPEG, as everybody has it (standard tables,
+ * abbreviated framing), and ours (Huffman tables fitted to all pictures at that quality - more than
+ * a device can know in one pass).
+ */
+#pragma once
+
+#include "tools/lab/stream.h"
+
+#define PLAIN_FRAME_BYTES 4 /* length and label; the markers are in the rate */
+
+enum coder { PLAIN, OURS };
+
+/* Rates of every training picture at the qualities asked for so far. */
+struct rates {
+	struct lab *l;
+	struct rate_column {
+		uint32_t *bytes[2]; /* [coder][n_train]; owned; frames not counted */
+		double tables[2];   /* bytes, once */
+		struct jpeg_tables fitted;
+	} at[101]; /* [quality] */
+};
+
+void rates_done(struct rates *r);
+
+/* Makes sure of a quality; 100 stands for the picture as it came (at most its own quality). */
+int rates_at(struct rates *r, int quality);
+
+/* A choice: picture index and quality. */
+struct choice {
+	int index, quality;
+};
+
+/* Total bytes with frames and tables. */
+double choice_bytes(struct rates *r, enum coder c, const struct choice *v, int n);
+
+/*
+ * The first of candidate[0..n) that fit the budget, in that order; their qualities must be known to
+ * r. Returns how many.
+ */
+int fill_budget(struct rates *r, enum coder c, double budget, const struct choice *candidate, int n);
+
+/* The choice as the network is trained on it, weights balanced. */
+int choice_dataset(struct lab *l, const struct choice *v, int n, struct dataset *ret);
+
+/* Test pictures, each at a quality drawn from the choice's. */
+int choice_test(struct lab *l, const uint8_t *quality, int n, uint64_t seed, struct dataset *ret);

@@ -1,0 +1,23 @@
+/* The experiments: one row each. */
+#pragma once
+
+#include "tools/lab/lab.h"
+#include "tools/lab/stream.h"
+
+struct verb {
+	const char *name, *help;
+	double (*runs)(const struct lab *l); /* trainings at most */
+	int (*run)(struct lab *l);
+};
+
+extern const struct verb verb_quantity, verb_cross, verb_sensitivity, verb_policies, verb_predict,
+	verb_bench;
+
+/* report.html from what the verbs left in OUT. */
+int report_write(const struct lab *l);
+
+/*
+ * The quality of each class whose mean curves, at one price, are worth most under a budget by the
+ * plan's estimate. s: a stream with a model. ret: [classes].
+ */
+int class_qualities(const struct stream *s, double budget, int *ret);
