@@ -4,6 +4,7 @@
 #include "policy/idle.h"
 #include "policy/member.h"
 #include "policy/plan.h"
+#include "policy/predict.h"
 
 #include "common/rng.h"
 #include "tests/unit/test.h"
@@ -293,5 +294,44 @@ static void test_gate(void)
 	CHECK(gate_accepts(0.5, true, 0.9, 0)); /* nothing to compare on */
 }
 
+/* Divergences that are a power of what a rung takes away are learnt; a quality between rungs is not one. */
+static void test_predictor(void)
+{
+	static struct predictor p;
+	struct curve c = {.n = LADDER_RUNGS, .scored = true}, guess;
+	struct features f = {.n = LADDER_RUNGS};
+	struct rng r;
+
+	predictor_init(&p);
+	rng_init(&r, 3);
+	for (int i = 0; i <= 600; i++) {
+		for (int b = 0; b < BANDS; b++)
+			f.energy[b] = (float)(100 * rng_unit(&r));
+		for (int k = 0; k < LADDER_RUNGS; k++) {
+			c.quality[k] = LADDER[k];
+			c.rate[k] = 20 + 10 * (uint32_t)k;
+			for (int b = 0; b < BANDS; b++)
+				f.lost[k][b] = (float)((LADDER_RUNGS - k) * 20 * (0.5 + rng_unit(&r)));
+			c.kl[k] = 0.001f * powf(1 + f.lost[k][2], 1.5f);
+		}
+		guess = c;
+		if (i < PREDICTOR_MIN)
+			CHECK(!predictor_apply(&p, &f, &guess));
+		if (i < 600)
+			predictor_learn(&p, &f, &c);
+	}
+	guess = c;
+	curve_make_monotone(&c);
+	CHECK(predictor_apply(&p, &f, &guess));
+	for (int k = 0; k < LADDER_RUNGS; k++) {
+		CHECK_NEAR(log((double)(guess.kl[k] / c.kl[k])), 0, 0.3);
+		CHECK(predictor_explains(&p, k) > 0.98);
+	}
+	guess = (struct curve){.n = 2, .quality = {5, 92}, .rate = {30, 200}};
+	CHECK(predictor_apply(&p, &f, &guess));
+	CHECK_NEAR(guess.kl[1], 0, 0);
+}
+
 TEST_MAIN(test_ladder, test_monotone, test_hull, test_choose, test_cold_start, test_codes, test_plan,
-	test_member, test_balance, test_shares, test_modes, test_idle, test_gate)
+	test_member, test_balance, test_shares, test_modes, test_idle, test_gate,
+	test_predictor)

@@ -281,6 +281,17 @@ static int write_results(struct predict *p)
 	return r;
 }
 
+static void predict_free(struct predict *p)
+{
+	for (int m = 0; p->scorer && m < p->l->threads; m++)
+		scorer_done(&p->scorer[m]);
+	free(p->params);
+	free(p->order);
+	free(p->scorer);
+	free(p->v);
+	free(p);
+}
+
 static int predict(struct lab *l)
 {
 	struct predict *p = calloc(1, sizeof(*p));
@@ -292,6 +303,13 @@ static int predict(struct lab *l)
 	predictor_init(&p->predictor);
 	population_init(&p->population);
 	r = prepare(p);
+	if (r == 0 && p->n_learn < PREDICTOR_MIN) {
+		log_warn("predict: passed over: of these pictures %d are left to learn from, "
+			 "%d at least are needed",
+			p->n_learn, PREDICTOR_MIN);
+		predict_free(p);
+		return 0;
+	}
 	if (r == 0)
 		lab_progress(l, "scoring %d pictures in full", p->n);
 	if (r == 0)
@@ -303,21 +321,11 @@ static int predict(struct lab *l)
 	}
 	for (int i = p->n_learn; r == 0 && i < p->n; i++) {
 		p->v[i].predicted = p->v[i].full;
-		if (!predictor_apply(&p->predictor, &p->v[i].features, &p->v[i].predicted)) {
-			log_error("predict: %d pictures to learn from, %d at least are needed", p->n_learn,
-				PREDICTOR_MIN);
-			r = -EINVAL;
-		}
+		predictor_apply(&p->predictor, &p->v[i].features, &p->v[i].predicted);
 	}
 	if (r == 0)
 		r = write_results(p);
-	for (int m = 0; p->scorer && m < l->threads; m++)
-		scorer_done(&p->scorer[m]);
-	free(p->params);
-	free(p->order);
-	free(p->scorer);
-	free(p->v);
-	free(p);
+	predict_free(p);
 	return r;
 }
 

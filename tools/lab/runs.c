@@ -133,11 +133,11 @@ static const struct known_run *find_run(const struct lab *l, const char *key)
 
 static int keep_run(struct lab *l, const struct known_run *run)
 {
-	char line[2 * KEY_BYTES + 16 + EVALS_MAX * 12];
+	char line[2 * KEY_BYTES + 16 + EVALS_MAX * 18];
 	int n = snprintf(line, sizeof(line), "%s %d", run->key, run->n), r;
 
 	for (int i = 0; i < run->n; i++)
-		n += snprintf(line + n, sizeof(line) - (size_t)n, " %.6f", (double)run->accuracy[i]);
+		n += snprintf(line + n, sizeof(line) - (size_t)n, " %.9g", (double)run->accuracy[i]);
 	n += snprintf(line + n, sizeof(line) - (size_t)n, " .\n");
 	r = io_write_full(l->log_fd, line, (size_t)n);
 	if (r == 0 && fsync(l->log_fd) < 0)

@@ -325,17 +325,30 @@ static int cheapest_steps(const struct stream *s, int want, int ret[RELIEF_MAX])
 	return n;
 }
 
+/* Whether the step's table set is in use or fits: a step must not exceed what it is to relieve. */
+static bool step_fits(const struct stream *s, const struct held *h)
+{
+	const struct table_set *set = scorer_shared(&s->scorer[0], h->next.to);
+
+	return !set || s->used[set->id] || s->bytes + table_bytes(&set->tables) <= s->o.budget;
+}
+
 static int degrade(struct stream *s, int want, int *ret_n)
 {
 	_cleanup_coef_ struct coef_image im = {0};
-	int step[RELIEF_MAX], n = cheapest_steps(s, want, step), r = 0;
+	int step[RELIEF_MAX], n = cheapest_steps(s, want, step), taken = 0, r = 0;
 
 	for (int i = 0; r == 0 && i < n; i++) {
-		s->price = MAX(s->price, price_decode(s->v[step[i]].next.step));
-		r = take_step(s, &s->v[step[i]], &im);
+		struct held *h = &s->v[step[i]];
+
+		if (!step_fits(s, h))
+			continue;
+		s->price = MAX(s->price, price_decode(h->next.step));
+		r = take_step(s, h, &im);
+		taken++;
 	}
-	s->dropping = s->dropping && n == 0;
-	*ret_n = n;
+	s->dropping = s->dropping && taken == 0;
+	*ret_n = taken;
 	return r;
 }
 
