@@ -149,7 +149,7 @@ bool keeper_at_the_door(const struct daemon *d, uint32_t stratum, int rank, int 
 	s = daemon_strata(d, &n);
 	victim = s ? member_victim(s, n, d->config.training.validation_percent,
 			d->config.policy.min_per_class, false) : NULL;
-	if (victim && victim->number == stratum)
+	if (member_about_to_give(s, n, victim, stratum))
 		view_last_ranks(d->view, stratum, 1, rank_of, &highest);
 	free(s);
 	return rank >= highest; /* it would be the next to go */
@@ -471,7 +471,7 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 		log_debug("full%s: mean %.0f bytes, plan quality %d at %.0f bytes, %.0f images",
 			hard ? ", steps did not fit" : "", mean, plan.quality, plan.mean_bytes,
 			plan.images);
-		if (!hard && plan_degrades(&plan, mean) &&
+		if (!hard && plan_degrades(&plan, mean, k->dropping) &&
 			degrade(k, plan_steps((double)need, mean, want)) > 0) {
 			if (k->outstanding == 0)
 				end_round(k);

@@ -177,7 +177,7 @@ static void on_encode(struct worker *w, struct reader *r)
 		refuse(w, -EINVAL, "nothing to encode");
 		return;
 	}
-	rung_tables(&w->image, w->own_quality, quality, &t);
+	rung_tables(&w->scorer, &w->image, w->own_quality, quality, &t);
 	if (!own)
 		e = coef_requantise(&w->image, &t, &w->scorer.rung);
 	if (e == 0)

@@ -1,5 +1,7 @@
 #include "policy/member.h"
 
+#include <math.h>
+
 #include "common/macros.h"
 
 int member_rank(uint64_t hash)
@@ -10,6 +12,46 @@ int member_rank(uint64_t hash)
 bool member_is_validation(uint64_t hash, double share_percent)
 {
 	return (double)(hash & 0xffff) < share_percent / 100 * 65536;
+}
+
+#define ABOUT	   50 /* one in so many images more or less is "about as large" */
+#define EASIEST	   0.25 /* shares of the images met that rank behind the others */
+#define HARDEST	   0.10
+#define ENOUGH	   100 /* images before shares mean anything */
+#define FADE	   (1 - M_LN2 / 20000)
+#define EL2N_MAX   1.41421356f
+
+static int hardness_bin(float el2n)
+{
+	return (int)CLAMP(el2n / EL2N_MAX * HARDNESS_BINS, 0, HARDNESS_BINS - 1);
+}
+
+void hardness_add(struct hardness *h, float el2n)
+{
+	if (el2n < 0)
+		return;
+	for (int i = 0; i < HARDNESS_BINS; i++)
+		h->bin[i] *= (float)FADE;
+	h->bin[hardness_bin(el2n)] += 1;
+	h->images = h->images * FADE + 1;
+}
+
+int member_rank_best(int rank)
+{
+	return rank / 2;
+}
+
+int member_rank_scored(int rank, const struct hardness *h, float el2n)
+{
+	int at = hardness_bin(el2n);
+	double below = 0, share;
+
+	if (el2n < 0 || h->images < ENOUGH)
+		return rank;
+	for (int i = 0; i < at; i++)
+		below += (double)h->bin[i];
+	share = (below + (double)h->bin[at] / 2) / h->images;
+	return share < EASIEST || share > 1 - HARDEST ? RANK_MAX / 2 + 1 + rank / 2 : member_rank_best(rank);
 }
 
 static const struct stratum *largest(const struct stratum *s, size_t n, bool validation, int64_t floor)
@@ -44,4 +86,16 @@ const struct stratum *member_victim(const struct stratum *s, size_t n, double va
 	if (!victim && force)
 		victim = largest(s, n, true, 0);
 	return victim;
+}
+
+bool member_about_to_give(const struct stratum *s, size_t n, const struct stratum *victim, uint32_t number)
+{
+	if (!victim || victim->number == number)
+		return victim;
+	if (stratum_is_validation(number) || stratum_is_validation(victim->number))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (s[i].number == number)
+			return s[i].images + s[i].images / ABOUT + 1 >= victim->images;
+	return false;
 }

@@ -4,7 +4,9 @@
  *
  * Each image has a rank, uniform by content hash. A stratum (a label's training images, or its
  * validation images) keeps its lowest ranks: bottom-k sampling, a uniform sample without a counter
- * (Cohen and Kaplan 2007). Which stratum gives next keeps classes balanced: the largest does, as in
+ * (Cohen and Kaplan 2007). Once a network has its say, the easiest quarter, which teaches little more,
+ * and the hardest tenth, which is hard because it is wrong or hopeless, rank behind all others (after
+ * Paul et al. 2021 and Sorscher et al. 2022). Which stratum gives next keeps classes balanced: the largest does, as in
  * class-balancing reservoir sampling (Chrysakis and Moens 2020).
  */
 #pragma once
@@ -41,6 +43,21 @@ struct stratum {
 int member_rank(uint64_t hash);
 bool member_is_validation(uint64_t hash, double share_percent);
 
+/* How hard the images met are: a histogram of EL2N that forgets as the population does. */
+#define HARDNESS_BINS 64
+struct hardness {
+	float bin[HARDNESS_BINS];
+	double images;
+};
+
+void hardness_add(struct hardness *h, float el2n);
+
+/* Rank of an image among those met so far; its first rank while hardness is unknown. */
+int member_rank_scored(int rank, const struct hardness *h, float el2n);
+
+/* The best rank that scoring could give. */
+int member_rank_best(int rank);
+
 /*
  * The stratum to take the next image from, or NULL when none may give: validation while it has more
  * than its share of the bytes or of VALIDATION_IMAGES_MAX, else the training stratum with most
@@ -48,3 +65,9 @@ bool member_is_validation(uint64_t hash, double share_percent);
  */
 const struct stratum *member_victim(const struct stratum *s, size_t n, double validation_percent,
 	int64_t min_per_class, bool force);
+
+/*
+ * Whether a stratum, by its number, is as good as the next to give: the victim itself, or a training
+ * stratum about as large. What ranks behind everything in such a stratum need not be let in.
+ */
+bool member_about_to_give(const struct stratum *s, size_t n, const struct stratum *victim, uint32_t number);

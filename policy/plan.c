@@ -4,10 +4,16 @@
 
 #include "common/macros.h"
 
-#define FIDELITY_WEIGHT 2.3
+#define BIAS		4e-3 /* per nat^1.5: images^-1 */
 #define MEAN_SLACK	1.02 /* mean bytes may be this much over the plan before it degrades */
+#define MEAN_SLACK_DROPPING 1.1
 #define STEPS_MIN	8
 #define STEPS_PER_NEED	4
+
+double plan_worth(double images, double divergence)
+{
+	return 1 / (1 / MAX(images, 1e-9) + BIAS * pow(MAX(divergence, 0), 1.5));
+}
 
 struct plan plan_make(const struct population *p, double budget, double overhead, double offered,
 	int min_quality, int max_quality)
@@ -21,7 +27,7 @@ struct plan plan_make(const struct population *p, double budget, double overhead
 		if (LADDER[i] < min_quality || LADDER[i] > max_quality || rate < 1)
 			continue;
 		images = MAX(MIN(budget / (rate + overhead), offered), 1);
-		worth = log(images) - FIDELITY_WEIGHT * (double)p->kl[i];
+		worth = plan_worth(images, (double)p->kl[i]);
 		if (worth > best_worth) {
 			best_worth = worth;
 			best = (struct plan){LADDER[i], rate, images};
@@ -30,9 +36,10 @@ struct plan plan_make(const struct population *p, double budget, double overhead
 	return best;
 }
 
-bool plan_degrades(const struct plan *p, double mean_bytes)
+bool plan_degrades(const struct plan *p, double mean_bytes, bool dropping)
 {
-	return p->mean_bytes > 0 && mean_bytes > p->mean_bytes * MEAN_SLACK;
+	return p->mean_bytes > 0 &&
+		mean_bytes > p->mean_bytes * (dropping ? MEAN_SLACK_DROPPING : MEAN_SLACK);
 }
 
 int plan_steps(double need, double mean_bytes, int max)

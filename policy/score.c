@@ -43,10 +43,15 @@ bool rung_is_own(const struct coef_image *im, int own_quality, int quality)
 	return quality == own_quality && quality < 100 && coef_keepable(im);
 }
 
-void rung_tables(const struct coef_image *im, int own_quality, int quality, struct jpeg_tables *ret)
+void rung_tables(const struct scorer *s, const struct coef_image *im, int own_quality, int quality,
+	struct jpeg_tables *ret)
 {
+	const struct table_set *set = scorer_shared(s, quality);
+
 	if (rung_is_own(im, own_quality, quality))
 		coef_tables(im, ret);
+	else if (set)
+		*ret = set->tables;
 	else
 		tables_standard(quality, ret);
 }
@@ -98,6 +103,16 @@ float kl_divergence(const float *p, const float *q, int k)
 	return (float)MAX(sum, 0);
 }
 
+/* Distance of the answer from the label's one-hot vector (Paul et al. 2021). */
+static float el2n(const float *p, int k, int klass)
+{
+	float sum = 0;
+
+	for (int j = 0; j < k; j++)
+		sum += (p[j] - (j == klass)) * (p[j] - (j == klass));
+	return sqrtf(sum);
+}
+
 /* Runs the batch and fills kl and loss; input 0 is the capture itself. */
 static void judge(struct scorer *s, int n, int klass, struct curve *c)
 {
@@ -106,6 +121,7 @@ static void judge(struct scorer *s, int n, int klass, struct curve *c)
 	net_forward(s->work, s->params, s->rgb, n + 1, s->logits);
 	for (int i = 0; i <= n; i++)
 		softmax(s->logits + i * k, k);
+	c->hardness = klass >= 0 ? el2n(s->logits, k, klass) : -1;
 	for (int i = 0; i < n; i++) {
 		const float *rung = s->logits + (i + 1) * k;
 
@@ -121,7 +137,7 @@ int score(struct scorer *s, const struct coef_image *im, int own_quality, const 
 	int klass, struct symbol_counts *counts, struct curve *ret)
 {
 	size_t input = (size_t)s->shape.size * (size_t)s->shape.size * 3;
-	struct curve c = {.n = n};
+	struct curve c = {.n = n, .hardness = -1};
 	int r = s->params ? input_from_coef(im, s->shape.size, s->rgb) : 0;
 
 	for (int i = 0; r == 0 && i < n; i++) {
@@ -131,7 +147,7 @@ int score(struct scorer *s, const struct coef_image *im, int own_quality, const 
 		struct symbol_counts seen;
 		struct jpeg_tables t;
 
-		rung_tables(im, own_quality, quality[i], &t);
+		rung_tables(s, im, own_quality, quality[i], &t);
 		r = own ? 0 : coef_requantise(im, &t, &s->rung);
 		if (r < 0)
 			break;

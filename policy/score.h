@@ -10,7 +10,7 @@
 #include "common/net/net.h"
 #include "policy/predict.h"
 
-/* Shared Huffman tables per LADDER rung; quality 0 marks a rung without. */
+/* Shared quantisation and Huffman tables per LADDER rung; quality 0 marks a rung without. */
 struct table_set {
 	int quality;
 	uint32_t id; /* the store's */
@@ -35,8 +35,12 @@ void scorer_done(struct scorer *s);
 /* Whether a quality means "as captured": the image's own steps, nothing re-quantised. */
 bool rung_is_own(const struct coef_image *im, int own_quality, int quality);
 
-/* The tables an image is stored with at a quality: its own when it is kept as captured. */
-void rung_tables(const struct coef_image *im, int own_quality, int quality, struct jpeg_tables *ret);
+/*
+ * The tables an image is stored with at a quality: its own when it is kept as captured, else those of
+ * the shared set, else the standard ones.
+ */
+void rung_tables(const struct scorer *s, const struct coef_image *im, int own_quality, int quality,
+	struct jpeg_tables *ret);
 
 /* The shared set for a quality, or NULL. */
 const struct table_set *scorer_shared(const struct scorer *s, int quality);

@@ -47,7 +47,7 @@ static int run_model(struct cross *c, int q, FILE *csv)
 		v[i] = (struct choice){i, l->quality[q]};
 	for (int t = 0; t < c->n_test; t++)
 		eval[t] = &c->at[t];
-	r = choice_dataset(l, v, n, &train);
+	r = choice_dataset(l, NULL, v, n, &train);
 	for (int s = 0; r == 0 && s < l->seeds; s++) {
 		snprintf(what, sizeof(what), "trained at quality %d, seed %llu", l->quality[q],
 			(unsigned long long)l->seed + (unsigned)s);

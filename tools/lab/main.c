@@ -29,6 +29,7 @@ enum {
 	OPT_CHANNELS,
 	OPT_THREADS,
 	OPT_WINDOWS,
+	OPT_ONLY,
 	OPT_QUICK,
 	OPT_VERSION
 };
@@ -45,6 +46,7 @@ static const struct option options[] = {
 	{"channels", required_argument, NULL, OPT_CHANNELS},
 	{"threads", required_argument, NULL, OPT_THREADS},
 	{"windows", required_argument, NULL, OPT_WINDOWS},
+	{"only", required_argument, NULL, OPT_ONLY},
 	{"quick", no_argument, NULL, OPT_QUICK},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPT_VERSION},
@@ -77,6 +79,7 @@ static void help(FILE *f)
 	      "      --qualities LIST  cross-quality: trained at (5,50,100)\n"
 	      "      --windows LIST    policies: shares of the stream after which the device trains, in "
 	      "percent (20)\n"
+	      "      --only LIST       policies: just these, by the names in policies.csv\n"
 	      "      --input N         side of the network's input (32 for cifar10, 64 for folder)\n"
 	      "      --channels A,B,C  of its convolutions (32,64,128; quick 16,32,64)\n"
 	      "      --threads N       (one for each processor)\n"
@@ -210,6 +213,9 @@ static int take_option(struct lab *l, struct choices *c, int o, const char *arg)
 		return parse_number("threads", arg, 1, 256, &l->threads);
 	case OPT_WINDOWS:
 		return take_windows(l, arg);
+	case OPT_ONLY:
+		l->only = arg;
+		return policies_known(arg);
 	case OPT_QUICK:
 		l->quick = true;
 		return 0;

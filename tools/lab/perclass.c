@@ -3,10 +3,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "policy/plan.h"
 #include "tools/lab/curves.h"
 #include "tools/lab/verbs.h"
 
-#define FIDELITY_WEIGHT 2.3 /* policy/plan.c's */
 #define PRICES 60
 
 /* The class's mean curve over the whole ladder. */
@@ -59,8 +59,7 @@ int class_qualities(const struct stream *s, double budget, int *ret)
 			bytes += (double)c.rate[at] + FRAME_BYTES;
 			harm += (double)c.kl[at] / classes;
 		}
-		worth = log(MIN(budget / (bytes / classes), s->l->data.split[TRAIN].n)) -
-			FIDELITY_WEIGHT * harm;
+		worth = plan_worth(MIN(budget / (bytes / classes), s->l->data.split[TRAIN].n), harm);
 		if (worth > best) {
 			best = worth;
 			memcpy(ret, quality, (size_t)classes * sizeof(int));

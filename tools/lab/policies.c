@@ -15,7 +15,8 @@
 #include "tools/lab/uniform.h"
 #include "tools/lab/verbs.h"
 
-#define ENOUGH_WORSE .025
+#define ENOUGH_WORSE  .015
+#define SWEEP_USUALLY 5 /* qualities */
 #define ADAPTIVE_ORIGINAL 100 /* the quality that stands for "as it came" */
 
 static const uint8_t sweep[] = {2, 5, 10, 15, 20, 30, 50, 75, 95};
@@ -65,18 +66,59 @@ struct compare {
 	FILE *csv, *sweep_csv;
 };
 
+/* The policy of a name of len characters; POLICIES: there is none. */
+static int policy_of(const char *name, size_t len)
+{
+	int p = 0;
+
+	while (p < POLICIES && (strlen(policy_names[p].name) != len || strncmp(policy_names[p].name, name, len)))
+		p++;
+	return p;
+}
+
+int policies_known(const char *list)
+{
+	for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+		if (policy_of(at, strcspn(at, ",")) == POLICIES) {
+			fprintf(stderr, "larder-lab: --only %s: names with commas are expected, of", at);
+			for (int p = 0; p < POLICIES; p++)
+				fprintf(stderr, " %s", policy_names[p].name);
+			fputc('\n', stderr);
+			return -EINVAL;
+		}
+	return 0;
+}
+
+static bool wanted(const struct lab *l, enum policy p)
+{
+	if (!l->only)
+		return true;
+	for (const char *at = l->only; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+		if (policy_of(at, strcspn(at, ",")) == (int)p)
+			return true;
+	return false;
+}
+
 static double policies_runs(const struct lab *l)
 {
-	return (double)l->n_budgets * l->seeds * (POLICIES - 2 + l->n_windows + 2 * 5);
+	double runs = 0;
+
+	for (int p = 0; p < POLICIES; p++)
+		if (wanted(l, (enum policy)p))
+			runs += p == UNIFORM_PLAIN || p == UNIFORM_OURS ? SWEEP_USUALLY : 1;
+	if (wanted(l, SHIPPED) || wanted(l, CONTROL) || wanted(l, PER_CLASS))
+		runs += l->n_windows; /* the device's own models */
+	return 1 + runs * l->n_budgets * l->seeds;
 }
 
 /* Trains on a choice and fills the result. */
-static int run_set(struct compare *c, struct dataset *d, const uint8_t *quality, int n, uint64_t seed,
+static int run_set(struct compare *c, const struct rates *ours, struct dataset *d, const uint8_t *quality, int n,
+	uint64_t seed,
 	const char *what, struct result *ret)
 {
 	_cleanup_dataset_ struct dataset stored = {0};
 	const struct dataset *eval[] = {&c->l->test, &stored};
-	int r = choice_test(c->l, quality, n, seed, &stored);
+	int r = choice_test(c->l, ours, quality, n, seed, &stored);
 
 	dataset_balance(d);
 	if (r == 0)
@@ -89,18 +131,18 @@ static int run_set(struct compare *c, struct dataset *d, const uint8_t *quality,
 	return r;
 }
 
-static int run_choice(struct compare *c, enum coder coder, const struct choice *v, int n, uint64_t seed,
-	const char *what, struct result *ret)
+static int run_choice(struct compare *c, struct rates *rates, enum coder coder, const struct choice *v, int n,
+	uint64_t seed, const char *what, struct result *ret)
 {
 	_cleanup_dataset_ struct dataset d = {0};
 	_cleanup_free_ uint8_t *quality = malloc(MAX((size_t)n, 1));
-	int r = quality ? choice_dataset(c->l, v, n, &d) : -ENOMEM;
+	int r = quality ? choice_dataset(c->l, coder == OURS ? rates : NULL, v, n, &d) : -ENOMEM;
 
 	for (int i = 0; r == 0 && i < n; i++)
 		quality[i] = (uint8_t)v[i].quality;
 	if (r == 0 && n > 0)
-		r = run_set(c, &d, quality, n, seed, what, ret);
-	ret->bytes = choice_bytes(&c->rates, coder, v, n);
+		r = run_set(c, coder == OURS ? rates : NULL, &d, quality, n, seed, what, ret);
+	ret->bytes = choice_bytes(rates, coder, v, n);
 	ret->written = 1;
 	return r;
 }
@@ -150,7 +192,7 @@ static int run_uniform(struct compare *c, enum coder coder, int quality, int bud
 	snprintf(what, sizeof(what), "%s quality %d, %.0f bytes, seed %llu: %d images", name, quality,
 		c->l->budget[budget], (unsigned long long)seed, n);
 	ret->quality = quality;
-	return run_choice(c, coder, v, n, seed, what, ret);
+	return run_choice(c, &c->rates, coder, v, n, seed, what, ret);
 }
 
 /* The newest that fit. */
@@ -170,7 +212,7 @@ static int run_fifo(struct compare *c, int budget, uint64_t seed, struct result 
 	snprintf(what, sizeof(what), "newest originals, %.0f bytes, seed %llu: %d images",
 		c->l->budget[budget], (unsigned long long)seed, n);
 	ret->quality = ADAPTIVE_ORIGINAL;
-	return run_choice(c, OURS, v, n, seed, what, ret);
+	return run_choice(c, &c->rates, OURS, v, n, seed, what, ret);
 }
 
 static bool holds_all(const struct compare *c, enum coder coder, int i)
@@ -251,8 +293,12 @@ static int run_stream(
 	struct stream_options o = {
 		.budget = c->l->budget[budget], .seed = seed, .own_weight = OWN_WEIGHT, .own_max = OWN_MAX};
 	_cleanup_free_ uint8_t *quality = NULL;
+	_cleanup_free_ struct rates *device = calloc(1, sizeof(*device));
 	char what[128];
 	int r;
+
+	if (!device)
+		return -ENOMEM;
 
 	if (p == BY_LOSS || p == BY_KL) {
 		o.own_weight = 1;
@@ -264,22 +310,28 @@ static int run_stream(
 	r = stream_run(c->l, &o, s);
 	if (r == 0)
 		r = stream_dataset(s, &d);
+	device->l = c->l;
+	device->network = s->network;
 	quality = malloc(MAX((size_t)s->n, 1));
 	if (r < 0 || !quality || !s->n)
 		return r < 0 ? r : -ENOMEM;
-	for (int i = 0; i < s->n; i++)
+	for (int i = 0; r == 0 && i < s->n; i++) {
 		quality[i] = s->v[i].quality;
+		rates_steps(device, quality[i]);
+	}
+	if (r < 0)
+		return r;
 	snprintf(what, sizeof(what), "%s, %.0f bytes, seed %llu: %d images", policy_names[p].name, o.budget,
 		(unsigned long long)seed, s->n);
-	r = run_set(c, &d, quality, s->n, seed, what, ret);
+	r = run_set(c, device, &d, quality, s->n, seed, what, ret);
 	ret->bytes = s->most;
 	ret->written = s->written / MAX(s->bytes, 1);
 	return r;
 }
 
-/* Random pictures, each at a quality drawn from the shipped policy's histogram. */
+/* Random pictures in the same coder, each at a quality drawn from the shipped policy's histogram. */
 static int run_control(
-	struct compare *c, int budget, uint64_t seed, const struct stream *shipped, struct result *ret)
+	struct compare *c, struct rates *device, int budget, uint64_t seed, const struct stream *shipped, struct result *ret)
 {
 	int total = c->l->data.split[TRAIN].n, n, r = 0;
 	_cleanup_free_ struct choice *v = by_ranks(c->l, seed, 0);
@@ -291,14 +343,14 @@ static int run_control(
 	rng_init(&rng, seed * 3 + 5);
 	for (int i = 0; r == 0 && i < total; i++) {
 		v[i].quality = shipped->v[rng_below(&rng, (uint32_t)shipped->n)].quality;
-		r = rates_at(&c->rates, v[i].quality);
+		r = rates_at(device, v[i].quality);
 	}
 	if (r < 0)
 		return r;
-	n = fill_budget(&c->rates, OURS, c->l->budget[budget], v, total);
+	n = fill_budget(device, OURS, c->l->budget[budget], v, total);
 	snprintf(what, sizeof(what), "random control, %.0f bytes, seed %llu: %d images",
 		c->l->budget[budget], (unsigned long long)seed, n);
-	return run_choice(c, OURS, v, n, seed, what, ret);
+	return run_choice(c, device, OURS, v, n, seed, what, ret);
 }
 
 /*
@@ -306,7 +358,7 @@ static int run_control(
  * balanced quantity the plan values most. Curves: those of the shipped run's images.
  */
 static int run_per_class(
-	struct compare *c, int budget, uint64_t seed, const struct stream *shipped, struct result *ret)
+	struct compare *c, struct rates *device, int budget, uint64_t seed, const struct stream *shipped, struct result *ret)
 {
 	int total = c->l->data.split[TRAIN].n, classes = c->l->data.classes, n, r = 0;
 	_cleanup_free_ struct choice *v = by_ranks(c->l, seed, 0);
@@ -318,14 +370,14 @@ static int run_per_class(
 	r = class_qualities(shipped, c->l->budget[budget], best);
 	for (int i = 0; r == 0 && i < total; i++) {
 		v[i].quality = best[c->l->data.split[TRAIN].v[v[i].index].label];
-		r = rates_at(&c->rates, v[i].quality);
+		r = rates_at(device, v[i].quality);
 	}
 	if (r < 0)
 		return r;
-	n = fill_budget(&c->rates, OURS, c->l->budget[budget], v, total);
+	n = fill_budget(device, OURS, c->l->budget[budget], v, total);
 	snprintf(what, sizeof(what), "per class, %.0f bytes, seed %llu: %d images", c->l->budget[budget],
 		(unsigned long long)seed, n);
-	return run_choice(c, OURS, v, n, seed, what, ret);
+	return run_choice(c, device, OURS, v, n, seed, what, ret);
 }
 
 static int run_seed(struct compare *c, int budget, int s)
@@ -333,31 +385,41 @@ static int run_seed(struct compare *c, int budget, int s)
 	uint64_t seed = c->l->seed + (uint64_t)s;
 	struct result(*result)[SEEDS_MAX] = c->result[budget];
 	struct stream shipped = {0};
-	int r = run_stream(c, SHIPPED, budget, seed, &shipped, &result[SHIPPED][s]);
+	_cleanup_free_ struct rates *device = calloc(1, sizeof(*device));
+	int r = device ? 0 : -ENOMEM;
 
-	if (r == 0)
-		r = run_control(c, budget, seed, &shipped, &result[CONTROL][s]);
-	if (r == 0)
-		r = run_per_class(c, budget, seed, &shipped, &result[PER_CLASS][s]);
+	if (r < 0)
+		return r;
+	device->l = c->l;
+	if (wanted(c->l, SHIPPED) || wanted(c->l, CONTROL) || wanted(c->l, PER_CLASS))
+		r = run_stream(c, SHIPPED, budget, seed, &shipped, &result[SHIPPED][s]);
+	device->network = shipped.network;
+	if (r == 0 && wanted(c->l, CONTROL))
+		r = run_control(c, device, budget, seed, &shipped, &result[CONTROL][s]);
+	if (r == 0 && wanted(c->l, PER_CLASS))
+		r = run_per_class(c, device, budget, seed, &shipped, &result[PER_CLASS][s]);
 	stream_done(&shipped);
+	rates_done(device);
 	for (int p = BY_LOSS; r == 0 && p < SHIPPED; p++) {
 		struct stream st = {0};
 
+		if (!wanted(c->l, (enum policy)p))
+			continue;
 		r = run_stream(c, (enum policy)p, budget, seed, &st, &result[p][s]);
 		stream_done(&st);
 	}
-	if (r == 0)
+	if (r == 0 && wanted(c->l, FIFO))
 		r = run_fifo(c, budget, seed, &result[FIFO][s]);
-	if (r == 0)
-		r = run_uniform(
-			c, OURS, ADAPTIVE_ORIGINAL, budget, seed, "reservoir", &result[RESERVOIR][s]);
+	if (r == 0 && wanted(c->l, RESERVOIR))
+		r = run_uniform(c, OURS, ADAPTIVE_ORIGINAL, budget, seed, "reservoir", &result[RESERVOIR][s]);
 	return r;
 }
 
 static void column(const struct compare *c, int budget, enum policy p, int which, double ret[SEEDS_MAX])
 {
 	for (int s = 0; s < c->l->seeds; s++)
-		ret[s] = 100 * c->result[budget][p][s].accuracy[which];
+		ret[s] = c->result[budget][p][s].images ? 100 * c->result[budget][p][s].accuracy[which]
+							: (double)NAN;
 }
 
 /* Accuracy of p minus that of q, seed by seed. */
@@ -385,6 +447,9 @@ static void print_table(const struct compare *c, FILE *f)
 	for (int b = 0; b < l->n_budgets; b++)
 		for (int p = 0; p < POLICIES; p++) {
 			const struct result *r = &c->result[b][p][0];
+
+			if (!r->images)
+				continue;
 			double v[SEEDS_MAX], w[SEEDS_MAX], dp, ip, d_o, io, images[SEEDS_MAX], q[SEEDS_MAX];
 
 			for (int s = 0; s < l->seeds; s++) {
@@ -413,6 +478,8 @@ static int write_csv(const struct compare *c)
 			for (int s = 0; s < l->seeds; s++) {
 				const struct result *r = &c->result[b][p][s];
 
+				if (!r->images)
+					continue;
 				fprintf(c->csv, "%.0f,%s,%llu,%d,%.0f,%.2f,%.3f,%.2f,%.2f\n", l->budget[b],
 					policy_names[p].name, (unsigned long long)l->seed + (unsigned)s,
 					r->images, r->bytes, r->mean_quality, r->written,
@@ -476,8 +543,9 @@ static int run_all(struct compare *c)
 	int begin = 3, r = 0;
 
 	for (int b = 0; r == 0 && b < c->l->n_budgets; b++) {
-		r = run_envelope(c, PLAIN, begin, b, &begin);
-		if (r == 0)
+		if (wanted(c->l, UNIFORM_PLAIN))
+			r = run_envelope(c, PLAIN, begin, b, &begin);
+		if (r == 0 && wanted(c->l, UNIFORM_OURS))
 			r = run_envelope(c, OURS, begin, b, &begin);
 		for (int s = 0; r == 0 && s < c->l->seeds; s++)
 			r = run_seed(c, b, s);
@@ -504,7 +572,9 @@ static int policies(struct lab *l)
 		fputs("budget_bytes,coder,quality,seed,images,bytes,accuracy_original_percent,"
 		      "accuracy_stored_form_percent\n",
 			c->sweep_csv);
-		r = run_all(c);
+		r = rates_learn(&c->rates);
+		if (r == 0)
+			r = run_all(c);
 	}
 	lab_progress_end(l);
 	if (r == 0)

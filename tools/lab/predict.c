@@ -211,7 +211,7 @@ static int prepare(struct predict *p)
 	stream_order(l, l->seed, p->order);
 	for (int i = 0; i < own; i++)
 		v[i] = (struct choice){(int)p->order[i], 100};
-	r = choice_dataset(l, v, own, &d);
+	r = choice_dataset(l, NULL, v, own, &d);
 	if (r == 0)
 		r = lab_run(l, &d, l->seed, l->steps, NULL, 0, NULL, p->params,
 			"trained on half of the originals");

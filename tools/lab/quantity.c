@@ -50,7 +50,7 @@ static int run_pair(struct study *s, int d, int q, uint64_t seed, double *ret_ac
 		v[i] = (struct choice){(int)order[i], s->grid[q]};
 	r = rates_at(&s->rates, s->grid[q]);
 	if (r == 0)
-		r = choice_dataset(s->l, v, n, &data);
+		r = choice_dataset(s->l, NULL, v, n, &data);
 	snprintf(what, sizeof(what), "%d %% of the pictures at quality %d, seed %llu: %d images",
 		s->grid[d], s->grid[q], (unsigned long long)seed, n);
 	if (r == 0)

@@ -399,7 +399,7 @@ static int train_on_originals(struct lab *l, float *params)
 		return -ENOMEM;
 	for (int i = 0; i < n; i++)
 		v[i] = (struct choice){i, 100};
-	r = choice_dataset(l, v, n, &d);
+	r = choice_dataset(l, NULL, v, n, &d);
 	return r < 0 ? r
 		     : lab_run(l, &d, l->seed, l->steps, eval, 1, &accuracy, params,
 			       "trained on originals");

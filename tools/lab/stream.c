@@ -18,6 +18,7 @@
 #define RELIEF_MAX 256	  /* steps in one round */
 #define COUNTED_MAX 65536 /* pixels; larger images get tables of their own */
 #define PRICE_FADES 0.98f
+#define TABLES_ON	300 /* captures that tables are fitted to once the network has its say */
 #define MIN_PER_CLASS 20
 
 static const int tables_after[] = {100, 4000}; /* captures met */
@@ -124,16 +125,18 @@ static void count_held(struct stream *s, const struct held *h, int sign)
 	s->most = MAX(s->most, s->bytes);
 }
 
-/* Table sets of every rung from what was met so far; the newest are encoded with. */
-static void make_tables(struct stream *s)
+/* A new set of tables for every rung, Huffman tables from counts; the newest are encoded with. */
+static void make_tables(struct stream *s, const struct symbol_counts counts[LADDER_RUNGS])
 {
-	for (int i = 0; i < LADDER_RUNGS; i++) {
+	for (int i = 0; i < LADDER_RUNGS && s->n_sets < (int)ARRAY_SIZE(s->set); i++) {
 		struct table_set *set = &s->set[s->n_sets];
 
 		set->quality = LADDER[i];
 		set->id = (uint32_t)s->n_sets++;
 		tables_standard(LADDER[i], &set->tables);
-		huffman_fit(&s->counts[i], &set->tables);
+		if (s->network.images > 0)
+			steps_make(&s->network, LADDER[i], STEP_POWER, set->tables.quant);
+		huffman_fit(&counts[i], &set->tables);
 		for (int m = 0; m < s->l->threads; m++)
 			s->scorer[m].shared[i] = *set;
 	}
@@ -159,24 +162,33 @@ static bool is_full(const struct stream *s)
 	return s->dropping && s->bytes > s->o.budget * 0.98;
 }
 
-/* The stratum that is next to give; label, or -1. */
+static const struct stratum *strata(const struct stream *s, struct stratum v[NET_CLASSES_MAX], bool force)
+{
+	for (int i = 0; i < s->l->data.classes; i++)
+		v[i] = (struct stratum){
+			stratum_of((uint32_t)i + 1, false), s->class_images[i], s->class_bytes[i], 0};
+	return member_victim(v, (size_t)s->l->data.classes, 0, MIN_PER_CLASS, force);
+}
+
+/* The label that is next to give, or -1. */
 static int victim_class(const struct stream *s, bool force)
 {
 	struct stratum v[NET_CLASSES_MAX];
-	const struct stratum *victim;
-	int k = s->l->data.classes;
+	const struct stratum *victim = strata(s, v, force);
 
-	for (int i = 0; i < k; i++)
-		v[i] = (struct stratum){
-			stratum_of((uint32_t)i + 1, false), s->class_images[i], s->class_bytes[i], 0};
-	victim = member_victim(v, (size_t)k, 0, MIN_PER_CLASS, force);
 	return victim ? (int)(victim - v) : -1;
 }
 
 /* Whether it would be the next to go. */
 static bool refused_at_door(const struct stream *s, int label, int rank)
 {
-	return is_full(s) && victim_class(s, false) == label && rank >= s->class_rank[label];
+	struct stratum v[NET_CLASSES_MAX];
+	const struct stratum *victim;
+
+	if (!is_full(s) || rank < s->class_rank[label])
+		return false;
+	victim = strata(s, v, false);
+	return member_about_to_give(v, (size_t)s->l->data.classes, victim, v[label].number);
 }
 
 /* The curve's network part, of the kind this stream decides by. */
@@ -217,9 +229,16 @@ static int score_capture(struct stream *s, struct arrival *a, struct scratch *sc
 	} else if (known) {
 		memcpy(a->curve.kl, known->kl, sizeof(known->kl));
 		memcpy(a->curve.loss, known->loss, sizeof(known->loss));
+		a->curve.hardness = known->hardness;
 		a->curve.scored = true;
 	}
 	return 0;
+}
+
+/* The rank before scoring that no score can better. */
+static int best_rank(const struct stream *s, int index)
+{
+	return s->params && !s->o.plain_ranks ? member_rank_best(s->rank[index]) : s->rank[index];
 }
 
 static int score_one(struct lab *l, void *arg, int i, struct scratch *scratch)
@@ -228,7 +247,7 @@ static int score_one(struct lab *l, void *arg, int i, struct scratch *scratch)
 	struct arrival *a = &c->a[i];
 
 	(void)l;
-	if (refused_at_door(c->s, a->label, c->s->rank[a->index])) {
+	if (refused_at_door(c->s, a->label, best_rank(c->s, a->index))) {
 		a->refused = true;
 		return 0;
 	}
@@ -245,7 +264,7 @@ static int encode(struct stream *s, const struct coef_image *im, int quality, bo
 	int r;
 
 	rung_rate(&s->scorer[0], im, quality, own, &counts, &set);
-	rung_tables(im, quality, quality, &t);
+	rung_tables(&s->scorer[0], im, quality, quality, &t);
 	r = set ? jpeg_write_scan(im, &set->tables, &b) : jpeg_write_file(im, &t, &b);
 	if (r < 0 || b.failed)
 		return r < 0 ? r : -ENOMEM;
@@ -293,7 +312,7 @@ static int take_step(struct stream *s, struct held *h, struct coef_image *im)
 	memcpy(c.rate, rates.rate, sizeof(c.rate));
 	while (c.quality[to] != h->next.to)
 		to++;
-	tables_standard(h->next.to, &t);
+	rung_tables(&s->scorer[0], im, h->quality, h->next.to, &t);
 	r = coef_requantise(im, &t, im);
 	if (r < 0)
 		return r;
@@ -323,6 +342,15 @@ static int cheapest_steps(const struct stream *s, int want, int ret[RELIEF_MAX])
 		ret[at] = i;
 	}
 	return n;
+}
+
+/*
+ * What captures may not take: a table set that a step brings into use has to fit too, or a full store
+ * could not be relieved.
+ */
+static double reserve(const struct stream *s)
+{
+	return s->n_sets ? table_bytes(&s->set[s->n_sets - 1].tables) : 0;
 }
 
 /* Whether the step's table set is in use or fits: a step must not exceed what it is to relieve. */
@@ -391,7 +419,7 @@ static int make_room(struct stream *s, double need)
 	/* What was seen, and as much again: nobody knows when a stream ends. */
 	s->plan = plan_make(
 		&s->population, s->o.budget, FRAME_BYTES, 2.0 * (double)(s->n + s->dropped), LADDER[0], 95);
-	if (plan_degrades(&s->plan, mean))
+	if (plan_degrades(&s->plan, mean, s->dropping))
 		r = degrade(s, plan_steps(need, mean, RELIEF_MAX), &n);
 	if (r < 0 || n)
 		return r;
@@ -405,17 +433,26 @@ static int make_room(struct stream *s, double need)
 
 static int admit(struct stream *s, struct arrival *a, struct coef_image *im)
 {
-	struct held h = {.index = a->index, .label = a->label, .rank = s->rank[a->index], .set = -1};
+	struct held h = {.index = a->index, .label = a->label, .first_rank = s->rank[a->index],
+		.rank = s->rank[a->index], .set = -1};
 	int at = choose_rung(MODE_ADAPTIVE, &a->curve, &s->population, s->price, false), r, own;
 	int quality = a->curve.quality[at];
 	struct jpeg_tables t;
 	bool kept;
 	double need;
 
+	if (!s->o.plain_ranks) {
+		h.rank = member_rank_scored(h.first_rank, &s->hardness, a->curve.hardness);
+		hardness_add(&s->hardness, a->curve.hardness);
+	}
+	if (refused_at_door(s, h.label, h.rank)) {
+		s->dropped++;
+		return 0;
+	}
 	r = lab_decode(s->l, TRAIN, a->index, im, &own);
 	kept = r == 0 && rung_is_own(im, own, quality);
 	if (r == 0 && !kept) {
-		tables_standard(quality, &t);
+		rung_tables(&s->scorer[0], im, own, quality, &t);
 		r = coef_requantise(im, &t, im);
 	}
 	if (r == 0)
@@ -423,9 +460,9 @@ static int admit(struct stream *s, struct arrival *a, struct coef_image *im)
 	need = h.len + FRAME_BYTES;
 	if (r == 0 && h.set >= 0 && !s->used[h.set])
 		need += table_bytes(&s->set[h.set].tables);
-	while (r == 0 && s->bytes + need > s->o.budget && s->n)
+	while (r == 0 && s->bytes + need > s->o.budget - reserve(s) && s->n)
 		r = make_room(s, need);
-	if (r < 0 || s->bytes + need > s->o.budget || refused_at_door(s, h.label, h.rank)) {
+	if (r < 0 || s->bytes + need > s->o.budget - reserve(s) || refused_at_door(s, h.label, h.rank)) {
 		free(h.data);
 		s->dropped++;
 		return r == -ENOSPC ? 0 : r;
@@ -477,7 +514,7 @@ static int take_chunk(struct stream *s, int first, int n)
 			r = admit(s, a, &im);
 	}
 	if (r == 0 && learn && s->met >= tables_after[s->tables_made])
-		make_tables(s);
+		make_tables(s, s->counts);
 	return r < 0 ? r : s->curves ? curves_flush(s->curves) : 0;
 }
 
@@ -502,12 +539,105 @@ static int rescore_one(struct lab *l, void *arg, int i, struct scratch *scratch)
 	return 0;
 }
 
+/* What captures next in line tell of the network, and of the symbols that its steps will need. */
+struct look {
+	struct stream *s;
+	int first;
+	struct sensitivity *sum;      /* [threads] */
+	struct symbol_counts *counts; /* [threads][LADDER_RUNGS] */
+};
+
+static int look_one(struct lab *l, void *arg, int i, struct scratch *scratch)
+{
+	struct look *k = arg;
+	int own, r = lab_decode(l, TRAIN, (int)k->s->order[k->first + i], &scratch->original, &own);
+
+	return r < 0 ? r
+		     : sensitivity_add(&k->s->scorer[scratch->member], &scratch->original, &k->sum[scratch->member]);
+}
+
+static int count_one(struct lab *l, void *arg, int i, struct scratch *scratch)
+{
+	struct look *k = arg;
+	int own, r = lab_decode(l, TRAIN, (int)k->s->order[k->first + i], &scratch->original, &own);
+
+	for (int q = 0; r == 0 && q < LADDER_RUNGS; q++) {
+		struct symbol_counts c;
+		struct jpeg_tables t;
+
+		tables_standard(LADDER[q], &t);
+		steps_make(&k->s->network, LADDER[q], STEP_POWER, t.quant);
+		r = coef_requantise(&scratch->original, &t, &scratch->rung);
+		coef_count(&scratch->rung, &c);
+		counts_add(&k->counts[scratch->member * LADDER_RUNGS + q], &c);
+	}
+	return r;
+}
+
+/* Steps made for the network, from the captures that wait while it was trained. */
+static int learn_steps(struct stream *s, int first)
+{
+	int n = MIN(TABLES_ON, s->l->data.split[TRAIN].n - first), threads = s->l->threads, r;
+	_cleanup_free_ struct sensitivity *sum = calloc((size_t)threads, sizeof(*sum));
+	_cleanup_free_ struct symbol_counts *counts =
+		calloc((size_t)threads * LADDER_RUNGS, sizeof(*counts));
+	struct look look = {s, first, sum, counts};
+
+	if (!sum || !counts)
+		return -ENOMEM;
+	r = lab_parallel(s->l, MIN(n, SENSITIVITY_IMAGES), look_one, &look);
+	s->network = (struct sensitivity){0};
+	for (int m = 0; m < threads; m++)
+		sensitivity_merge(&s->network, &sum[m]);
+	if (r == 0)
+		r = lab_parallel(s->l, n, count_one, &look);
+	for (int m = 1; r == 0 && m < threads; m++)
+		for (int q = 0; q < LADDER_RUNGS; q++)
+			counts_add(&counts[q], &counts[m * LADDER_RUNGS + q]);
+	if (r == 0 && n > 0)
+		make_tables(s, counts);
+	s->tables_made = (int)ARRAY_SIZE(tables_after);
+	return r;
+}
+
+/* The model was trained on what is held: those are compared with one another alone. */
+static void rank_held(struct stream *s)
+{
+	struct hardness h = {0};
+
+	for (int i = 0; i < s->n; i++)
+		hardness_add(&h, s->v[i].curve.hardness);
+	for (int i = 0; i < s->n; i++)
+		s->v[i].rank = member_rank_scored(s->v[i].first_rank, &h, s->v[i].curve.hardness);
+	for (int k = 0; k < s->l->data.classes; k++)
+		find_highest_rank(s, k);
+	s->hardness = (struct hardness){0};
+}
+
+/* The file of the curves by this model at these steps. */
+static int open_curves(struct stream *s, size_t params)
+{
+	_cleanup_buf_ struct buf b = {0};
+	uint8_t digest[SHA256_BYTES];
+
+	buf_put(&b, s->params, params * sizeof(float));
+	for (int i = 0; i < LADDER_RUNGS; i++)
+		buf_put(&b, s->scorer[0].shared[i].tables.quant, sizeof(s->scorer[0].shared[i].tables.quant));
+	if (b.failed)
+		return -ENOMEM;
+	sha256(b.data, b.len, digest);
+	for (int i = 0; i < 16; i++)
+		snprintf(s->model_key + 2 * i, 3, "%02x", digest[i]);
+	curves_close(s->curves);
+	s->curves = curves_open(s->l, s->model_key, s->l->data.split[TRAIN].n);
+	return s->curves ? 0 : -EIO;
+}
+
 /* An idle window: a model from what is held, then everything held is scored by it. */
-static int train_and_rescore(struct stream *s, int window)
+static int train_and_rescore(struct stream *s, int window, int met)
 {
 	_cleanup_dataset_ struct dataset d = {0};
 	struct net_layout at;
-	uint8_t digest[SHA256_BYTES];
 	char what[128];
 	int r = stream_dataset(s, &d);
 
@@ -525,19 +655,18 @@ static int train_and_rescore(struct stream *s, int window)
 		r = scorer_set_model(&s->scorer[m], &s->l->shape, s->params);
 	if (r < 0)
 		return r;
-	sha256(s->params, at.total * sizeof(float), digest);
-	for (int i = 0; i < 16; i++)
-		snprintf(s->model_key + 2 * i, 3, "%02x", digest[i]);
-	curves_close(s->curves);
-	s->curves = curves_open(s->l, s->model_key, s->l->data.split[TRAIN].n);
-	if (!s->curves)
-		return -EIO;
 	population_new_model(&s->population);
-	r = lab_parallel(s->l, s->n, rescore_one, s);
+	r = s->o.standard_steps ? 0 : learn_steps(s, met);
+	if (r == 0)
+		r = open_curves(s, at.total);
+	if (r == 0)
+		r = lab_parallel(s->l, s->n, rescore_one, s);
 	for (int i = 0; r == 0 && i < s->n; i++) {
 		if (s->v[i].quality >= 60)
 			population_add(&s->population, &s->v[i].curve);
 	}
+	if (r == 0 && !s->o.plain_ranks)
+		rank_held(s);
 	for (int i = 0; r == 0 && i < s->n; i++)
 		held_at(s, &s->v[i], &s->v[i].curve, s->v[i].curve.n - 1);
 	return r;
@@ -552,7 +681,7 @@ int stream_run(struct lab *l, const struct stream_options *o, struct stream *ret
 		int until = window < l->n_windows ? (int)(l->windows[window] * n) : n, take;
 
 		if (done >= until) {
-			r = train_and_rescore(s, window++);
+			r = train_and_rescore(s, window++, done);
 			continue;
 		}
 		take = MIN(MIN(CHUNK, n - done), until - done);

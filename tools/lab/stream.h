@@ -10,8 +10,10 @@
 #pragma once
 
 #include "policy/choose.h"
+#include "policy/member.h"
 #include "policy/plan.h"
 #include "policy/score.h"
+#include "policy/steps.h"
 #include "tools/lab/lab.h"
 
 #define FRAME_BYTES 10 /* width, height, layout, quality, length, label */
@@ -19,17 +21,20 @@
 /* CURVE_PREDICTED: one capture in PREDICT_ONE_IN is scored in full, and learnt from. */
 enum curve_kind { CURVE_KL, CURVE_LOSS, CURVE_PREDICTED };
 #define PREDICT_ONE_IN 8
+#define TABLE_SETS_MAX (12 * LADDER_RUNGS)
 
 struct stream_options {
 	double budget; /* bytes */
 	uint64_t seed; /* of order, ranks and the device's own trainings */
 	enum curve_kind curve;
 	float own_weight, own_max; /* curve.h */
+	bool standard_steps;	   /* the network's are not learnt */
+	bool plain_ranks;	   /* members are a uniform sample */
 };
 
 struct held {
 	int index, label; /* of the training split */
-	int rank;
+	int rank, first_rank; /* first: before the network had its say */
 	struct next_step next;
 	uint8_t quality, layout;
 	int width, height, orientation, set; /* set: index in stream.set, -1: a whole file */
@@ -48,8 +53,8 @@ struct stream {
 	float price;
 	struct population population;
 	struct plan plan;
-	struct table_set set[3 * LADDER_RUNGS];
-	int n_sets, used[3 * LADDER_RUNGS];
+	struct table_set set[TABLE_SETS_MAX];
+	int n_sets, used[TABLE_SETS_MAX];
 	float *params;	    /* of the last model; owned, NULL: none */
 	char model_key[33]; /* names the file of its curves */
 	/* private */
@@ -63,6 +68,8 @@ struct stream {
 	struct scorer *scorer;	      /* [threads] */
 	struct symbol_counts *counts; /* [LADDER_RUNGS] */
 	int tables_made;
+	struct sensitivity network;
+	struct hardness hardness; /* of captures that no model was trained on */
 	struct predictor *predictor; /* of CURVE_PREDICTED; owned */
 	struct curve_file *curves;
 };

@@ -9,6 +9,7 @@
 
 #define MARKERS(planes) (2 + (10 + 3 * (planes)) + (8 + 2 * (planes)) + 2) /* SOI SOF SOS EOI */
 #define FIT_ON 4000 /* pictures: more change nothing */
+#define LEARN_ON 200
 
 void rates_done(struct rates *r)
 {
@@ -25,14 +26,17 @@ struct count_job {
 	struct symbol_counts *sum; /* [threads] */
 };
 
-/* The picture at a quality, or as it came when that is lower. */
-static int picture_at(const struct lab *l, enum split s, int i, int quality, struct coef_image *im)
+/* The picture at a quality, by our coder's steps or (ours NULL) plain, or as it came when that is lower. */
+static int picture_at(const struct lab *l, const struct rates *ours, enum split s, int i, int quality,
+	struct coef_image *im)
 {
 	struct jpeg_tables t;
 	int own, r = lab_decode(l, s, i, im, &own);
 
 	if (r < 0 || (quality >= own && own < 100))
 		return r;
+	if (ours)
+		return coef_requantise(im, &ours->at[quality].ours, im);
 	tables_standard(quality, &t);
 	return coef_requantise(im, &t, im);
 }
@@ -42,24 +46,45 @@ static int count_one(struct lab *l, void *arg, int i, struct scratch *s)
 	struct count_job *job = arg;
 	struct rate_column *col = &job->r->at[job->quality];
 	struct symbol_counts c;
-	struct jpeg_tables standard;
+	struct jpeg_tables plain;
 	uint32_t file, scan;
-	int r = picture_at(l, TRAIN, i, job->quality, &s->original), planes = s->original.n_planes;
+	int planes, r;
 
+	if (job->fitting) {
+		r = picture_at(l, job->r, TRAIN, i, job->quality, &s->original);
+		if (r == 0) {
+			coef_count(&s->original, &c);
+			counts_add(&job->sum[s->member], &c);
+		}
+		return r;
+	}
+	r = picture_at(l, NULL, TRAIN, i, job->quality, &s->original);
+	if (r < 0)
+		return r;
+	planes = s->original.n_planes;
+	coef_count(&s->original, &c);
+	tables_standard(job->quality, &plain);
+	col->bytes[PLAIN][i] = scan_bytes(&c, &plain) + (uint32_t)MARKERS(planes);
+	r = picture_at(l, job->r, TRAIN, i, job->quality, &s->original);
 	if (r < 0)
 		return r;
 	coef_count(&s->original, &c);
-	if (job->fitting) {
-		counts_add(&job->sum[s->member], &c);
-		return 0;
-	}
-	tables_standard(job->quality, &standard);
-	col->bytes[PLAIN][i] = scan_bytes(&c, &standard) + (uint32_t)MARKERS(planes);
-	scan = scan_bytes(&c, &col->fitted);
+	scan = scan_bytes(&c, &col->ours);
 	file = scan_bytes_optimal(&c, planes == 1 ? 1 : 2) +
-	       jpeg_file_overhead(planes, s->original.orientation);
+		jpeg_file_overhead(planes, s->original.orientation);
 	col->bytes[OURS][i] = MIN(scan, file);
 	return 0;
+}
+
+void rates_steps(struct rates *r, int quality)
+{
+	struct jpeg_tables *t = &r->at[quality].ours;
+
+	if (t->quant[0][0])
+		return;
+	tables_standard(quality, t);
+	if (r->network.images > 0 && quality < 100)
+		steps_make(&r->network, quality, STEP_POWER, t->quant);
 }
 
 int rates_at(struct rates *r, int quality)
@@ -74,20 +99,67 @@ int rates_at(struct rates *r, int quality)
 		return 0;
 	if (!sum)
 		return -ENOMEM;
+	rates_steps(r, quality);
 	e = lab_parallel(r->l, MIN(n, FIT_ON), count_one, &job);
 	if (e < 0)
 		return e;
 	for (int m = 1; m < r->l->threads; m++)
 		counts_add(&sum[0], &sum[m]);
-	tables_standard(quality, &col->fitted);
-	huffman_fit(&sum[0], &col->fitted);
-	tables_write(&col->fitted, &b);
-	col->tables[OURS] = (double)b.len;
+	huffman_fit(&sum[0], &col->ours);
+	tables_write(&col->ours, &b);
+	col->table_bytes[OURS] = (double)b.len;
 	for (int c = 0; c < 2; c++)
 		if (!(col->bytes[c] = malloc((size_t)n * sizeof(uint32_t))))
 			return -ENOMEM;
 	job.fitting = false;
 	return lab_parallel(r->l, n, count_one, &job);
+}
+
+struct learn_job {
+	struct rates *r;
+	struct scorer *scorer;	 /* [threads] */
+	struct sensitivity *sum; /* [threads] */
+};
+
+static int learn_one(struct lab *l, void *arg, int i, struct scratch *s)
+{
+	struct learn_job *job = arg;
+	int n = l->data.split[TRAIN].n, own;
+	int r = lab_decode(l, TRAIN, (int)((int64_t)i * n / MIN(LEARN_ON, n)), &s->original, &own);
+
+	return r < 0 ? r : sensitivity_add(&job->scorer[s->member], &s->original, &job->sum[s->member]);
+}
+
+int rates_learn(struct rates *rates)
+{
+	struct lab *l = rates->l;
+	int n = l->data.split[TRAIN].n, r;
+	_cleanup_free_ struct choice *v = malloc((size_t)n * sizeof(*v));
+	_cleanup_free_ struct scorer *scorer = calloc((size_t)l->threads, sizeof(*scorer));
+	_cleanup_free_ struct sensitivity *sum = calloc((size_t)l->threads, sizeof(*sum));
+	struct learn_job job = {rates, scorer, sum};
+	_cleanup_dataset_ struct dataset d = {0};
+	_cleanup_free_ float *params = NULL;
+	struct net_layout at;
+
+	net_layout(&l->shape, &at);
+	params = malloc(at.total * sizeof(float));
+	if (!v || !scorer || !sum || !params)
+		return -ENOMEM;
+	for (int i = 0; i < n; i++)
+		v[i] = (struct choice){i, 100};
+	r = choice_dataset(l, NULL, v, n, &d);
+	if (r == 0)
+		r = lab_run(l, &d, l->seed, l->steps, NULL, 0, NULL, params, "trained on originals, for steps");
+	for (int m = 0; r == 0 && m < l->threads; m++)
+		r = scorer_set_model(&scorer[m], &l->shape, params);
+	if (r == 0)
+		r = lab_parallel(l, MIN(LEARN_ON, n), learn_one, &job);
+	for (int m = 0; m < l->threads; m++) {
+		sensitivity_merge(&rates->network, &sum[m]);
+		scorer_done(&scorer[m]);
+	}
+	return r;
 }
 
 static double frame(enum coder c)
@@ -105,7 +177,7 @@ int fill_budget(struct rates *r, enum coder c, double budget, const struct choic
 		bool first = !used[candidate[i].quality];
 
 		bytes +=
-			(double)col->bytes[c][candidate[i].index] + frame(c) + (first ? col->tables[c] : 0);
+			(double)col->bytes[c][candidate[i].index] + frame(c) + (first ? col->table_bytes[c] : 0);
 		if (bytes > budget)
 			return i;
 		used[candidate[i].quality] = true;
@@ -122,33 +194,41 @@ double choice_bytes(struct rates *r, enum coder c, const struct choice *v, int n
 		const struct rate_column *col = &r->at[v[i].quality];
 
 		bytes += (double)col->bytes[c][v[i].index] + frame(c) +
-			 (used[v[i].quality] ? 0 : col->tables[c]);
+			 (used[v[i].quality] ? 0 : col->table_bytes[c]);
 		used[v[i].quality] = true;
 	}
 	return bytes;
 }
 
+struct choice_job {
+	const struct rates *ours;
+	const struct choice *v;
+};
+
 static int make_choice(struct lab *l, void *arg, int i, struct scratch *s, uint8_t *rgb, int *label)
 {
-	const struct choice *v = (const struct choice *)arg + i;
-	int r = picture_at(l, TRAIN, v->index, v->quality, &s->original);
+	const struct choice_job *job = arg;
+	const struct choice *v = &job->v[i];
+	int r = picture_at(l, job->ours, TRAIN, v->index, v->quality, &s->original);
 
 	*label = l->data.split[TRAIN].v[v->index].label;
 	return r < 0 ? r : input_from_coef(&s->original, l->shape.size, rgb);
 }
 
-int choice_dataset(struct lab *l, const struct choice *v, int n, struct dataset *ret)
+int choice_dataset(struct lab *l, const struct rates *ours, const struct choice *v, int n, struct dataset *ret)
 {
+	struct choice_job job = {ours, v};
 	int r = lab_dataset(l, n, ret);
 
 	if (r == 0)
-		r = lab_fill(l, ret, make_choice, (void *)v);
+		r = lab_fill(l, ret, make_choice, &job);
 	if (r == 0)
 		dataset_balance(ret);
 	return r;
 }
 
 struct test_job {
+	const struct rates *ours;
 	const uint8_t *quality;
 	int n;
 	uint64_t seed;
@@ -158,17 +238,19 @@ static int make_test(struct lab *l, void *arg, int i, struct scratch *s, uint8_t
 {
 	const struct test_job *job = arg;
 	struct rng rng;
-	int r;
+	int r, quality;
 
 	rng_init(&rng, job->seed * UINT64_C(1000003) + (uint64_t)i);
-	r = picture_at(l, TEST, i, job->quality[rng_below(&rng, (uint32_t)job->n)], &s->original);
+	quality = job->quality[rng_below(&rng, (uint32_t)job->n)];
+	r = picture_at(l, job->ours, TEST, i, quality, &s->original);
 	*label = l->data.split[TEST].v[i].label;
 	return r < 0 ? r : input_from_coef(&s->original, l->shape.size, rgb);
 }
 
-int choice_test(struct lab *l, const uint8_t *quality, int n, uint64_t seed, struct dataset *ret)
+int choice_test(struct lab *l, const struct rates *ours, const uint8_t *quality, int n, uint64_t seed,
+	struct dataset *ret)
 {
-	struct test_job job = {quality, n, seed};
+	struct test_job job = {ours, quality, n, seed};
 	int r = lab_dataset(l, l->test.n, ret);
 
 	return r < 0 ? r : lab_fill(l, ret, make_test, &job);

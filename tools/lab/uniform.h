@@ -1,11 +1,12 @@
 /*
  * The naive policies: pictures chosen without a look at them, at qualities chosen without a look at
  * them, until the budget is full. Two coders: plain JPEG, as everybody has it (standard tables,
- * abbreviated framing), and ours (Huffman tables fitted to all pictures at that quality - more than
- * a device can know in one pass).
+ * abbreviated framing), and ours (steps made for a network that was trained on all originals, Huffman
+ * tables fitted to the pictures at that quality - more than a device can know in one pass).
  */
 #pragma once
 
+#include "policy/steps.h"
 #include "tools/lab/stream.h"
 
 #define PLAIN_FRAME_BYTES 4 /* length and label; the markers are in the rate */
@@ -15,14 +16,21 @@ enum coder { PLAIN, OURS };
 /* Rates of every training picture at the qualities asked for so far. */
 struct rates {
 	struct lab *l;
+	struct sensitivity network; /* of OURS; none: standard steps */
 	struct rate_column {
-		uint32_t *bytes[2]; /* [coder][n_train]; owned; frames not counted */
-		double tables[2];   /* bytes, once */
-		struct jpeg_tables fitted;
+		uint32_t *bytes[2];    /* [coder][n_train]; owned; frames not counted */
+		double table_bytes[2]; /* once */
+		struct jpeg_tables ours;
 	} at[101]; /* [quality] */
 };
 
 void rates_done(struct rates *r);
+
+/* Trains a network on all originals and measures what it looks at: OURS is made for it from now on. */
+int rates_learn(struct rates *r);
+
+/* Our coder's steps at a quality, all that choice_test() needs. */
+void rates_steps(struct rates *r, int quality);
 
 /* Makes sure of a quality; 100 stands for the picture as it came (at most its own quality). */
 int rates_at(struct rates *r, int quality);
@@ -41,8 +49,9 @@ double choice_bytes(struct rates *r, enum coder c, const struct choice *v, int n
  */
 int fill_budget(struct rates *r, enum coder c, double budget, const struct choice *candidate, int n);
 
-/* The choice as the network is trained on it, weights balanced. */
-int choice_dataset(struct lab *l, const struct choice *v, int n, struct dataset *ret);
+/* The choice as the network is trained on it, weights balanced. ours NULL: plain JPEG. */
+int choice_dataset(struct lab *l, const struct rates *ours, const struct choice *v, int n, struct dataset *ret);
 
 /* Test pictures, each at a quality drawn from the choice's. */
-int choice_test(struct lab *l, const uint8_t *quality, int n, uint64_t seed, struct dataset *ret);
+int choice_test(struct lab *l, const struct rates *ours, const uint8_t *quality, int n, uint64_t seed,
+	struct dataset *ret);

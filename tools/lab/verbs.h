@@ -13,6 +13,9 @@ struct verb {
 extern const struct verb verb_quantity, verb_cross, verb_sensitivity, verb_policies, verb_predict,
 	verb_bench;
 
+/* Whether every name of a list with commas is a policy's; -EINVAL and an error logged. */
+int policies_known(const char *list);
+
 /* report.html from what the verbs left in OUT. */
 int report_write(const struct lab *l);
 
