@@ -217,6 +217,7 @@ static void send_limits(struct daemon *d)
 struct table_frames {
 	struct buf frames;
 	int n;
+	struct table_set newest[LADDER_RUNGS];
 };
 
 static void add_table_frame(void *user, uint32_t id, int quality, const uint8_t *data, size_t len)
@@ -224,6 +225,13 @@ static void add_table_frame(void *user, uint32_t id, int quality, const uint8_t 
 	struct table_frames *f = user;
 	size_t at = frame_begin(&f->frames, MSG_TABLES);
 
+	if (LADDER[ladder_nearest(quality)] == quality) {
+		struct table_set *set = &f->newest[ladder_nearest(quality)];
+
+		if (tables_read(data, len, &set->tables) == 0)
+			set->quality = quality;
+		set->id = id;
+	}
 	buf_put_u32(&f->frames, id);
 	buf_put_u8(&f->frames, (uint8_t)quality);
 	buf_put(&f->frames, data, len);
@@ -236,7 +244,7 @@ static void send_tables(struct daemon *d)
 	struct table_frames f = {0};
 
 	view_tables(d->view, add_table_frame, &f);
-	keeper_tables_known(d, f.n);
+	keeper_tables_known(d, f.n, f.newest);
 	if (f.n)
 		pool_add_setup(d->pool, 0, &f.frames);
 	buf_done(&f.frames);

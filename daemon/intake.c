@@ -292,6 +292,18 @@ static int no_larger(const struct curve *curve, int rung, size_t bytes)
 	return rung;
 }
 
+/* Among the captures that this model has met. */
+static void rank(struct capture *c, float el2n)
+{
+	struct daemon *d = c->d;
+	int first = c->row.rank;
+
+	c->row.rank = member_rank_scored(first, &d->met_hardness, el2n);
+	if (c->row.rank != first)
+		c->row.flags |= IMAGE_RANKED;
+	hardness_add(&d->met_hardness, el2n);
+}
+
 /* The decision. Fills the row; returns the quality to encode at. */
 static int decide(struct capture *c, struct curve_answer *a)
 {
@@ -305,6 +317,8 @@ static int decide(struct capture *c, struct curve_answer *a)
 	validation = stratum_is_validation(c->row.stratum);
 	curve_make_monotone(&a->curve);
 	population_add(&d->population, &a->curve);
+	if (mode == MODE_ADAPTIVE && !validation)
+		rank(c, a->curve.hardness);
 	rung = choose_rung(mode, &a->curve, &d->population, d->price, validation);
 	if (mode == MODE_ADAPTIVE)
 		rung = no_larger(&a->curve, rung, c->data.len);

@@ -21,7 +21,10 @@ struct keeper {
 	int64_t full_said_us;
 	int drop_step;	  /* Mode=drop: order up to which images went */
 	int64_t images_met; /* scored since start: when tables are made */
-	int tables_made;
+	int tables_made;	  /* times */
+	bool made_for_network, refitted;
+	int64_t tables_at;	  /* images_met when they were made last */
+	struct table_set newest[LADDER_RUNGS];
 	/* rescoring */
 	bool rescoring;
 	int rescore_out;

@@ -104,6 +104,7 @@ void put_curve(struct buf *b, const struct curve_answer *a)
 	buf_put_u64(b, (uint64_t)a->taken_s);
 	buf_put(b, a->format, sizeof(a->format));
 	buf_put_u8(b, a->curve.scored);
+	buf_put_f32(b, a->curve.hardness);
 	buf_put_u8(b, (uint8_t)a->curve.n);
 	for (int i = 0; i < a->curve.n; i++) {
 		buf_put_u8(b, a->curve.quality[i]);
@@ -128,10 +129,11 @@ int get_curve(struct reader *r, struct curve_answer *ret)
 	if (format)
 		memcpy(a.format, format, sizeof(a.format) - 1);
 	a.curve.scored = reader_u8(r);
+	a.curve.hardness = reader_f32(r);
 	a.curve.n = reader_u8(r);
 	if (r->failed || a.width < 1 || a.width > 65535 || a.height < 1 || a.height > 65535 ||
 		a.orientation < 1 || a.orientation > 8 || a.own_quality < 1 || a.own_quality > 100 ||
-		a.curve.n < 1 || a.curve.n > RUNGS_MAX)
+		a.curve.n < 1 || a.curve.n > RUNGS_MAX || !(a.curve.hardness <= 2))
 		return -EBADMSG;
 	for (int i = 0; i < a.curve.n; i++) {
 		a.curve.quality[i] = reader_u8(r);
@@ -150,37 +152,6 @@ int get_curve(struct reader *r, struct curve_answer *ret)
 	return 0;
 }
 
-void put_counts(struct buf *b, const struct symbol_counts c[LADDER_RUNGS])
-{
-	for (int i = 0; i < LADDER_RUNGS; i++)
-		for (int s = 0; s < 2; s++) {
-			for (int k = 0; k < 16; k++)
-				buf_put_u32(b, c[i].dc[s][k]);
-			for (int k = 0; k < 256; k++)
-				buf_put_u32(b, c[i].ac[s][k]);
-		}
-}
-
-/* A count, bounded so that sums of them cannot overflow. */
-static uint32_t get_count(struct reader *r)
-{
-	uint32_t n = reader_u32(r);
-
-	return MIN(n, UINT32_C(1) << 24);
-}
-
-int get_counts(struct reader *r, struct symbol_counts ret[LADDER_RUNGS])
-{
-	for (int i = 0; i < LADDER_RUNGS; i++)
-		for (int s = 0; s < 2; s++) {
-			for (int k = 0; k < 16; k++)
-				ret[i].dc[s][k] = get_count(r);
-			for (int k = 0; k < 256; k++)
-				ret[i].ac[s][k] = get_count(r);
-		}
-	return reader_finished(r) ? 0 : -EBADMSG;
-}
-
 static void put_f64(struct buf *b, double v)
 {
 	uint64_t bits;
@@ -196,6 +167,68 @@ static double get_f64(struct reader *r)
 
 	memcpy(&v, &bits, sizeof(v));
 	return v;
+}
+
+void put_counts(struct buf *b, const struct symbol_counts c[LADDER_RUNGS], const struct sensitivity *network)
+{
+	for (int i = 0; i < LADDER_RUNGS; i++)
+		for (int s = 0; s < 2; s++) {
+			for (int k = 0; k < 16; k++)
+				buf_put_u32(b, c[i].dc[s][k]);
+			for (int k = 0; k < 256; k++)
+				buf_put_u32(b, c[i].ac[s][k]);
+		}
+	put_f64(b, network->images);
+	for (int t = 0; t < 2; t++) {
+		put_f64(b, network->planes[t]);
+		for (int k = 0; k < DCT_SIZE2; k++) {
+			put_f64(b, network->kl[t][k]);
+			put_f64(b, network->error[t][k]);
+			put_f64(b, network->magnitude[t][k]);
+		}
+	}
+}
+
+/* A sum of things that are not negative. */
+static double get_sum(struct reader *r, bool *bad)
+{
+	double v = get_f64(r);
+
+	*bad |= !(v >= 0 && v < 1e18);
+	return v;
+}
+
+/* A count, bounded so that sums of them cannot overflow. */
+static uint32_t get_count(struct reader *r)
+{
+	uint32_t n = reader_u32(r);
+
+	return MIN(n, UINT32_C(1) << 24);
+}
+
+int get_counts(struct reader *r, struct symbol_counts ret[LADDER_RUNGS], struct sensitivity *ret_network)
+{
+	struct sensitivity n = {0};
+	bool bad = false;
+
+	for (int i = 0; i < LADDER_RUNGS; i++)
+		for (int s = 0; s < 2; s++) {
+			for (int k = 0; k < 16; k++)
+				ret[i].dc[s][k] = get_count(r);
+			for (int k = 0; k < 256; k++)
+				ret[i].ac[s][k] = get_count(r);
+		}
+	n.images = get_sum(r, &bad);
+	for (int t = 0; t < 2; t++) {
+		n.planes[t] = get_sum(r, &bad);
+		for (int k = 0; k < DCT_SIZE2; k++) {
+			n.kl[t][k] = get_sum(r, &bad);
+			n.error[t][k] = get_sum(r, &bad);
+			n.magnitude[t][k] = get_sum(r, &bad);
+		}
+	}
+	*ret_network = n;
+	return reader_finished(r) && !bad ? 0 : -EBADMSG;
 }
 
 void put_train_order(struct buf *b, const struct train_order *o)

@@ -8,6 +8,7 @@
 #include "common/codec/huffman.h"
 #include "common/wire.h"
 #include "policy/curve.h"
+#include "policy/steps.h"
 
 #define FRAME_HEAD 5
 #define FRAME_MAX  (INT64_C(3) << 29)
@@ -25,7 +26,7 @@ enum message {
 	MSG_CURVE,	/* struct curve_answer */
 	MSG_REFUSED,	/* i32 errno, reason */
 	MSG_ENCODED,	/* u32 tables id (0: complete file), bytes */
-	MSG_COUNTED,	/* LADDER_RUNGS struct symbol_counts */
+	MSG_COUNTED,	/* LADDER_RUNGS struct symbol_counts, struct sensitivity */
 	/* to the trainer */
 	MSG_TRAIN,	/* struct train_order */
 	/* from the trainer */
@@ -69,8 +70,9 @@ void put_curve(struct buf *b, const struct curve_answer *a);
 /* -EBADMSG unless every value is in its range and qualities ascend. */
 int get_curve(struct reader *r, struct curve_answer *ret);
 
-void put_counts(struct buf *b, const struct symbol_counts c[LADDER_RUNGS]);
-int get_counts(struct reader *r, struct symbol_counts ret[LADDER_RUNGS]);
+/* What a worker has learnt from captures: symbols of each rung, and what the network looks at. */
+void put_counts(struct buf *b, const struct symbol_counts c[LADDER_RUNGS], const struct sensitivity *network);
+int get_counts(struct reader *r, struct symbol_counts ret[LADDER_RUNGS], struct sensitivity *ret_network);
 
 struct train_order {
 	char store[512];

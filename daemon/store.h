@@ -49,6 +49,7 @@ enum image_flags {
 	IMAGE_FILE = 2,	    /* bytes are in objects/ */
 	IMAGE_ORIGINAL = 4, /* bytes are the capture's own, of any format (Mode=drop) */
 	IMAGE_SCORED = 8,   /* harm comes from a network */
+	IMAGE_RANKED = 16,  /* rank too */
 };
 
 /* A row of images without its bytes. */

@@ -340,9 +340,10 @@ static int apply_rescore(struct store *s, struct op *op)
 	sqlite3_bind_int64(st, 1, op->row.id);
 	bind_step(st, 2, old.flags & IMAGE_PINNED ? -1 : op->row.step);
 	sqlite3_bind_int(st, 3, op->row.step_to);
-	sqlite3_bind_int64(st, 4, old.flags | (op->row.flags & IMAGE_SCORED));
+	sqlite3_bind_int64(st, 4, old.flags | (op->row.flags & (IMAGE_SCORED | IMAGE_RANKED)));
 	sqlite3_bind_int64(st, 5, op->row.model);
 	sqlite3_bind_blob(st, 6, op->row.harm, op->row.n_harm, SQLITE_STATIC);
+	sqlite3_bind_int(st, 7, op->row.rank);
 	return store_run(s, ST_RESCORE);
 }
 

@@ -13,9 +13,10 @@
 #include "policy/score.h"
 
 #define MEMORY_BASE	  (INT64_C(384) << 20)
-#define MEMORY_PER_PIXEL  16 /* decoder's and our own coefficients, twice, and pixels */
+#define MEMORY_PER_PIXEL  24 /* decoder's and our own coefficients, four times, and pixels */
 #define COUNTED_BYTES_MAX 65536 /* larger images get tables of their own */
 #define TABLES_MAX	  64
+#define MEASURED_PIXELS	  (INT64_C(24) << 20) /* what the network looks at is measured on so many */
 
 struct worker {
 	int64_t max_pixels;
@@ -26,7 +27,10 @@ struct worker {
 	int n_known;
 	struct coef_image image; /* decoded last */
 	int own_quality;	 /* of image; 0: none */
-	struct symbol_counts counts[LADDER_RUNGS];
+	struct symbol_counts counts[LADDER_RUNGS]; /* under the newest tables */
+	bool fresh;		 /* image is a capture that the network has scored */
+	struct sensitivity network;
+	int64_t measured_pixels;
 	struct buf in, out;
 };
 
@@ -55,6 +59,8 @@ static int on_model(struct worker *w, struct reader *r)
 		return e;
 	scorer_set_model(&w->scorer, NULL, NULL);
 	model_done(&w->model);
+	w->network = (struct sensitivity){0};
+	w->measured_pixels = 0;
 	w->model = m;
 	return m.params ? scorer_set_model(&w->scorer, &w->model.shape, w->model.params) : 0;
 }
@@ -72,8 +78,10 @@ static int on_tables(struct worker *w, struct reader *r)
 		return -EBADMSG;
 	if (w->n_known < TABLES_MAX)
 		w->known[w->n_known++] = set;
-	if (LADDER[i] == set.quality)
+	if (LADDER[i] == set.quality) {
 		w->scorer.shared[i] = set;
+		memset(&w->counts[i], 0, sizeof(w->counts[i]));
+	}
 	return 0;
 }
 
@@ -132,6 +140,7 @@ static void on_capture(struct worker *w, struct reader *r)
 		return;
 	}
 	w->own_quality = info.quality;
+	w->fresh = w->model.params && !rates_only;
 	a.taken_s = info.taken_s;
 	snprintf(a.format, sizeof(a.format), "%s", info.format);
 	answer_curve(w, &a, label, w->max_quality, rates_only,
@@ -148,6 +157,7 @@ static void on_stored(struct worker *w, struct reader *r)
 	get_stored(r, &s);
 	set = find_tables(w, s.tables);
 	w->own_quality = 0;
+	w->fresh = false;
 	if (r->failed || (!s.whole_file && !set)) {
 		refuse(w, -EBADMSG, "stored image without its tables");
 		return;
@@ -199,9 +209,26 @@ static void on_counts(struct worker *w)
 {
 	size_t at = frame_begin(&w->out, MSG_COUNTED);
 
-	put_counts(&w->out, w->counts);
+	put_counts(&w->out, w->counts, &w->network);
 	frame_end(&w->out, at);
 	memset(w->counts, 0, sizeof(w->counts));
+}
+
+/*
+ * After an answer, on the capture just encoded: what does the network look at? Once the rungs' steps
+ * are made for it, nobody asks any more.
+ */
+static void measure(struct worker *w)
+{
+	int64_t pixels = (int64_t)w->image.width * w->image.height;
+	bool enough = w->network.images >= SENSITIVITY_IMAGES ||
+		(w->network.images >= SENSITIVITY_MIN && w->measured_pixels >= MEASURED_PIXELS);
+
+	if (!w->fresh || enough || steps_are_made(w->scorer.shared))
+		return;
+	w->fresh = false;
+	if (sensitivity_add(&w->scorer, &w->image, &w->network) == 0)
+		w->measured_pixels += pixels;
 }
 
 static int handle(struct worker *w, uint8_t type, struct reader *r)
@@ -284,6 +311,8 @@ int worker_main(void)
 		r = handle(w, type, &payload);
 		if (r < 0)
 			break;
+		if (type == MSG_ENCODE)
+			measure(w);
 	}
 	if (r != -EPIPE)
 		log_error("worker ends: %s", strerror(-r));

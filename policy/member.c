@@ -41,6 +41,11 @@ int member_rank_best(int rank)
 	return rank / 2;
 }
 
+int member_rank_first(int scored_rank)
+{
+	return (scored_rank & RANK_MAX / 2) * 2;
+}
+
 int member_rank_scored(int rank, const struct hardness *h, float el2n)
 {
 	int at = hardness_bin(el2n);

@@ -6,8 +6,8 @@
  * validation images) keeps its lowest ranks: bottom-k sampling, a uniform sample without a counter
  * (Cohen and Kaplan 2007). Once a network has its say, the easiest quarter, which teaches little more,
  * and the hardest tenth, which is hard because it is wrong or hopeless, rank behind all others (after
- * Paul et al. 2021 and Sorscher et al. 2022). Which stratum gives next keeps classes balanced: the largest does, as in
- * class-balancing reservoir sampling (Chrysakis and Moens 2020).
+ * Paul et al. 2021 and Sorscher et al. 2022). Which stratum gives next keeps classes balanced: the
+ * largest does, as in class-balancing reservoir sampling (Chrysakis and Moens 2020).
  */
 #pragma once
 
@@ -57,6 +57,9 @@ int member_rank_scored(int rank, const struct hardness *h, float el2n);
 
 /* The best rank that scoring could give. */
 int member_rank_best(int rank);
+
+/* The first rank again, to one bit, of an image that member_rank_scored() ranked. */
+int member_rank_first(int scored_rank);
 
 /*
  * The stratum to take the next image from, or NULL when none may give: validation while it has more

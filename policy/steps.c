@@ -6,8 +6,8 @@
 
 #include "common/codec/input.h"
 
-#define STEP_MAX   255
-#define FLOOR	   1e-3 /* of the largest sensitivity: below it all are alike */
+#define STEP_MAX 255
+#define FLOOR 1e-3 /* of the largest sensitivity: below it all are alike */
 #define BISECTIONS 40
 
 /* im as coefficients at a step of 1, and a second copy to disturb. */
@@ -140,7 +140,8 @@ static double bits_at(const struct sensitivity *s, double step[2][DCT_SIZE2], do
 				continue;
 			/* Probability of a coefficient beyond half a step, and what its level takes. */
 			x = CLAMP(step[t][k] * f, 1.0, (double)STEP_MAX) / scale;
-			sum += (t ? 0.5 : 1) * exp(-x / 2) * (2 + x / M_LN2 * exp(-x) / (1 - exp(-x)) + x / 2);
+			sum += (t ? 0.5 : 1) * exp(-x / 2) *
+			       (2 + x / M_LN2 * exp(-x) / (1 - exp(-x)) + x / 2);
 		}
 	return sum;
 }
@@ -174,4 +175,17 @@ void steps_make(const struct sensitivity *s, int quality, double power, uint16_t
 		for (int k = 0; k < DCT_SIZE2; k++)
 			ret_quant[t][JPEG_NATURAL_ORDER[k]] =
 				(uint16_t)CLAMP(lround(step[t][k] * high), 1, STEP_MAX);
+}
+
+bool steps_are_made(const struct table_set shared[LADDER_RUNGS])
+{
+	for (int i = 0; i < LADDER_RUNGS; i++)
+		for (int t = 0; shared[i].quality && t < 2; t++) {
+			uint16_t standard[DCT_SIZE2];
+
+			tables_standard_quant(shared[i].quality, t, standard);
+			if (memcmp(standard, shared[i].tables.quant[t], sizeof(standard)) != 0)
+				return true;
+		}
+	return false;
 }

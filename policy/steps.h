@@ -10,8 +10,9 @@
 
 #include "policy/score.h"
 
-#define PROBE_QUALITY	   10
+#define PROBE_QUALITY 10
 #define SENSITIVITY_IMAGES 60 /* enough for steps_make() */
+#define SENSITIVITY_MIN 8     /* with fewer, standard steps are better */
 
 /* Sums over images, that may be added up. k is the zigzag position; plane 0 luma, 1 chroma. */
 struct sensitivity {
@@ -26,6 +27,9 @@ struct sensitivity {
 int sensitivity_add(struct scorer *s, const struct coef_image *im, struct sensitivity *sum);
 
 void sensitivity_merge(struct sensitivity *to, const struct sensitivity *from);
+
+/* Whether any of these sets has other steps than the standard's. */
+bool steps_are_made(const struct table_set shared[LADDER_RUNGS]);
 
 /* Steps for a quality, in natural order as jpeg_tables has them; power: STEP_POWER but for experiments. */
 #define STEP_POWER 0.5 /* what high-rate theory says, and what measures best */

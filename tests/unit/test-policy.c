@@ -181,6 +181,53 @@ static void test_member(void)
 }
 
 /* Repeatedly taking the victim leaves classes equal. */
+/* The easiest quarter and the hardest tenth rank behind all others, in the order that they had. */
+static void test_hardness(void)
+{
+	struct hardness h = {0};
+	struct stratum s[] = {{2, 100, 0, 0}, {4, 99, 0, 0}, {6, 80, 0, 0}, {7, 500, 0, 0}};
+
+	CHECK_INT(member_rank_scored(1234, &h, 0.5f), 1234); /* nothing to compare with */
+	for (int i = 0; i < 1000; i++)
+		hardness_add(&h, 1.4f * (float)i / 1000);
+	hardness_add(&h, -1);
+	CHECK_NEAR(h.images, 1000, 20);
+	CHECK_INT(member_rank_scored(1234, &h, -1), 1234); /* unknown */
+	CHECK_INT(member_rank_scored(1234, &h, 0.7f), member_rank_best(1234));
+	CHECK(member_rank_scored(0, &h, 0.1f) > member_rank_scored(RANK_MAX, &h, 0.7f));
+	CHECK(member_rank_scored(0, &h, 1.4f) > RANK_MAX / 2);
+	CHECK(member_rank_scored(RANK_MAX, &h, 1.4f) <= RANK_MAX);
+	CHECK(member_rank_scored(10, &h, 0) < member_rank_scored(4000, &h, 0));
+	for (int rank = 0; rank <= RANK_MAX; rank += 97)
+		for (float el2n = 0; el2n < 1.4f; el2n += 0.1f)
+			CHECK_INT(member_rank_first(member_rank_scored(rank, &h, el2n)), rank & ~1);
+
+	CHECK(member_about_to_give(s, 4, &s[0], 2));
+	CHECK(member_about_to_give(s, 4, &s[0], 4)); /* next but one */
+	CHECK(!member_about_to_give(s, 4, &s[0], 6));
+	CHECK(!member_about_to_give(s, 4, &s[0], 7)); /* validation is another matter */
+	CHECK(!member_about_to_give(s, 4, &s[0], 8)); /* nobody yet */
+	CHECK(!member_about_to_give(s, 4, NULL, 2));
+}
+
+/* Many bad images are worth a bounded number of good ones; steps and drops follow the need. */
+static void test_worth(void)
+{
+	struct plan p = {.mean_bytes = 100};
+
+	CHECK_NEAR(plan_worth(1000, 0), 1000, 1e-6);
+	CHECK(plan_worth(1e9, 0.5) < 1000);
+	CHECK(plan_worth(2000, 0.05) > plan_worth(1000, 0.01));
+	CHECK(plan_worth(1e6, 0.05) < plan_worth(1e5, 0.001));
+	CHECK(plan_degrades(&p, 105, false));
+	CHECK(!plan_degrades(&p, 105, true)); /* no turning back for so little */
+	CHECK(plan_degrades(&p, 115, true));
+	CHECK_INT(plan_steps(1000, 100, 256), 40);
+	CHECK_INT(plan_steps(1, 100, 256), 8);
+	CHECK_INT(plan_drops(1000, 90, 10, 256), 10);
+	CHECK_INT(plan_drops(1, 0, 0, 256), 1);
+}
+
 static void test_balance(void)
 {
 	struct stratum s[] = {{2, 900, 900, 0}, {4, 100, 100, 0}, {6, 400, 400, 0}};
@@ -333,5 +380,5 @@ static void test_predictor(void)
 }
 
 TEST_MAIN(test_ladder, test_monotone, test_hull, test_choose, test_cold_start, test_codes, test_plan,
-	test_member, test_balance, test_shares, test_modes, test_idle, test_gate,
+	test_member, test_hardness, test_worth, test_balance, test_shares, test_modes, test_idle, test_gate,
 	test_predictor)

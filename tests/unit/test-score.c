@@ -1,4 +1,5 @@
 #include "policy/score.h"
+#include "policy/steps.h"
 
 #include "common/codec/input.h"
 #include "common/codec/jpeg.h"
@@ -86,4 +87,64 @@ static void test_kl(void)
 	CHECK(isfinite(kl_divergence(p, zero, 3)));
 }
 
-TEST_MAIN(test_score, test_shared, test_kl)
+/* What the network looks at is measured, nothing is left disturbed, and steps follow from it. */
+static void test_steps(void)
+{
+	_cleanup_pixels_ struct pixels px = {0};
+	_cleanup_coef_ struct coef_image im = {0};
+	struct net_layout at;
+	struct scorer s = {0};
+	struct sensitivity once = {0}, twice = {0}, made = {0};
+	struct table_set set[LADDER_RUNGS] = {0};
+	uint16_t quant[2][DCT_SIZE2], lower[2][DCT_SIZE2];
+	float *params;
+
+	net_layout(&shape, &at);
+	params = malloc(at.total * sizeof(float));
+	net_init(&shape, 1, params);
+	draw(&px, 64, 64, 2);
+	CHECK_INT(pixels_to_coef(&px, &im), 0);
+	CHECK_INT(scorer_set_model(&s, &shape, params), 0);
+	CHECK_INT(sensitivity_add(&s, &im, &once), 0);
+	CHECK_INT(sensitivity_add(&s, &im, &twice), 0);
+	CHECK_INT(sensitivity_add(&s, &im, &twice), 0);
+	CHECK(once.images == 1 && once.planes[0] == 1 && once.planes[1] == 1);
+	for (int t = 0; t < 2; t++)
+		for (int k = 0; k < DCT_SIZE2; k++) {
+			CHECK_NEAR(twice.kl[t][k], 2 * once.kl[t][k], 1e-9);
+			CHECK_NEAR(twice.error[t][k], 2 * once.error[t][k], 1e-6);
+		}
+	CHECK(once.kl[0][0] > 0);
+	sensitivity_merge(&once, &once);
+	CHECK_NEAR(once.kl[0][0], twice.kl[0][0], 1e-9);
+
+	/* A network that sees the lowest luma frequencies alone. */
+	made.images = made.planes[0] = made.planes[1] = 100;
+	for (int t = 0; t < 2; t++)
+		for (int k = 0; k < DCT_SIZE2; k++) {
+			made.error[t][k] = 1000;
+			made.kl[t][k] = t == 0 && k < 6 ? 5 : 0;
+			made.magnitude[t][k] = 100 * (k ? 20.0 / k : 80);
+		}
+	for (int i = LADDER_RUNGS - 1; i >= 0; i--) {
+		steps_make(&made, LADDER[i], STEP_POWER, quant);
+		for (int k = 0; k < DCT_SIZE2; k++) {
+			int n = JPEG_NATURAL_ORDER[k];
+
+			CHECK(quant[0][n] >= 1 && quant[0][n] <= 255);
+			CHECK(k < 6 ? quant[0][n] == quant[0][0] : quant[0][n] >= quant[0][0]);
+			CHECK(i == LADDER_RUNGS - 1 || quant[0][n] >= lower[0][n]);
+		}
+		CHECK(LADDER[i] < 10 || LADDER[i] > 80 || quant[1][0] > 2 * quant[0][0]);
+		memcpy(lower, quant, sizeof(lower));
+	}
+	set[3].quality = LADDER[3];
+	tables_standard(LADDER[3], &set[3].tables);
+	CHECK(!steps_are_made(set));
+	set[3].tables.quant[1][7]++;
+	CHECK(steps_are_made(set));
+	scorer_done(&s);
+	free(params);
+}
+
+TEST_MAIN(test_score, test_shared, test_kl, test_steps)

@@ -33,7 +33,7 @@ struct lab {
 	double budget[BUDGETS_MAX]; /* bytes */
 	int n_budgets;
 	int quality[QUALITIES_MAX], n_qualities; /* that cross-quality trains at, ascending */
-	const char *only;	/* of the policies, with commas; NULL: all */
+	const char *only;			 /* of the policies, with commas; NULL: all */
 	bool quick;
 	int test_images; /* at most so many are evaluated on */
 	char out[PATH_MAX_LAB];

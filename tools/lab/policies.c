@@ -15,8 +15,8 @@
 #include "tools/lab/uniform.h"
 #include "tools/lab/verbs.h"
 
-#define ENOUGH_WORSE  .015
-#define SWEEP_USUALLY 5 /* qualities */
+#define ENOUGH_WORSE .015
+#define SWEEP_USUALLY 5	      /* qualities */
 #define ADAPTIVE_ORIGINAL 100 /* the quality that stands for "as it came" */
 
 static const uint8_t sweep[] = {2, 5, 10, 15, 20, 30, 50, 75, 95};
@@ -71,7 +71,8 @@ static int policy_of(const char *name, size_t len)
 {
 	int p = 0;
 
-	while (p < POLICIES && (strlen(policy_names[p].name) != len || strncmp(policy_names[p].name, name, len)))
+	while (p < POLICIES &&
+		(strlen(policy_names[p].name) != len || strncmp(policy_names[p].name, name, len)))
 		p++;
 	return p;
 }
@@ -112,9 +113,8 @@ static double policies_runs(const struct lab *l)
 }
 
 /* Trains on a choice and fills the result. */
-static int run_set(struct compare *c, const struct rates *ours, struct dataset *d, const uint8_t *quality, int n,
-	uint64_t seed,
-	const char *what, struct result *ret)
+static int run_set(struct compare *c, const struct rates *ours, struct dataset *d, const uint8_t *quality,
+	int n, uint64_t seed, const char *what, struct result *ret)
 {
 	_cleanup_dataset_ struct dataset stored = {0};
 	const struct dataset *eval[] = {&c->l->test, &stored};
@@ -131,8 +131,8 @@ static int run_set(struct compare *c, const struct rates *ours, struct dataset *
 	return r;
 }
 
-static int run_choice(struct compare *c, struct rates *rates, enum coder coder, const struct choice *v, int n,
-	uint64_t seed, const char *what, struct result *ret)
+static int run_choice(struct compare *c, struct rates *rates, enum coder coder, const struct choice *v,
+	int n, uint64_t seed, const char *what, struct result *ret)
 {
 	_cleanup_dataset_ struct dataset d = {0};
 	_cleanup_free_ uint8_t *quality = malloc(MAX((size_t)n, 1));
@@ -330,8 +330,8 @@ static int run_stream(
 }
 
 /* Random pictures in the same coder, each at a quality drawn from the shipped policy's histogram. */
-static int run_control(
-	struct compare *c, struct rates *device, int budget, uint64_t seed, const struct stream *shipped, struct result *ret)
+static int run_control(struct compare *c, struct rates *device, int budget, uint64_t seed,
+	const struct stream *shipped, struct result *ret)
 {
 	int total = c->l->data.split[TRAIN].n, n, r = 0;
 	_cleanup_free_ struct choice *v = by_ranks(c->l, seed, 0);
@@ -357,8 +357,8 @@ static int run_control(
  * Each class at one quality, by its own mean curve at one price, the price being the one whose
  * balanced quantity the plan values most. Curves: those of the shipped run's images.
  */
-static int run_per_class(
-	struct compare *c, struct rates *device, int budget, uint64_t seed, const struct stream *shipped, struct result *ret)
+static int run_per_class(struct compare *c, struct rates *device, int budget, uint64_t seed,
+	const struct stream *shipped, struct result *ret)
 {
 	int total = c->l->data.split[TRAIN].n, classes = c->l->data.classes, n, r = 0;
 	_cleanup_free_ struct choice *v = by_ranks(c->l, seed, 0);
@@ -411,7 +411,8 @@ static int run_seed(struct compare *c, int budget, int s)
 	if (r == 0 && wanted(c->l, FIFO))
 		r = run_fifo(c, budget, seed, &result[FIFO][s]);
 	if (r == 0 && wanted(c->l, RESERVOIR))
-		r = run_uniform(c, OURS, ADAPTIVE_ORIGINAL, budget, seed, "reservoir", &result[RESERVOIR][s]);
+		r = run_uniform(
+			c, OURS, ADAPTIVE_ORIGINAL, budget, seed, "reservoir", &result[RESERVOIR][s]);
 	return r;
 }
 

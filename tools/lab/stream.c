@@ -18,7 +18,7 @@
 #define RELIEF_MAX 256	  /* steps in one round */
 #define COUNTED_MAX 65536 /* pixels; larger images get tables of their own */
 #define PRICE_FADES 0.98f
-#define TABLES_ON	300 /* captures that tables are fitted to once the network has its say */
+#define TABLES_ON 300 /* captures that tables are fitted to once the network has its say */
 #define MIN_PER_CLASS 20
 
 static const int tables_after[] = {100, 4000}; /* captures met */
@@ -433,8 +433,11 @@ static int make_room(struct stream *s, double need)
 
 static int admit(struct stream *s, struct arrival *a, struct coef_image *im)
 {
-	struct held h = {.index = a->index, .label = a->label, .first_rank = s->rank[a->index],
-		.rank = s->rank[a->index], .set = -1};
+	struct held h = {.index = a->index,
+		.label = a->label,
+		.first_rank = s->rank[a->index],
+		.rank = s->rank[a->index],
+		.set = -1};
 	int at = choose_rung(MODE_ADAPTIVE, &a->curve, &s->population, s->price, false), r, own;
 	int quality = a->curve.quality[at];
 	struct jpeg_tables t;
@@ -553,7 +556,8 @@ static int look_one(struct lab *l, void *arg, int i, struct scratch *scratch)
 	int own, r = lab_decode(l, TRAIN, (int)k->s->order[k->first + i], &scratch->original, &own);
 
 	return r < 0 ? r
-		     : sensitivity_add(&k->s->scorer[scratch->member], &scratch->original, &k->sum[scratch->member]);
+		     : sensitivity_add(&k->s->scorer[scratch->member], &scratch->original,
+			       &k->sum[scratch->member]);
 }
 
 static int count_one(struct lab *l, void *arg, int i, struct scratch *scratch)
@@ -622,7 +626,8 @@ static int open_curves(struct stream *s, size_t params)
 
 	buf_put(&b, s->params, params * sizeof(float));
 	for (int i = 0; i < LADDER_RUNGS; i++)
-		buf_put(&b, s->scorer[0].shared[i].tables.quant, sizeof(s->scorer[0].shared[i].tables.quant));
+		buf_put(&b, s->scorer[0].shared[i].tables.quant,
+			sizeof(s->scorer[0].shared[i].tables.quant));
 	if (b.failed)
 		return -ENOMEM;
 	sha256(b.data, b.len, digest);

@@ -33,7 +33,7 @@ struct stream_options {
 };
 
 struct held {
-	int index, label; /* of the training split */
+	int index, label;     /* of the training split */
 	int rank, first_rank; /* first: before the network had its say */
 	struct next_step next;
 	uint8_t quality, layout;
@@ -69,7 +69,7 @@ struct stream {
 	struct symbol_counts *counts; /* [LADDER_RUNGS] */
 	int tables_made;
 	struct sensitivity network;
-	struct hardness hardness; /* of captures that no model was trained on */
+	struct hardness hardness;    /* of captures that no model was trained on */
 	struct predictor *predictor; /* of CURVE_PREDICTED; owned */
 	struct curve_file *curves;
 };

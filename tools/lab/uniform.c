@@ -71,7 +71,7 @@ static int count_one(struct lab *l, void *arg, int i, struct scratch *s)
 	coef_count(&s->original, &c);
 	scan = scan_bytes(&c, &col->ours);
 	file = scan_bytes_optimal(&c, planes == 1 ? 1 : 2) +
-		jpeg_file_overhead(planes, s->original.orientation);
+	       jpeg_file_overhead(planes, s->original.orientation);
 	col->bytes[OURS][i] = MIN(scan, file);
 	return 0;
 }
@@ -150,7 +150,8 @@ int rates_learn(struct rates *rates)
 		v[i] = (struct choice){i, 100};
 	r = choice_dataset(l, NULL, v, n, &d);
 	if (r == 0)
-		r = lab_run(l, &d, l->seed, l->steps, NULL, 0, NULL, params, "trained on originals, for steps");
+		r = lab_run(
+			l, &d, l->seed, l->steps, NULL, 0, NULL, params, "trained on originals, for steps");
 	for (int m = 0; r == 0 && m < l->threads; m++)
 		r = scorer_set_model(&scorer[m], &l->shape, params);
 	if (r == 0)
@@ -176,8 +177,8 @@ int fill_budget(struct rates *r, enum coder c, double budget, const struct choic
 		const struct rate_column *col = &r->at[candidate[i].quality];
 		bool first = !used[candidate[i].quality];
 
-		bytes +=
-			(double)col->bytes[c][candidate[i].index] + frame(c) + (first ? col->table_bytes[c] : 0);
+		bytes += (double)col->bytes[c][candidate[i].index] + frame(c) +
+			 (first ? col->table_bytes[c] : 0);
 		if (bytes > budget)
 			return i;
 		used[candidate[i].quality] = true;
@@ -215,7 +216,8 @@ static int make_choice(struct lab *l, void *arg, int i, struct scratch *s, uint8
 	return r < 0 ? r : input_from_coef(&s->original, l->shape.size, rgb);
 }
 
-int choice_dataset(struct lab *l, const struct rates *ours, const struct choice *v, int n, struct dataset *ret)
+int choice_dataset(
+	struct lab *l, const struct rates *ours, const struct choice *v, int n, struct dataset *ret)
 {
 	struct choice_job job = {ours, v};
 	int r = lab_dataset(l, n, ret);

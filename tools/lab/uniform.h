@@ -50,7 +50,8 @@ double choice_bytes(struct rates *r, enum coder c, const struct choice *v, int n
 int fill_budget(struct rates *r, enum coder c, double budget, const struct choice *candidate, int n);
 
 /* The choice as the network is trained on it, weights balanced. ours NULL: plain JPEG. */
-int choice_dataset(struct lab *l, const struct rates *ours, const struct choice *v, int n, struct dataset *ret);
+int choice_dataset(
+	struct lab *l, const struct rates *ours, const struct choice *v, int n, struct dataset *ret);
 
 /* Test pictures, each at a quality drawn from the choice's. */
 int choice_test(struct lab *l, const struct rates *ours, const uint8_t *quality, int n, uint64_t seed,
