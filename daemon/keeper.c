@@ -2,7 +2,7 @@
  * Keeps the store within its limit.
  *
  * Relief: when the writer has no room, either the cheapest steps down the hulls are taken, or, when
- * images are as small on average as the plan wants them, members are dropped. Steps are made by
+ * they are dearer than giving up images (policy/plan.h), members are dropped. Steps are made by
  * workers from the stored coefficients, gathered, and applied as one batch.
  */
 #include <errno.h>
@@ -106,6 +106,22 @@ struct plan keeper_plan(const struct daemon *d, double budget)
 
 	return plan_make(&d->population, budget, overhead_per_image(d), MAX(offered, 1),
 		(int)d->config.policy.min_quality, (int)d->config.policy.max_quality);
+}
+
+/* Mean divergence of images that may be degraded, by the population's curve. */
+static double mean_divergence(const struct daemon *d)
+{
+	double images = 0, sum = 0;
+
+	for (size_t i = 0; i < d->tally.n; i++) {
+		const struct tally *t = &d->tally.v[i];
+
+		if (stratum_is_validation(t->stratum))
+			continue;
+		images += (double)t->images;
+		sum += (double)t->images * (double)population_kl(&d->population, t->quality);
+	}
+	return sum / MAX(images, 1);
 }
 
 /* Mean stored bytes of images that may be degraded. */
@@ -429,8 +445,8 @@ int submit_stored(struct keeper *k, const struct image_row *row, bool rescore)
 	return 0;
 }
 
-/* Sends the cheapest steps to the workers; 0 when there are none. */
-static int degrade(struct keeper *k, int want)
+/* Sends the cheapest steps, none dearer than limit, to the workers; 0 when there are none. */
+static int degrade(struct keeper *k, int want, float limit)
 {
 	struct candidates *c = calloc(1, sizeof(*c));
 	int n = 0;
@@ -442,7 +458,7 @@ static int degrade(struct keeper *k, int want)
 	view_cheapest(k->d->view, c->want, collect_row, c);
 	k->round_step = 0;
 	k->outstanding = 1; /* held until all are submitted */
-	for (int i = 0; i < c->n; i++)
+	for (int i = 0; i < c->n && price_decode(c->row[i].step) <= limit; i++)
 		n += submit_stored(k, &c->row[i], false) == 0;
 	free(c);
 	if (n) {
@@ -466,19 +482,19 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 	k->relieving = true;
 	k->hard_need = 0;
 	if (d->config.policy.mode == MODE_ADAPTIVE) {
-		struct plan plan = keeper_plan(d, image_budget(d));
+		float limit = plan_price(mean_divergence(d), image_budget(d));
+		int steps = plan_steps((double)need, mean, want);
 
-		log_debug("full%s: mean %.0f bytes, plan quality %d at %.0f bytes, %.0f images",
-			hard ? ", steps did not fit" : "", mean, plan.quality, plan.mean_bytes,
-			plan.images);
-		if (!hard && plan_degrades(&plan, mean, k->dropping) &&
-			degrade(k, plan_steps((double)need, mean, want)) > 0) {
+		log_debug("full%s: mean %.0f bytes, price %.3g, limit %.3g", hard ? ", steps did not fit" : "",
+			mean, (double)d->price, (double)limit);
+		if (!hard && degrade(k, steps, limit) > 0) {
 			if (k->outstanding == 0)
 				end_round(k);
 			return;
 		}
-		drop_members(k, plan_drops((double)need, mean, overhead_per_image(d), want));
-		if (!k->ops && !hard && degrade(k, plan_steps((double)need, mean, want)) > 0 && k->outstanding)
+		if (drop_members(k, plan_drops((double)need, mean, overhead_per_image(d), want)) > 0)
+			d->price = limit;
+		if (!k->ops && !hard && degrade(k, steps, INFINITY) > 0 && k->outstanding)
 			return;
 	} else {
 		drop_in_order(k, plan_drops((double)need, mean, 0, want));

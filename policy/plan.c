@@ -4,9 +4,8 @@
 
 #include "common/macros.h"
 
-#define BIAS		4e-3 /* per nat^1.5: images^-1 */
-#define MEAN_SLACK	1.02 /* mean bytes may be this much over the plan before it degrades */
-#define MEAN_SLACK_DROPPING 1.1
+#define BIAS		5e-3 /* per nat^1.5: images^-1 */
+#define DIVERGENCE_MIN	1e-3 /* nats: nothing is held without any */
 #define STEPS_MIN	8
 #define STEPS_PER_NEED	4
 
@@ -36,10 +35,9 @@ struct plan plan_make(const struct population *p, double budget, double overhead
 	return best;
 }
 
-bool plan_degrades(const struct plan *p, double mean_bytes, bool dropping)
+float plan_price(double divergence, double budget)
 {
-	return p->mean_bytes > 0 &&
-		mean_bytes > p->mean_bytes * (dropping ? MEAN_SLACK_DROPPING : MEAN_SLACK);
+	return (float)(1 / (1.5 * BIAS * sqrt(MAX(divergence, DIVERGENCE_MIN)) * MAX(budget, 1)));
 }
 
 int plan_steps(double need, double mean_bytes, int max)

@@ -1,6 +1,6 @@
 /*
- * Quantity against fidelity: how many images a budget should hold, and so how many bytes each may
- * take on average. Below that mean nothing is degraded any further; images go instead.
+ * Quantity against fidelity: at which price degrading costs more than giving up images does, and how
+ * many images a budget will hold then.
  *
  * The estimate: n images at quality q teach as much as m originals, 1/m = 1/n + BIAS * d(q)^1.5, d being
  * the population's mean divergence at q in nats. The first term is what a finite sample leaves open,
@@ -14,6 +14,7 @@
 
 #include "policy/curve.h"
 
+/* What to expect of a budget, for people and for a start. */
 struct plan {
 	int quality;	   /* the LADDER quality that is best when all images share one */
 	double mean_bytes; /* stored bytes an image at that quality, overhead not counted */
@@ -31,12 +32,11 @@ struct plan plan_make(const struct population *p, double budget, double overhead
 	int min_quality, int max_quality);
 
 /*
- * How room is made. True: by degrading, because images are larger on average than the plan has them;
- * false: by dropping members. mean_bytes: stored bytes of an image that may be degraded. dropping:
- * members were dropped last; then it takes more to go back, so that the two do not take turns and
- * write everything many times.
+ * The price, in nats a byte, at which degrading costs as much as dropping does: a full store gives up
+ * images rather than take a dearer step, and stores what comes at this price. From the estimate's
+ * derivatives, by images and by divergence: 1 / (1.5 BIAS sqrt(d) budget).
  */
-bool plan_degrades(const struct plan *p, double mean_bytes, bool dropping);
+float plan_price(double divergence, double budget);
 
 /* Steps down to take at once for need bytes: few rounds, and prices do not run ahead of the need. */
 int plan_steps(double need, double mean_bytes, int max);

@@ -213,15 +213,20 @@ static void test_hardness(void)
 /* Many bad images are worth a bounded number of good ones; steps and drops follow the need. */
 static void test_worth(void)
 {
-	struct plan p = {.mean_bytes = 100};
-
 	CHECK_NEAR(plan_worth(1000, 0), 1000, 1e-6);
 	CHECK(plan_worth(1e9, 0.5) < 1000);
 	CHECK(plan_worth(2000, 0.05) > plan_worth(1000, 0.01));
 	CHECK(plan_worth(1e6, 0.05) < plan_worth(1e5, 0.001));
-	CHECK(plan_degrades(&p, 105, false));
-	CHECK(!plan_degrades(&p, 105, true)); /* no turning back for so little */
-	CHECK(plan_degrades(&p, 115, true));
+	/* The price is where the estimate's two derivatives meet: bytes moved either way gain nothing. */
+	for (double d = 0.02; d < 0.5; d *= 2) {
+		double budget = 1e6, mean = 80, n = budget / mean, bytes = 100, price = (double)plan_price(d, budget);
+		double dropped = plan_worth(n - bytes / mean, d), degraded = plan_worth(n, d + price * bytes / n);
+
+		CHECK_NEAR(dropped / degraded, 1, 1e-4);
+	}
+	CHECK(plan_price(0.1, 1e6) < plan_price(0.1, 1e5));
+	CHECK(plan_price(0.4, 1e6) < plan_price(0.1, 1e6));
+	CHECK(isfinite(plan_price(0, 0)));
 	CHECK_INT(plan_steps(1000, 100, 256), 40);
 	CHECK_INT(plan_steps(1, 100, 256), 8);
 	CHECK_INT(plan_drops(1000, 90, 10, 256), 10);

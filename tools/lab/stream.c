@@ -121,6 +121,7 @@ static void count_held(struct stream *s, const struct held *h, int sign)
 	s->bytes += sign * ((double)h->len + FRAME_BYTES);
 	s->class_bytes[h->label] += sign * (int64_t)h->len;
 	s->class_images[h->label] += sign;
+	s->held_at[h->quality] += sign;
 	use_set(s, h->set, sign);
 	s->most = MAX(s->most, s->bytes);
 }
@@ -361,7 +362,8 @@ static bool step_fits(const struct stream *s, const struct held *h)
 	return !set || s->used[set->id] || s->bytes + table_bytes(&set->tables) <= s->o.budget;
 }
 
-static int degrade(struct stream *s, int want, int *ret_n)
+/* Takes the cheapest steps, none dearer than limit. */
+static int degrade(struct stream *s, int want, float limit, int *ret_n)
 {
 	_cleanup_coef_ struct coef_image im = {0};
 	int step[RELIEF_MAX], n = cheapest_steps(s, want, step), taken = 0, r = 0;
@@ -369,6 +371,8 @@ static int degrade(struct stream *s, int want, int *ret_n)
 	for (int i = 0; r == 0 && i < n; i++) {
 		struct held *h = &s->v[step[i]];
 
+		if (price_decode(h->next.step) > limit)
+			break;
 		if (!step_fits(s, h))
 			continue;
 		s->price = MAX(s->price, price_decode(h->next.step));
@@ -407,10 +411,22 @@ static bool drop_one(struct stream *s)
 	return true;
 }
 
+/* Of the images held, by the population's curve. */
+static double mean_divergence(const struct stream *s)
+{
+	double sum = 0;
+
+	for (int q = 1; q <= 100; q++)
+		if (s->held_at[q])
+			sum += s->held_at[q] * (double)population_kl(&s->population, q);
+	return sum / MAX(s->n, 1);
+}
+
 /* As the daemon's keeper relieves the writer. */
 static int make_room(struct stream *s, double need)
 {
 	double mean = 0;
+	float limit = plan_price(mean_divergence(s), s->o.budget);
 	int n = 0, r = 0;
 
 	for (int k = 0; k < s->l->data.classes; k++)
@@ -419,8 +435,7 @@ static int make_room(struct stream *s, double need)
 	/* What was seen, and as much again: nobody knows when a stream ends. */
 	s->plan = plan_make(
 		&s->population, s->o.budget, FRAME_BYTES, 2.0 * (double)(s->n + s->dropped), LADDER[0], 95);
-	if (plan_degrades(&s->plan, mean, s->dropping))
-		r = degrade(s, plan_steps(need, mean, RELIEF_MAX), &n);
+	r = degrade(s, plan_steps(need, mean, RELIEF_MAX), limit, &n);
 	if (r < 0 || n)
 		return r;
 	n = plan_drops(need, mean, FRAME_BYTES, RELIEF_MAX);
@@ -428,6 +443,7 @@ static int make_room(struct stream *s, double need)
 		if (!drop_one(s))
 			return -ENOSPC;
 	s->dropping = true;
+	s->price = limit;
 	return 0;
 }
 

@@ -48,7 +48,9 @@ struct stream {
 	int n;
 	double bytes;	/* of the budget, now */
 	double written; /* bytes of images ever written */
+	double divergence; /* sum over the images held, as the population has it */
 	double most;	/* bytes at most */
+	int held_at[101]; /* images held at each quality */
 	int64_t dropped, met;
 	float price;
 	struct population population;
