@@ -231,4 +231,5 @@ static int bench(struct lab *l)
 	return r;
 }
 
-const struct verb verb_bench = {"bench", "what each stage costs on this machine", bench_runs, bench};
+const struct verb verb_bench = {"bench", "what each stage costs on this machine", bench_runs, NULL,
+	bench};

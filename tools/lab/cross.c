@@ -236,4 +236,5 @@ static int cross(struct lab *l)
 }
 
 const struct verb verb_cross = {
-	"cross-quality", "trained at one quality, tested at every one (Fig. 3, 4)", cross_runs, cross};
+	"cross-quality", "trained at one quality, tested at every one (Fig. 3, 4)", cross_runs, NULL,
+	cross};

@@ -58,8 +58,11 @@ struct lab {
 int lab_open(struct lab *l, const char *spec);
 void lab_close(struct lab *l);
 
-/* Says what follows and how long it will take, from a short calibration; runs: trainings at most. */
-void lab_announce(struct lab *l, const char *what, double runs);
+/*
+ * Says what follows and how long it will take at most, from a short calibration. runs: trainings;
+ * scored: pictures through the network at every rung.
+ */
+void lab_announce(struct lab *l, const char *what, double runs, double scored);
 
 /* Runs that turned out not to be needed. */
 void lab_fewer_runs(struct lab *l, double runs);

@@ -265,7 +265,7 @@ static int run_verb(struct lab *l, const struct verb *v)
 	double runs = v->runs(l);
 
 	if (runs > 0)
-		lab_announce(l, v->name, runs);
+		lab_announce(l, v->name, runs, v->scored ? v->scored(l) : 0);
 	return v->run(l);
 }
 

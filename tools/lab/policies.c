@@ -112,6 +112,15 @@ static double policies_runs(const struct lab *l)
 	return 1 + runs * l->n_budgets * l->seeds;
 }
 
+/* Captures after the first window, once for each budget and seed: curves are kept. */
+static double policies_scored(const struct lab *l)
+{
+	bool any = wanted(l, SHIPPED) || wanted(l, CONTROL) || wanted(l, PER_CLASS) || wanted(l, BY_LOSS) ||
+		   wanted(l, BY_KL) || wanted(l, BY_PREDICTOR);
+
+	return any ? (1 - l->windows[0]) * l->data.split[TRAIN].n * l->n_budgets * l->seeds : 0;
+}
+
 /* Trains on a choice and fills the result. */
 static int run_set(struct compare *c, const struct rates *ours, struct dataset *d, const uint8_t *quality,
 	int n, uint64_t seed, const char *what, struct result *ret)
@@ -380,6 +389,19 @@ static int run_per_class(struct compare *c, struct rates *device, int budget, ui
 	return run_choice(c, device, OURS, v, n, seed, what, ret);
 }
 
+/* The row of one result, at once: a long run can be followed. */
+static void put_row(struct compare *c, int budget, enum policy p, int s)
+{
+	const struct result *r = &c->result[budget][p][s];
+
+	if (!r->images)
+		return;
+	fprintf(c->csv, "%.0f,%s,%llu,%d,%.0f,%.2f,%.3f,%.2f,%.2f\n", c->l->budget[budget],
+		policy_names[p].name, (unsigned long long)c->l->seed + (unsigned)s, r->images, r->bytes,
+		r->mean_quality, r->written, 100 * r->accuracy[0], 100 * r->accuracy[1]);
+	fflush(c->csv);
+}
+
 static int run_seed(struct compare *c, int budget, int s)
 {
 	uint64_t seed = c->l->seed + (uint64_t)s;
@@ -413,6 +435,8 @@ static int run_seed(struct compare *c, int budget, int s)
 	if (r == 0 && wanted(c->l, RESERVOIR))
 		r = run_uniform(
 			c, OURS, ADAPTIVE_ORIGINAL, budget, seed, "reservoir", &result[RESERVOIR][s]);
+	for (int p = 0; r == 0 && p < POLICIES; p++)
+		put_row(c, budget, (enum policy)p, s);
 	return r;
 }
 
@@ -468,25 +492,6 @@ static void print_table(const struct compare *c, FILE *f)
 				mean_of(q, l->seeds), mean_of(v, l->seeds), interval_of(v, l->seeds),
 				mean_of(w, l->seeds), interval_of(w, l->seeds), dp, ip, d_o, io);
 		}
-}
-
-static int write_csv(const struct compare *c)
-{
-	const struct lab *l = c->l;
-
-	for (int b = 0; b < l->n_budgets; b++)
-		for (int p = 0; p < POLICIES; p++)
-			for (int s = 0; s < l->seeds; s++) {
-				const struct result *r = &c->result[b][p][s];
-
-				if (!r->images)
-					continue;
-				fprintf(c->csv, "%.0f,%s,%llu,%d,%.0f,%.2f,%.3f,%.2f,%.2f\n", l->budget[b],
-					policy_names[p].name, (unsigned long long)l->seed + (unsigned)s,
-					r->images, r->bytes, r->mean_quality, r->written,
-					100 * r->accuracy[0], 100 * r->accuracy[1]);
-			}
-	return 0;
 }
 
 static int draw(const struct compare *c)
@@ -578,8 +583,6 @@ static int policies(struct lab *l)
 			r = run_all(c);
 	}
 	lab_progress_end(l);
-	if (r == 0)
-		r = write_csv(c);
 	if (c->csv && lab_close_file(c->csv, "policies.csv") < 0)
 		r = -EIO;
 	if (c->sweep_csv && lab_close_file(c->sweep_csv, "policies-sweep.csv") < 0)
@@ -598,4 +601,5 @@ static int policies(struct lab *l)
 	return r;
 }
 
-const struct verb verb_policies = {"policies", "every policy at equal real bytes", policies_runs, policies};
+const struct verb verb_policies = {
+	"policies", "every policy at equal real bytes", policies_runs, policies_scored, policies};

@@ -42,6 +42,11 @@ static double predict_runs(const struct lab *l)
 	return 1;
 }
 
+static double predict_scored(const struct lab *l)
+{
+	return MIN(l->data.split[TRAIN].n / 2.0, LEARN_MAX + ASK_MAX);
+}
+
 static int score_one(struct lab *l, void *arg, int i, struct scratch *s)
 {
 	struct predict *p = arg;
@@ -330,4 +335,5 @@ static int predict(struct lab *l)
 }
 
 const struct verb verb_predict = {"predict",
-	"the predictor against full scoring: rank correlation, regret, cost", predict_runs, predict};
+	"the predictor against full scoring: rank correlation, regret, cost", predict_runs, predict_scored,
+	predict};

@@ -261,4 +261,4 @@ static int quantity(struct lab *l)
 }
 
 const struct verb verb_quantity = {"quantity-quality",
-	"accuracy over number of pictures and quality (Fig. 1, 2)", quantity_runs, quantity};
+	"accuracy over number of pictures and quality (Fig. 1, 2)", quantity_runs, NULL, quantity};

@@ -443,5 +443,5 @@ static int sensitivity(struct lab *l)
 }
 
 const struct verb verb_sensitivity = {"sensitivity",
-	"what compression does to single pictures, in five clusters (Fig. 5, 6)", sensitivity_runs,
+	"what compression does to single pictures, in five clusters (Fig. 5, 6)", sensitivity_runs, NULL,
 	sensitivity};

@@ -6,7 +6,8 @@
 
 struct verb {
 	const char *name, *help;
-	double (*runs)(const struct lab *l); /* trainings at most */
+	double (*runs)(const struct lab *l);   /* trainings at most */
+	double (*scored)(const struct lab *l); /* pictures scored in full at most; NULL: none */
 	int (*run)(struct lab *l);
 };
 
