@@ -7,6 +7,7 @@
 
 #include "common/rng.h"
 #include "tests/unit/test.h"
+#include "tools/lab/allocate.h"
 #include "tools/lab/data.h"
 #include "tools/lab/kmeans.h"
 #include "tools/lab/lab.h"
@@ -154,4 +155,38 @@ static void test_interval(void)
 	CHECK(isnan(interval_of(one, 1)));
 }
 
-TEST_MAIN(test_begin, test_kmeans, test_cifar, test_folder, test_interval, test_end)
+/* Nothing beats the bound, one price comes next to it, and neither spends more than there is. */
+static void test_allocate(void)
+{
+	enum { N = 400 };
+	static struct curve curve[N];
+	struct population p;
+	struct rng r;
+
+	population_init(&p);
+	rng_init(&r, 11);
+	for (int i = 0; i < N; i++) {
+		double rate = 10 + 20 * rng_unit(&r), kl = 0.2 + 2 * rng_unit(&r);
+
+		curve[i] = (struct curve){.n = LADDER_RUNGS, .scored = true, .hardness = -1};
+		for (int k = 0; k < LADDER_RUNGS; k++) {
+			curve[i].quality[k] = LADDER[k];
+			curve[i].rate[k] = (uint32_t)(rate + rng_unit(&r));
+			curve[i].kl[k] = (float)kl;
+			rate *= 1.2 + 0.2 * rng_unit(&r);
+			kl *= 0.5 + 0.3 * rng_unit(&r);
+		}
+		population_add(&p, &curve[i]);
+	}
+	for (int k = 1; k < LADDER_RUNGS - 1; k++) {
+		double budget = (double)p.rate[k] * N;
+		struct allocations a;
+
+		CHECK_INT(allocate(curve, N, &p, budget, &a), 0);
+		CHECK(a.by_price.bytes <= budget && a.by_steps.bytes <= budget);
+		CHECK(a.by_price.harm >= a.bound_harm - 1e-6 && a.by_steps.harm >= a.bound_harm - 1e-6);
+		CHECK(a.by_price.share_of_bound > 0.995 && a.by_price.share_of_bound <= 1 + 1e-9);
+	}
+}
+
+TEST_MAIN(test_begin, test_kmeans, test_cifar, test_folder, test_interval, test_allocate, test_end)

@@ -20,7 +20,7 @@
 #define BUDGETS_MAX 16
 #define QUALITIES_MAX 8 /* of cross-quality */
 #define EVALS_MAX 24	/* evaluation sets of one run */
-#define PATH_MAX_LAB 4096
+#define OUT_PATH_MAX 4096
 
 struct lab {
 	struct data data;
@@ -36,7 +36,7 @@ struct lab {
 	const char *only;			 /* of the policies, with commas; NULL: all */
 	bool quick;
 	int test_images; /* at most so many are evaluated on */
-	char out[PATH_MAX_LAB];
+	char out[OUT_PATH_MAX];
 	int out_fd;
 	struct dataset test; /* original test pictures */
 

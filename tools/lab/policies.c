@@ -17,7 +17,7 @@
 
 #define ENOUGH_WORSE .015
 #define SWEEP_USUALLY 5	      /* qualities */
-#define ADAPTIVE_ORIGINAL 100 /* the quality that stands for "as it came" */
+#define AS_CAPTURED 100 /* the quality that stands for "as it came" */
 
 static const uint8_t sweep[] = {2, 5, 10, 15, 20, 30, 50, 75, 95};
 #define SWEEP ((int)ARRAY_SIZE(sweep))
@@ -207,7 +207,7 @@ static int run_uniform(struct compare *c, enum coder coder, int quality, int bud
 /* The newest that fit. */
 static int run_fifo(struct compare *c, int budget, uint64_t seed, struct result *ret)
 {
-	int total = c->l->data.split[TRAIN].n, n, r = rates_at(&c->rates, ADAPTIVE_ORIGINAL);
+	int total = c->l->data.split[TRAIN].n, n, r = rates_at(&c->rates, AS_CAPTURED);
 	_cleanup_free_ uint32_t *order = malloc((size_t)total * sizeof(*order));
 	_cleanup_free_ struct choice *v = malloc((size_t)total * sizeof(*v));
 	char what[128];
@@ -216,11 +216,11 @@ static int run_fifo(struct compare *c, int budget, uint64_t seed, struct result 
 		return r < 0 ? r : -ENOMEM;
 	stream_order(c->l, seed, order);
 	for (int i = 0; i < total; i++)
-		v[i] = (struct choice){(int)order[total - 1 - i], ADAPTIVE_ORIGINAL};
+		v[i] = (struct choice){(int)order[total - 1 - i], AS_CAPTURED};
 	n = fill_budget(&c->rates, OURS, c->l->budget[budget], v, total);
 	snprintf(what, sizeof(what), "newest originals, %.0f bytes, seed %llu: %d images",
 		c->l->budget[budget], (unsigned long long)seed, n);
-	ret->quality = ADAPTIVE_ORIGINAL;
+	ret->quality = AS_CAPTURED;
 	return run_choice(c, &c->rates, OURS, v, n, seed, what, ret);
 }
 
@@ -434,7 +434,7 @@ static int run_seed(struct compare *c, int budget, int s)
 		r = run_fifo(c, budget, seed, &result[FIFO][s]);
 	if (r == 0 && wanted(c->l, RESERVOIR))
 		r = run_uniform(
-			c, OURS, ADAPTIVE_ORIGINAL, budget, seed, "reservoir", &result[RESERVOIR][s]);
+			c, OURS, AS_CAPTURED, budget, seed, "reservoir", &result[RESERVOIR][s]);
 	for (int p = 0; r == 0 && p < POLICIES; p++)
 		put_row(c, budget, (enum policy)p, s);
 	return r;

@@ -1,0 +1,23 @@
+/*
+ * How near the policy's allocation comes to the best that there is: the linear-programming bound of
+ * "least harm for so many bytes" over the same curves, which the greedy walk down all convex hulls
+ * attains (the constraint matrix has one coupling row, so at most one image is split).
+ */
+#pragma once
+
+#include "policy/choose.h"
+
+struct allocation {
+	double bytes, harm;    /* sums */
+	double share_of_bound; /* of the harm that could be saved over all at the lowest rung: 0..1 */
+};
+
+struct allocations {
+	double bound_harm;
+	struct allocation by_price; /* each image once, at one price */
+	struct allocation by_steps; /* all at the top first, then the cheapest permitted steps */
+};
+
+/* curve: [n], scored and monotone. budget: bytes for all. -ENOMEM. */
+int allocate(const struct curve *curve, int n, const struct population *p, double budget,
+	struct allocations *ret);
