@@ -263,11 +263,15 @@ static void read_capture(uv_work_t *req)
 	c->id &= INT64_MAX;
 }
 
+static bool is_validation(const struct capture *c)
+{
+	return c->label && member_is_validation(c->hash, c->d->config.training.validation_percent);
+}
+
 static void set_row(struct capture *c, const struct curve_answer *a)
 {
-	const struct config *config = &c->d->config;
 	const char *base = strrchr(c->file.path, '/');
-	bool validation = c->label && member_is_validation(c->hash, config->training.validation_percent);
+	bool validation = is_validation(c);
 
 	c->row = (struct image_row){
 		.stratum = stratum_of(c->label, validation),
@@ -446,10 +450,28 @@ static bool predicts(const struct capture *c)
 	return false;
 }
 
+/* Whether it would be refused at the door whatever the network says: then nobody need look at it. */
+static bool is_hopeless(const struct capture *c)
+{
+	const struct daemon *d = c->d;
+	int rank = member_rank(c->hash);
+
+	if (d->config.policy.mode != MODE_ADAPTIVE || is_validation(c))
+		return false;
+	return keeper_at_the_door(
+		d, stratum_of(c->label, false), d->model.params ? member_rank_best(rank) : rank, -1);
+}
+
 static void start_scoring(struct capture *c)
 {
-	struct job *job = calloc(1, sizeof(*job));
+	struct job *job;
 	size_t at;
+
+	if (is_hopeless(c)) {
+		count_fate(c, COUNT_DROPPED);
+		return;
+	}
+	job = calloc(1, sizeof(*job));
 
 	if (!job) {
 		forget(c);
