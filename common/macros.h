@@ -20,7 +20,7 @@
 #define ROUND_UP(x, unit) (((x) + (unit)-1) / (unit) * (unit))
 
 #define _cleanup_(f)        __attribute__((cleanup(f)))
-#define _printf_(fmt, args) __attribute__((format(printf, fmt, args)))
+#define _printf_(fmt, args) __attribute__((format(printf, fmt, args), nonnull(fmt)))
 
 /*
  * An inner loop worth compiling again for processors with AVX2 and AVX-512; the choice is made when

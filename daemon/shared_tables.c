@@ -71,7 +71,7 @@ static void work_out(const struct table_job *t, int i, struct table_set *set)
 		tables_standard(LADDER[i], &set->tables);
 	set->quality = LADDER[i];
 	if (t->for_network)
-		steps_make(&t->network, LADDER[i], STEP_POWER, set->tables.quant);
+		steps_make(&t->network, LADDER[i], STEP_POWER, &set->tables);
 	if (symbols)
 		huffman_fit(&t->counts[i], &set->tables);
 }

@@ -146,7 +146,7 @@ static double bits_at(const struct sensitivity *s, double step[2][DCT_SIZE2], do
 	return sum;
 }
 
-void steps_make(const struct sensitivity *s, int quality, double power, uint16_t ret_quant[2][DCT_SIZE2])
+void steps_make(const struct sensitivity *s, int quality, double power, struct jpeg_tables *ret)
 {
 	double standard[2][DCT_SIZE2], step[2][DCT_SIZE2], top = 0, want, low = 1e-4, high = 1e4;
 	uint16_t quant[DCT_SIZE2];
@@ -173,7 +173,7 @@ void steps_make(const struct sensitivity *s, int quality, double power, uint16_t
 	}
 	for (int t = 0; t < 2; t++)
 		for (int k = 0; k < DCT_SIZE2; k++)
-			ret_quant[t][JPEG_NATURAL_ORDER[k]] =
+			ret->quant[t][JPEG_NATURAL_ORDER[k]] =
 				(uint16_t)CLAMP(lround(step[t][k] * high), 1, STEP_MAX);
 }
 

@@ -31,6 +31,7 @@ void sensitivity_merge(struct sensitivity *to, const struct sensitivity *from);
 /* Whether any of these sets has other steps than the standard's. */
 bool steps_are_made(const struct table_set shared[LADDER_RUNGS]);
 
-/* Steps for a quality, in natural order as jpeg_tables has them; power: STEP_POWER but for experiments. */
 #define STEP_POWER 0.5 /* what high-rate theory says, and what measures best */
-void steps_make(const struct sensitivity *s, int quality, double power, uint16_t ret_quant[2][DCT_SIZE2]);
+
+/* Sets the steps for a quality in ret, nothing else of it. power: STEP_POWER but for experiments. */
+void steps_make(const struct sensitivity *s, int quality, double power, struct jpeg_tables *ret);

@@ -96,7 +96,8 @@ static void test_steps(void)
 	struct scorer s = {0};
 	struct sensitivity once = {0}, twice = {0}, made = {0};
 	struct table_set set[LADDER_RUNGS] = {0};
-	uint16_t quant[2][DCT_SIZE2], lower[2][DCT_SIZE2];
+	uint16_t lower[2][DCT_SIZE2];
+	struct jpeg_tables tables;
 	float *params;
 
 	net_layout(&shape, &at);
@@ -127,16 +128,16 @@ static void test_steps(void)
 			made.magnitude[t][k] = 100 * (k ? 20.0 / k : 80);
 		}
 	for (int i = LADDER_RUNGS - 1; i >= 0; i--) {
-		steps_make(&made, LADDER[i], STEP_POWER, quant);
+		steps_make(&made, LADDER[i], STEP_POWER, &tables);
 		for (int k = 0; k < DCT_SIZE2; k++) {
 			int n = JPEG_NATURAL_ORDER[k];
 
-			CHECK(quant[0][n] >= 1 && quant[0][n] <= 255);
-			CHECK(k < 6 ? quant[0][n] == quant[0][0] : quant[0][n] >= quant[0][0]);
-			CHECK(i == LADDER_RUNGS - 1 || quant[0][n] >= lower[0][n]);
+			CHECK(tables.quant[0][n] >= 1 && tables.quant[0][n] <= 255);
+			CHECK(k < 6 ? tables.quant[0][n] == tables.quant[0][0] : tables.quant[0][n] >= tables.quant[0][0]);
+			CHECK(i == LADDER_RUNGS - 1 || tables.quant[0][n] >= lower[0][n]);
 		}
-		CHECK(LADDER[i] < 10 || LADDER[i] > 80 || quant[1][0] > 2 * quant[0][0]);
-		memcpy(lower, quant, sizeof(lower));
+		CHECK(LADDER[i] < 10 || LADDER[i] > 80 || tables.quant[1][0] > 2 * tables.quant[0][0]);
+		memcpy(lower, tables.quant, sizeof(lower));
 	}
 	set[3].quality = LADDER[3];
 	tables_standard(LADDER[3], &set[3].tables);

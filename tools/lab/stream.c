@@ -136,7 +136,7 @@ static void make_tables(struct stream *s, const struct symbol_counts counts[LADD
 		set->id = (uint32_t)s->n_sets++;
 		tables_standard(LADDER[i], &set->tables);
 		if (s->network.images > 0)
-			steps_make(&s->network, LADDER[i], STEP_POWER, set->tables.quant);
+			steps_make(&s->network, LADDER[i], STEP_POWER, &set->tables);
 		huffman_fit(&counts[i], &set->tables);
 		for (int m = 0; m < s->l->threads; m++)
 			s->scorer[m].shared[i] = *set;
@@ -586,7 +586,7 @@ static int count_one(struct lab *l, void *arg, int i, struct scratch *scratch)
 		struct jpeg_tables t;
 
 		tables_standard(LADDER[q], &t);
-		steps_make(&k->s->network, LADDER[q], STEP_POWER, t.quant);
+		steps_make(&k->s->network, LADDER[q], STEP_POWER, &t);
 		r = coef_requantise(&scratch->original, &t, &scratch->rung);
 		coef_count(&scratch->rung, &c);
 		counts_add(&k->counts[scratch->member * LADDER_RUNGS + q], &c);

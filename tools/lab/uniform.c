@@ -84,7 +84,7 @@ void rates_steps(struct rates *r, int quality)
 		return;
 	tables_standard(quality, t);
 	if (r->network.images > 0 && quality < 100)
-		steps_make(&r->network, quality, STEP_POWER, t->quant);
+		steps_make(&r->network, quality, STEP_POWER, t);
 }
 
 int rates_at(struct rates *r, int quality)
