@@ -6,16 +6,19 @@
 
 #include <cblas.h>
 
+#include "common/net/winograd.h"
 #include "common/rng.h"
 
-#define CHUNK_PIXELS (8 * 32 * 32) /* images per sgemm: as many as have this many input pixels */
+#define CHUNK_PIXELS (16 * 32 * 32) /* images at a time: as many as have this many input pixels */
 #define CHUNK_MAX    8
 
 struct layer {
 	int side, in, out;  /* H = W, C, O */
+	bool fast;	    /* by Winograd's algorithm, else im2col and one sgemm an image */
 	float *act;	    /* input [chunk][H][W][C] */
-	float *col;	    /* [chunk*H*W][9*C] */
-	float *pre;	    /* convolution's output [chunk*H*W][O] */
+	float *pre;	    /* convolution's output: of the chunk [chunk*H*W][O] when fast, else of one image */
+	float *col;	    /* not fast: of one image [H*W][9*C] */
+	struct winograd wino; /* fast */
 	uint8_t *argmax;    /* [chunk][H/2][W/2][O]: which of four, 4 when ReLU cut it off */
 	float *d_act;	    /* gradient of act; NULL for the first layer */
 };
@@ -102,13 +105,17 @@ static size_t place_buffers(struct net_work *w, float *memory, bool backward)
 
 	for (int l = 0; l < NET_LAYERS; l++) {
 		struct layer *y = &w->layer[l];
-		size_t rows = chunk * (size_t)y->side * (size_t)y->side;
+		size_t pixels = (size_t)y->side * (size_t)y->side;
 
-		y->act = carve(memory, &used, rows * (size_t)y->in);
-		y->col = carve(memory, &used, rows * 9 * (size_t)y->in);
-		y->pre = carve(memory, &used, rows * (size_t)y->out);
+		y->act = carve(memory, &used, chunk * pixels * (size_t)y->in);
+		y->pre = carve(memory, &used, (y->fast ? chunk : 1) * pixels * (size_t)y->out);
 		if (backward && l > 0)
-			y->d_act = carve(memory, &used, rows * (size_t)y->in);
+			y->d_act = carve(memory, &used, chunk * pixels * (size_t)y->in);
+		if (y->fast)
+			used += winograd_place(&y->wino, y->side, y->in, y->out, w->chunk, backward,
+				memory ? memory + used : NULL);
+		else
+			y->col = carve(memory, &used, pixels * 9 * (size_t)y->in);
 	}
 	w->feat = carve(memory, &used, chunk * (size_t)w->features);
 	if (backward)
@@ -142,7 +149,8 @@ struct net_work *net_work_new(const struct net_shape *s, bool backward)
 	w->features = net_features(s);
 	net_layout(s, &w->at);
 	for (int l = 0; l < NET_LAYERS; l++, side /= 2) {
-		w->layer[l] = (struct layer){.side = side, .in = in, .out = s->channels[l]};
+		w->layer[l] = (struct layer){.side = side, .in = in, .out = s->channels[l],
+			.fast = winograd_suits(in, s->channels[l])};
 		in = s->channels[l];
 	}
 	w->memory = aligned_alloc(64, place_buffers(w, NULL, backward) * sizeof(float));
@@ -165,55 +173,47 @@ void net_work_free(struct net_work *w)
 	free(w);
 }
 
-/* act [n][H][W][C] to col [n*H*W][9*C], zeros outside the picture. */
-static void im2col(const struct layer *y, int n)
+/* act [H][W][C] to col [H*W][9*C], zeros outside the picture. */
+static void im2col(const float *act, int side, size_t c, float *col)
 {
-	int side = y->side;
-	size_t c = (size_t)y->in, row = (size_t)side * c;
-	float *col = y->col;
+	size_t row = (size_t)side * c;
 
-	for (int i = 0; i < n; i++)
-		for (int py = 0; py < side; py++)
-			for (int px = 0; px < side; px++)
-				for (int ky = -1; ky <= 1; ky++, col += 3 * c) {
-					const float *in = y->act +
-						((size_t)i * (size_t)side + (size_t)(py + ky)) * row;
-					size_t left = px == 0 ? c : 0, right = px == side - 1 ? c : 0;
+	for (int py = 0; py < side; py++)
+		for (int px = 0; px < side; px++)
+			for (int ky = -1; ky <= 1; ky++, col += 3 * c) {
+				const float *in = act + (size_t)(py + ky) * row;
+				size_t left = px == 0 ? c : 0, right = px == side - 1 ? c : 0;
 
-					if (py + ky < 0 || py + ky >= side) {
-						memset(col, 0, 3 * c * sizeof(float));
-						continue;
-					}
-					if (left)
-						memset(col, 0, left * sizeof(float));
-					memcpy(col + left, in + (size_t)px * c - c + left,
-						(3 * c - left - right) * sizeof(float));
-					if (right)
-						memset(col + 2 * c, 0, right * sizeof(float));
+				if (py + ky < 0 || py + ky >= side) {
+					memset(col, 0, 3 * c * sizeof(float));
+					continue;
 				}
+				if (left)
+					memset(col, 0, left * sizeof(float));
+				memcpy(col + left, in + (size_t)px * c - c + left,
+					(3 * c - left - right) * sizeof(float));
+				if (right)
+					memset(col + 2 * c, 0, right * sizeof(float));
+			}
 }
 
-/* The transpose of im2col: adds col into d_act, which the caller has zeroed. */
-static void col2im(const struct layer *y, int n)
+/* The transpose of im2col: adds col into d_act. */
+static void col2im(const float *col, int side, size_t c, float *d_act)
 {
-	int side = y->side;
-	size_t c = (size_t)y->in, row = (size_t)side * c;
-	const float *col = y->col;
+	size_t row = (size_t)side * c;
 
-	for (int i = 0; i < n; i++)
-		for (int py = 0; py < side; py++)
-			for (int px = 0; px < side; px++)
-				for (int ky = -1; ky <= 1; ky++, col += 3 * c) {
-					float *out = y->d_act +
-						((size_t)i * (size_t)side + (size_t)(py + ky)) * row;
-					size_t left = px == 0 ? c : 0, right = px == side - 1 ? c : 0;
+	for (int py = 0; py < side; py++)
+		for (int px = 0; px < side; px++)
+			for (int ky = -1; ky <= 1; ky++, col += 3 * c) {
+				float *out = d_act + (size_t)(py + ky) * row;
+				size_t left = px == 0 ? c : 0, right = px == side - 1 ? c : 0;
 
-					if (py + ky < 0 || py + ky >= side)
-						continue;
-					out += (size_t)px * c - c;
-					for (size_t k = left; k < 3 * c - right; k++)
-						out[k] += col[k];
-				}
+				if (py + ky < 0 || py + ky >= side)
+					continue;
+				out += (size_t)px * c - c;
+				for (size_t k = left; k < 3 * c - right; k++)
+					out[k] += col[k];
+			}
 }
 
 /* One pooled pixel of o channels from the four under it: a b over c d. */
@@ -236,13 +236,14 @@ HOT static void pool_pixel(const float *restrict a, const float *restrict b, con
 	}
 }
 
-/* pre + bias, ReLU and 2x2 max-pooling into next [n][H/2][W/2][O]. */
-static void pool_forward(const struct layer *y, const float *bias, int n, float *next)
+/* Of images first.. of the chunk: pre [n][H][W][O] + bias, ReLU and 2x2 max-pooling into next [n][H/2][W/2][O]. */
+static void pool_forward(const struct layer *y, const float *bias, int first, int n, float *next)
 {
 	int half = y->side / 2, o = y->out;
-	size_t row = (size_t)y->side * (size_t)o;
-	uint8_t *arg = y->argmax;
+	size_t row = (size_t)y->side * (size_t)o, at = (size_t)first * (size_t)(half * half * o);
+	uint8_t *arg = y->argmax + at;
 
+	next += at;
 	for (int py = 0; py < n * half; py++)
 		for (int px = 0; px < half; px++, next += o, arg += o) {
 			const float *a = y->pre + (size_t)(2 * py) * row + (size_t)(2 * px * o);
@@ -268,13 +269,14 @@ HOT static void unpool_pixel(const float *restrict d_next, const uint8_t *restri
 	}
 }
 
-/* Gradient of next [n][H/2][W/2][O] to that of pre, which it overwrites; adds the bias gradient. */
-static void pool_backward(const struct layer *y, const float *d_next, int n, float *d_bias)
+/* Of images first.. of the chunk: the gradient of next to that of pre, which it overwrites; adds the bias gradient. */
+static void pool_backward(const struct layer *y, const float *d_next, int first, int n, float *d_bias)
 {
 	int half = y->side / 2, o = y->out;
-	size_t row = (size_t)y->side * (size_t)o;
-	const uint8_t *arg = y->argmax;
+	size_t row = (size_t)y->side * (size_t)o, at = (size_t)first * (size_t)(half * half * o);
+	const uint8_t *arg = y->argmax + at;
 
+	d_next += at;
 	for (int py = 0; py < n * half; py++)
 		for (int px = 0; px < half; px++, d_next += o, arg += o) {
 			float *a = y->pre + (size_t)(2 * py) * row + (size_t)(2 * px * o);
@@ -283,28 +285,57 @@ static void pool_backward(const struct layer *y, const float *d_next, int n, flo
 		}
 }
 
-static void conv_forward(const struct layer *y, const float *weight, int n)
+/* act of n images through convolution, ReLU and pooling to next. */
+static void layer_forward(const struct layer *y, const float *weight, const float *bias, int n, float *next)
 {
-	int rows = n * y->side * y->side, k = 9 * y->in;
+	int pixels = y->side * y->side, k = 9 * y->in;
 
-	im2col(y, n);
-	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, y->out, k, 1, y->col, k, weight,
-		y->out, 0, y->pre, y->out);
+	if (y->fast) {
+		winograd_forward(&y->wino, y->act, n, y->pre);
+		pool_forward(y, bias, 0, n, next);
+		return;
+	}
+	for (int i = 0; i < n; i++) {
+		im2col(y->act + (size_t)(i * pixels * y->in), y->side, (size_t)y->in, y->col);
+		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, pixels, y->out, k, 1, y->col, k, weight,
+			y->out, 0, y->pre, y->out);
+		pool_forward(y, bias, i, 1, next);
+	}
 }
 
-/* pre holds its own gradient. col still holds the input's patches and is overwritten. */
-static void conv_backward(const struct layer *y, const float *weight, int n, float *d_weight)
+/* The gradient of next back to that of act and of the parameters. */
+static void layer_backward(const struct layer *y, const float *weight, const float *d_next, int n,
+	float *d_weight, float *d_bias)
 {
-	int rows = n * y->side * y->side, k = 9 * y->in;
+	int pixels = y->side * y->side, k = 9 * y->in;
+	size_t image = (size_t)(pixels * y->in);
 
-	cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, k, y->out, rows, 1, y->col, k, y->pre,
-		y->out, 1, d_weight, y->out);
-	if (!y->d_act)
+	if (y->d_act)
+		memset(y->d_act, 0, (size_t)n * image * sizeof(float));
+	if (y->fast) {
+		pool_backward(y, d_next, 0, n, d_bias);
+		winograd_backward(&y->wino, y->pre, n, y->d_act);
 		return;
-	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, k, y->out, 1, y->pre, y->out, weight,
-		y->out, 0, y->col, k);
-	memset(y->d_act, 0, (size_t)rows * (size_t)y->in * sizeof(float));
-	col2im(y, n);
+	}
+	for (int i = 0; i < n; i++) {
+		pool_backward(y, d_next, i, 1, d_bias);
+		im2col(y->act + (size_t)i * image, y->side, (size_t)y->in, y->col);
+		cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, k, y->out, pixels, 1, y->col, k, y->pre,
+			y->out, 1, d_weight, y->out);
+		if (!y->d_act)
+			continue;
+		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, pixels, k, y->out, 1, y->pre, y->out, weight,
+			y->out, 0, y->col, k);
+		col2im(y->col, y->side, (size_t)y->in, y->d_act + (size_t)i * image);
+	}
+}
+
+/* What is made of the parameters before pictures come. */
+static void begin(struct net_work *w, const float *params, bool backward)
+{
+	for (int l = 0; l < NET_LAYERS; l++)
+		if (w->layer[l].fast)
+			winograd_weights(&w->layer[l].wino, params + w->at.weight[l], backward);
 }
 
 static float *next_activation(const struct net_work *w, int l)
@@ -320,10 +351,8 @@ static void forward_chunk(struct net_work *w, const float *p, const uint8_t *rgb
 
 	for (size_t i = 0; i < values; i++)
 		w->layer[0].act[i] = ((float)rgb[i] - 127.5f) * (1.0f / 64);
-	for (int l = 0; l < NET_LAYERS; l++) {
-		conv_forward(&w->layer[l], p + w->at.weight[l], n);
-		pool_forward(&w->layer[l], p + w->at.bias[l], n, next_activation(w, l));
-	}
+	for (int l = 0; l < NET_LAYERS; l++)
+		layer_forward(&w->layer[l], p + w->at.weight[l], p + w->at.bias[l], n, next_activation(w, l));
 	for (int i = 0; i < n; i++)
 		memcpy(logits + (size_t)i * (size_t)k, p + w->at.linear_bias, (size_t)k * sizeof(float));
 	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, k, w->features, 1, w->feat, w->features,
@@ -345,8 +374,8 @@ static void backward_chunk(struct net_work *w, const float *p, const float *d_lo
 	for (int l = NET_LAYERS - 1; l >= 0; l--) {
 		const float *d_next = l + 1 < NET_LAYERS ? w->layer[l + 1].d_act : w->d_feat;
 
-		pool_backward(&w->layer[l], d_next, n, grad + w->at.bias[l]);
-		conv_backward(&w->layer[l], p + w->at.weight[l], n, grad + w->at.weight[l]);
+		layer_backward(&w->layer[l], p + w->at.weight[l], d_next, n, grad + w->at.weight[l],
+			grad + w->at.bias[l]);
 	}
 }
 
@@ -354,6 +383,7 @@ void net_forward(struct net_work *w, const float *params, const uint8_t *rgb, in
 {
 	size_t image = (size_t)w->shape.size * (size_t)w->shape.size * 3;
 
+	begin(w, params, false);
 	for (int i = 0; i < n; i += w->chunk)
 		forward_chunk(w, params, rgb + (size_t)i * image, MIN(w->chunk, n - i),
 			ret_logits + (size_t)i * (size_t)w->shape.classes);
@@ -398,6 +428,7 @@ double net_gradient(struct net_work *w, const float *params, const uint8_t *rgb,
 	int k = w->shape.classes;
 	double loss = 0;
 
+	begin(w, params, true);
 	for (int i = 0; i < n; i += w->chunk) {
 		int m = MIN(w->chunk, n - i);
 
@@ -411,5 +442,8 @@ double net_gradient(struct net_work *w, const float *params, const uint8_t *rgb,
 		}
 		backward_chunk(w, params, w->logits, m, grad);
 	}
+	for (int l = 0; l < NET_LAYERS; l++)
+		if (w->layer[l].fast)
+			winograd_gradient(&w->layer[l].wino, grad + w->at.weight[l]);
 	return loss;
 }

@@ -1,6 +1,7 @@
 /*
  * The network: three 3x3 convolutions (padding 1), each with ReLU and 2x2 max-pooling, and one linear
- * layer. Convolution is im2col and one sgemm. Forward and backward of a layer are neighbours.
+ * layer. Convolution is Winograd's (winograd.h) where channels allow, else im2col and one sgemm. Forward
+ * and backward of a layer are neighbours.
  *
  * Dimensions: N images, S side of the input, H W of a layer's input, C channels in, O channels out,
  * K classes, F = (S/8)^2 * channels[2] features. Activations are [N][H][W][C].

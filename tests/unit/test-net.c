@@ -1,5 +1,6 @@
 #include "common/net/net.h"
 
+#include "common/net/winograd.h"
 #include "common/rng.h"
 #include "tests/unit/test.h"
 
@@ -142,4 +143,131 @@ static void test_shapes(void)
 	CHECK(net_shape_check(&s) < 0);
 }
 
-TEST_MAIN(test_forward, test_gradient, test_adds, test_shapes)
+static float *numbers(struct rng *r, size_t n)
+{
+	float *v = malloc(n * sizeof(float));
+
+	for (size_t i = 0; i < n; i++)
+		v[i] = (float)rng_normal(r);
+	return v;
+}
+
+static double dot(const float *a, const float *b, size_t n)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += (double)a[i] * (double)b[i];
+	return sum;
+}
+
+/* The convolution's definition at one output. */
+static double plain_output(const float *act, int side, int c, int o, const float *weight, int y, int x, int k)
+{
+	double sum = 0;
+
+	for (int ky = 0; ky < 3; ky++)
+		for (int kx = 0; kx < 3; kx++)
+			for (int i = 0; i < c; i++) {
+				int sy = y + ky - 1, sx = x + kx - 1;
+
+				if (sy >= 0 && sy < side && sx >= 0 && sx < side)
+					sum += (double)act[(sy * side + sx) * c + i] *
+					       (double)weight[((ky * 3 + kx) * c + i) * o + k];
+			}
+	return sum;
+}
+
+/*
+ * Winograd's convolution against the definition, at sides that are multiples of a tile and not. It is
+ * linear in pictures and in weights, so its two gradients are right when <d, conv(a)> is <d_a, a> and
+ * <d_w, w>.
+ */
+static void test_winograd(void)
+{
+	enum { N = 3, C = 8, O = 16 };
+	static const int sides[] = {2, 4, 6, 8, 12};
+	struct rng r;
+
+	rng_init(&r, 9);
+	CHECK(winograd_suits(C, O) && !winograd_suits(3, O) && !winograd_suits(C, 10));
+	for (size_t s = 0; s < ARRAY_SIZE(sides); s++) {
+		int side = sides[s];
+		size_t pixels = (size_t)(N * side * side);
+		struct winograd y;
+		float *memory = aligned_alloc(64, winograd_place(&y, side, C, O, N, true, NULL) * sizeof(float));
+		float *act = numbers(&r, pixels * C), *weight = numbers(&r, 9 * C * O);
+		float *d_pre = numbers(&r, pixels * O), *pre = malloc(pixels * O * sizeof(float));
+		float *d_act = calloc(pixels * C, sizeof(float)), *d_weight = calloc(9 * C * O, sizeof(float));
+		double all, worst = 0;
+
+		winograd_place(&y, side, C, O, N, true, memory);
+		winograd_weights(&y, weight, true);
+		winograd_forward(&y, act, N, pre);
+		for (int i = 0; i < N * side * side * O; i++) {
+			int n = i / O / (side * side), p = i / O % (side * side);
+			double want = plain_output(act + n * side * side * C, side, C, O, weight, p / side,
+				p % side, i % O);
+
+			worst = fmax(worst, fabs(want - (double)pre[i]));
+		}
+		CHECK(worst < 1e-3);
+		all = dot(d_pre, pre, pixels * O);
+		winograd_backward(&y, d_pre, N, d_act);
+		winograd_gradient(&y, d_weight);
+		CHECK_NEAR(dot(d_act, act, pixels * C), all, 1e-2);
+		CHECK_NEAR(dot(d_weight, weight, 9 * C * O), all, 1e-2);
+		free(memory);
+		free(act);
+		free(weight);
+		free(d_pre);
+		free(pre);
+		free(d_act);
+		free(d_weight);
+	}
+}
+
+/* The same network with and without Winograd's convolution: channels that nobody listens to decide it. */
+static void test_both_ways(void)
+{
+	static const struct net_shape fast = {24, {8, 16, 8}, 3}, plain = {24, {8, 17, 8}, 3};
+	static const int label[3] = {0, 2, 1};
+	static const float weight[3] = {1, 1, 1};
+	struct net_layout a, b;
+	struct rng r;
+	uint8_t rgb[3 * 24 * 24 * 3];
+	float *p, *q, *dp, *dq;
+	struct net_work *w = net_work_new(&fast, true), *v = net_work_new(&plain, true);
+	double worst = 0;
+
+	net_layout(&fast, &a);
+	net_layout(&plain, &b);
+	p = calloc(a.total, sizeof(float));
+	q = calloc(b.total, sizeof(float));
+	dp = calloc(a.total, sizeof(float));
+	dq = calloc(b.total, sizeof(float));
+	net_init(&fast, 10, p);
+	memcpy(q, p, a.weight[1] * sizeof(float));
+	for (size_t i = 0; i < 9 * 8; i++)
+		memcpy(q + b.weight[1] + i * 17, p + a.weight[1] + i * 16, 16 * sizeof(float));
+	for (size_t t = 0; t < 9; t++)
+		memcpy(q + b.weight[2] + t * 17 * 8, p + a.weight[2] + t * 16 * 8, 16 * 8 * sizeof(float));
+	memcpy(q + b.bias[2], p + a.bias[2], (a.total - a.bias[2]) * sizeof(float));
+	rng_init(&r, 11);
+	fill(&r, rgb, sizeof(rgb));
+	CHECK_NEAR(net_gradient(w, p, rgb, label, weight, 3, dp, NULL),
+		net_gradient(v, q, rgb, label, weight, 3, dq, NULL), 1e-4);
+	for (size_t i = 0; i < a.weight[1]; i++)
+		worst = fmax(worst, fabs((double)(dp[i] - dq[i])));
+	for (size_t i = 0; i < 9 * 8 * 16; i++)
+		worst = fmax(worst, fabs((double)(dp[a.weight[1] + i] - dq[b.weight[1] + i / 16 * 17 + i % 16])));
+	CHECK(worst < 1e-3);
+	net_work_free(w);
+	net_work_free(v);
+	free(p);
+	free(q);
+	free(dp);
+	free(dq);
+}
+
+TEST_MAIN(test_forward, test_gradient, test_adds, test_winograd, test_both_ways, test_shapes)

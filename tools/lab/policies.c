@@ -2,8 +2,9 @@
  * policies: every way to spend the same bytes, compared.
  *
  * The envelope is the best uniform quality of each budget, chosen by its mean accuracy on the test
- * set over all seeds: an oracle. Its sweep begins in the middle and ends on a side when accuracy has
- * fallen by ENOUGH_WORSE, or when the quality above already held every picture.
+ * set over all seeds: an oracle. Its sweep begins in the middle and ends on a side when the first
+ * seed's accuracy has fallen by ENOUGH_WORSE, or when the quality above already held every picture.
+ * The other seeds are run at the qualities that are within ENOUGH_WORSE of the best by the first.
  */
 #include <errno.h>
 #include <math.h>
@@ -16,7 +17,8 @@
 #include "tools/lab/verbs.h"
 
 #define ENOUGH_WORSE .015
-#define SWEEP_USUALLY 5	      /* qualities */
+#define SWEEP_USUALLY 6 /* qualities tried */
+#define CLOSE_USUALLY 3 /* of them with all seeds */
 #define AS_CAPTURED 100 /* the quality that stands for "as it came" */
 
 static const uint8_t sweep[] = {2, 5, 10, 15, 20, 30, 50, 75, 95};
@@ -62,7 +64,7 @@ struct compare {
 	struct rates rates;
 	struct result result[BUDGETS_MAX][POLICIES][SEEDS_MAX];
 	struct result uniform[2][SWEEP][SEEDS_MAX]; /* of the budget in hand */
-	bool have[2][SWEEP];
+	int have[2][SWEEP]; /* seeds run */
 	FILE *csv, *sweep_csv;
 };
 
@@ -102,14 +104,17 @@ static bool wanted(const struct lab *l, enum policy p)
 
 static double policies_runs(const struct lab *l)
 {
-	double runs = 0;
+	double runs = 0, sweeps = 0;
 
 	for (int p = 0; p < POLICIES; p++)
-		if (wanted(l, (enum policy)p))
-			runs += p == UNIFORM_PLAIN || p == UNIFORM_OURS ? SWEEP_USUALLY : 1;
+		if (p == UNIFORM_PLAIN || p == UNIFORM_OURS)
+			sweeps += wanted(l, (enum policy)p);
+		else
+			runs += wanted(l, (enum policy)p);
 	if (wanted(l, SHIPPED) || wanted(l, CONTROL) || wanted(l, PER_CLASS))
 		runs += l->n_windows; /* the device's own models */
-	return 1 + runs * l->n_budgets * l->seeds;
+	sweeps *= SWEEP_USUALLY + CLOSE_USUALLY * (l->seeds - 1);
+	return 1 + (runs * l->seeds + sweeps) * l->n_budgets;
 }
 
 /* Captures after the first window, once for each budget and seed: curves are kept. */
@@ -233,16 +238,17 @@ static double sweep_mean(const struct compare *c, enum coder coder, int i)
 {
 	double v[SEEDS_MAX];
 
-	for (int s = 0; s < c->l->seeds; s++)
+	for (int s = 0; s < c->have[coder][i]; s++)
 		v[s] = c->uniform[coder][i][s].accuracy[0];
-	return mean_of(v, c->l->seeds);
+	return mean_of(v, c->have[coder][i]);
 }
 
-static int sweep_one(struct compare *c, enum coder coder, int i, int budget)
+/* The first seeds at one quality of the sweep, those not run yet. */
+static int sweep_one(struct compare *c, enum coder coder, int i, int budget, int seeds)
 {
 	int r = 0;
 
-	for (int s = 0; r == 0 && s < c->l->seeds; s++) {
+	for (int s = c->have[coder][i]; r == 0 && s < seeds; s++) {
 		struct result *u = &c->uniform[coder][i][s];
 
 		r = run_uniform(c, coder, sweep[i], budget, c->l->seed + (uint64_t)s,
@@ -253,7 +259,7 @@ static int sweep_one(struct compare *c, enum coder coder, int i, int budget)
 				(unsigned long long)c->l->seed + (unsigned long long)s, u->images, u->bytes,
 				100 * u->accuracy[0], 100 * u->accuracy[1]);
 	}
-	c->have[coder][i] = true;
+	c->have[coder][i] = MAX(c->have[coder][i], seeds);
 	fflush(c->sweep_csv);
 	return r;
 }
@@ -267,7 +273,7 @@ static int sweep_side(struct compare *c, enum coder coder, int from, int directi
 		if (direction < 0 && c->have[coder][i + 1] && holds_all(c, coder, i + 1))
 			break; /* lower quality and no picture more */
 		if (!c->have[coder][i])
-			r = sweep_one(c, coder, i, budget);
+			r = sweep_one(c, coder, i, budget, 1);
 		if (r < 0)
 			return r;
 		if (sweep_mean(c, coder, i) > sweep_mean(c, coder, *best))
@@ -281,13 +287,25 @@ static int sweep_side(struct compare *c, enum coder coder, int from, int directi
 static int run_envelope(struct compare *c, enum coder coder, int begin, int budget, int *ret_best)
 {
 	int best = begin, r;
+	bool close[SWEEP];
 
 	memset(c->have[coder], 0, sizeof(c->have[coder]));
-	r = sweep_one(c, coder, begin, budget);
+	r = sweep_one(c, coder, begin, budget, 1);
 	if (r == 0)
 		r = sweep_side(c, coder, begin, 1, budget, &best);
 	if (r == 0)
 		r = sweep_side(c, coder, begin, -1, budget, &best);
+	if (r < 0)
+		return r;
+	for (int i = 0; i < SWEEP; i++)
+		close[i] = c->have[coder][i] &&
+			   sweep_mean(c, coder, i) >= sweep_mean(c, coder, best) - ENOUGH_WORSE;
+	for (int i = 0; r == 0 && i < SWEEP; i++)
+		if (close[i])
+			r = sweep_one(c, coder, i, budget, c->l->seeds);
+	for (int i = 0; i < SWEEP; i++)
+		if (close[i] && sweep_mean(c, coder, i) > sweep_mean(c, coder, best))
+			best = i;
 	for (int s = 0; r == 0 && s < c->l->seeds; s++)
 		c->result[budget][coder == PLAIN ? UNIFORM_PLAIN : UNIFORM_OURS][s] =
 			c->uniform[coder][best][s];
