@@ -6,18 +6,22 @@
 
 #include <cblas.h>
 
+#include "common/net/gemm.h"
 #include "common/net/winograd.h"
 #include "common/rng.h"
 
 #define CHUNK_PIXELS (16 * 32 * 32) /* images at a time: as many as have this many input pixels */
 #define CHUNK_MAX    8
+#define VECTOR	     8 /* floats */
 
 struct layer {
 	int side, in, out;  /* H = W, C, O */
 	bool fast;	    /* by Winograd's algorithm, else im2col and one sgemm an image */
 	float *act;	    /* input [chunk][H][W][C] */
 	float *pre;	    /* convolution's output: of the chunk [chunk*H*W][O] when fast, else of one image */
-	float *col;	    /* not fast: of one image [H*W][9*C] */
+	int patch;	    /* 9*C, made up to whole vectors */
+	float *col;	    /* not fast: of one image [H*W][patch], the surplus 0 */
+	float *d_patch;	    /* the first layer's weight gradient [O][patch] */
 	struct winograd wino; /* fast */
 	uint8_t *argmax;    /* [chunk][H/2][W/2][O]: which of four, 4 when ReLU cut it off */
 	float *d_act;	    /* gradient of act; NULL for the first layer */
@@ -115,7 +119,9 @@ static size_t place_buffers(struct net_work *w, float *memory, bool backward)
 			used += winograd_place(&y->wino, y->side, y->in, y->out, w->chunk, backward,
 				memory ? memory + used : NULL);
 		else
-			y->col = carve(memory, &used, pixels * 9 * (size_t)y->in);
+			y->col = carve(memory, &used, pixels * (size_t)y->patch);
+		if (backward && l == 0)
+			y->d_patch = carve(memory, &used, (size_t)y->out * (size_t)y->patch);
 	}
 	w->feat = carve(memory, &used, chunk * (size_t)w->features);
 	if (backward)
@@ -150,7 +156,8 @@ struct net_work *net_work_new(const struct net_shape *s, bool backward)
 	net_layout(s, &w->at);
 	for (int l = 0; l < NET_LAYERS; l++, side /= 2) {
 		w->layer[l] = (struct layer){.side = side, .in = in, .out = s->channels[l],
-			.fast = winograd_suits(in, s->channels[l])};
+			.fast = l > 0 && winograd_suits(in, s->channels[l]),
+			.patch = ROUND_UP(9 * in, VECTOR)};
 		in = s->channels[l];
 	}
 	w->memory = aligned_alloc(64, place_buffers(w, NULL, backward) * sizeof(float));
@@ -160,6 +167,10 @@ struct net_work *net_work_new(const struct net_shape *s, bool backward)
 		return NULL;
 	}
 	place_buffers(w, w->memory, backward);
+	for (int l = 0; l < NET_LAYERS; l++)
+		if (w->layer[l].col)
+			memset(w->layer[l].col, 0,
+				(size_t)(w->layer[l].side * w->layer[l].side * w->layer[l].patch) * sizeof(float));
 	place_argmax(w, w->argmax_memory);
 	return w;
 }
@@ -173,46 +184,61 @@ void net_work_free(struct net_work *w)
 	free(w);
 }
 
-/* act [H][W][C] to col [H*W][9*C], zeros outside the picture. */
-static void im2col(const float *act, int side, size_t c, float *col)
+/* 3 * c floats; the usual picture's number, at compile time, is worth a line. */
+static inline void copy_row(float *to, const float *from, size_t c)
 {
-	size_t row = (size_t)side * c;
+	if (c == 3)
+		memcpy(to, from, 9 * sizeof(float));
+	else
+		memcpy(to, from, 3 * c * sizeof(float));
+}
+
+/* act [H][W][C] to col [H*W][patch], zeros outside the picture. */
+static void im2col(const struct layer *y, const float *act)
+{
+	int side = y->side;
+	size_t c = (size_t)y->in, row = (size_t)side * c, patch = (size_t)y->patch;
+	float *col = y->col;
 
 	for (int py = 0; py < side; py++)
-		for (int px = 0; px < side; px++)
-			for (int ky = -1; ky <= 1; ky++, col += 3 * c) {
-				const float *in = act + (size_t)(py + ky) * row;
-				size_t left = px == 0 ? c : 0, right = px == side - 1 ? c : 0;
+		for (int px = 0; px < side; px++, col += patch) {
+			if (py > 0 && px > 0 && py < side - 1 && px < side - 1) {
+				const float *in = act + (size_t)(py - 1) * row + (size_t)(px - 1) * c;
 
-				if (py + ky < 0 || py + ky >= side) {
-					memset(col, 0, 3 * c * sizeof(float));
-					continue;
-				}
-				if (left)
-					memset(col, 0, left * sizeof(float));
-				memcpy(col + left, in + (size_t)px * c - c + left,
-					(3 * c - left - right) * sizeof(float));
-				if (right)
-					memset(col + 2 * c, 0, right * sizeof(float));
+				for (size_t ky = 0; ky < 3; ky++)
+					copy_row(col + 3 * ky * c, in + ky * row, c);
+				continue;
 			}
+			for (int k = 0; k < 9; k++) {
+				int sy = py + k / 3 - 1, sx = px + k % 3 - 1;
+				bool inside = sy >= 0 && sy < side && sx >= 0 && sx < side;
+
+				if (inside)
+					memcpy(col + (size_t)k * c, act + (size_t)sy * row + (size_t)sx * c,
+						c * sizeof(float));
+				else
+					memset(col + (size_t)k * c, 0, c * sizeof(float));
+			}
+		}
 }
 
 /* The transpose of im2col: adds col into d_act. */
-static void col2im(const float *col, int side, size_t c, float *d_act)
+static void col2im(const struct layer *y, float *d_act)
 {
-	size_t row = (size_t)side * c;
+	int side = y->side;
+	size_t c = (size_t)y->in, row = (size_t)side * c;
+	const float *col = y->col;
 
 	for (int py = 0; py < side; py++)
-		for (int px = 0; px < side; px++)
-			for (int ky = -1; ky <= 1; ky++, col += 3 * c) {
-				float *out = d_act + (size_t)(py + ky) * row;
-				size_t left = px == 0 ? c : 0, right = px == side - 1 ? c : 0;
+		for (int px = 0; px < side; px++, col += y->patch)
+			for (int k = 0; k < 9; k++) {
+				int sy = py + k / 3 - 1, sx = px + k % 3 - 1;
+				float *out = d_act + (size_t)sy * row + (size_t)sx * c;
 
-				if (py + ky < 0 || py + ky >= side)
+				if (sy < 0 || sy >= side || sx < 0 || sx >= side)
 					continue;
-				out += (size_t)px * c - c;
-				for (size_t k = left; k < 3 * c - right; k++)
-					out[k] += col[k];
+				for (size_t i = 0; i < c; i++)
+					out[i] += col[(size_t)k * c + i];
 			}
 }
 
@@ -296,11 +322,41 @@ static void layer_forward(const struct layer *y, const float *weight, const floa
 		return;
 	}
 	for (int i = 0; i < n; i++) {
-		im2col(y->act + (size_t)(i * pixels * y->in), y->side, (size_t)y->in, y->col);
-		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, pixels, y->out, k, 1, y->col, k, weight,
-			y->out, 0, y->pre, y->out);
+		im2col(y, y->act + (size_t)(i * pixels * y->in));
+		gemm_small(pixels, y->out, k, y->col, y->patch, 1, weight, y->out, false, y->pre, y->out);
 		pool_forward(y, bias, i, 1, next);
 	}
+}
+
+/* Adds the gradients of one pooled pixel of o channels, each times the patch (vectors of VECTOR) that won. */
+HOT_FMA static void add_winners(const float *corner, const size_t offset[4], int vectors, const float *d_next,
+	const uint8_t *arg, int o, float *d_patch, float *d_bias)
+{
+	for (int k = 0; k < o; k++, d_patch += vectors * VECTOR) {
+		const float *won = corner + offset[arg[k] & 3];
+		float g = arg[k] < 4 ? d_next[k] : 0;
+
+		d_bias[k] += g;
+		for (int v = 0; g != 0 && v < vectors; v++)
+			for (int i = 0; i < VECTOR; i++)
+				d_patch[v * VECTOR + i] += g * won[v * VECTOR + i];
+	}
+}
+
+/*
+ * The first layer's weight gradient, of image i of the chunk. Pooling passes a gradient on to one output
+ * in four, and no gradient of the picture is wanted: the winners' patches are added up, and the other
+ * three quarters are not touched.
+ */
+static void first_backward(const struct layer *y, const float *d_next, int i, float *d_bias)
+{
+	int half = y->side / 2, o = y->out;
+	size_t at = (size_t)i * (size_t)(half * half * o), patch = (size_t)y->patch, row = (size_t)y->side * patch;
+	const size_t offset[4] = {0, patch, row, row + patch};
+
+	for (int p = 0; p < half * half; p++, at += (size_t)o)
+		add_winners(y->col + (size_t)(p / half * 2) * row + (size_t)(p % half * 2) * patch, offset,
+			y->patch / VECTOR, d_next + at, y->argmax + at, o, y->d_patch, d_bias);
 }
 
 /* The gradient of next back to that of act and of the parameters. */
@@ -318,24 +374,42 @@ static void layer_backward(const struct layer *y, const float *weight, const flo
 		return;
 	}
 	for (int i = 0; i < n; i++) {
-		pool_backward(y, d_next, i, 1, d_bias);
-		im2col(y->act + (size_t)i * image, y->side, (size_t)y->in, y->col);
-		cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, k, y->out, pixels, 1, y->col, k, y->pre,
-			y->out, 1, d_weight, y->out);
-		if (!y->d_act)
+		im2col(y, y->act + (size_t)i * image);
+		if (y->d_patch) {
+			first_backward(y, d_next, i, d_bias);
 			continue;
+		}
+		pool_backward(y, d_next, i, 1, d_bias);
+		gemm_small(k, y->out, pixels, y->col, 1, y->patch, y->pre, y->out, true, d_weight, y->out);
 		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, pixels, k, y->out, 1, y->pre, y->out, weight,
-			y->out, 0, y->col, k);
-		col2im(y->col, y->side, (size_t)y->in, y->d_act + (size_t)i * image);
+			y->out, 0, y->col, y->patch);
+		col2im(y, y->d_act + (size_t)i * image);
 	}
 }
 
 /* What is made of the parameters before pictures come. */
 static void begin(struct net_work *w, const float *params, bool backward)
 {
+	const struct layer *first = &w->layer[0];
+
 	for (int l = 0; l < NET_LAYERS; l++)
 		if (w->layer[l].fast)
 			winograd_weights(&w->layer[l].wino, params + w->at.weight[l], backward);
+	if (backward)
+		memset(first->d_patch, 0, (size_t)(first->out * first->patch) * sizeof(float));
+}
+
+/* What the gradients of a whole call have been gathered in, added to grad. */
+static void end(const struct net_work *w, float *grad)
+{
+	const struct layer *first = &w->layer[0];
+
+	for (int l = 0; l < NET_LAYERS; l++)
+		if (w->layer[l].fast)
+			winograd_gradient(&w->layer[l].wino, grad + w->at.weight[l]);
+	for (int i = 0; i < 9 * first->in; i++)
+		for (int k = 0; k < first->out; k++)
+			grad[w->at.weight[0] + (size_t)(i * first->out + k)] += first->d_patch[k * first->patch + i];
 }
 
 static float *next_activation(const struct net_work *w, int l)
@@ -442,8 +516,6 @@ double net_gradient(struct net_work *w, const float *params, const uint8_t *rgb,
 		}
 		backward_chunk(w, params, w->logits, m, grad);
 	}
-	for (int l = 0; l < NET_LAYERS; l++)
-		if (w->layer[l].fast)
-			winograd_gradient(&w->layer[l].wino, grad + w->at.weight[l]);
+	end(w, grad);
 	return loss;
 }

@@ -2,9 +2,8 @@
 
 #include <string.h>
 
-#include <cblas.h>
-
 #include "common/macros.h"
+#include "common/net/gemm.h"
 
 #define LANES 8 /* channels at a time */
 #define TILE  4
@@ -40,6 +39,8 @@ size_t winograd_place(struct winograd *y, int side, int in, int out, int images,
 	y->u = carve(memory, &used, WINOGRAD_POINTS * c * o);
 	if (backward)
 		y->d_u = carve(memory, &used, WINOGRAD_POINTS * c * o);
+	if (backward)
+		y->u_t = carve(memory, &used, c * o);
 	y->v = carve(memory, &used, WINOGRAD_POINTS * y->v_plane);
 	y->m = carve(memory, &used, WINOGRAD_POINTS * y->m_plane);
 	y->zeros = carve(memory, &used, MAX(c, o));
@@ -232,8 +233,8 @@ void winograd_forward(const struct winograd *y, const float *act, int n, float *
 		patch_to_points((const float *const *)pixel, (size_t)c, y->v + (size_t)t * (size_t)c, y->v_plane);
 	}
 	for (size_t i = 0; i < WINOGRAD_POINTS; i++)
-		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n * tiles, o, c, 1, y->v + i * y->v_plane, c,
-			y->u + i * (size_t)(c * o), o, 0, y->m + i * y->m_plane, o);
+		gemm_small(n * tiles, o, c, y->v + i * y->v_plane, c, 1, y->u + i * (size_t)(c * o), o, false,
+			y->m + i * y->m_plane, o);
 	for (int t = 0; t < n * tiles; t++) {
 		float *pixel[PIXELS(TILE)];
 
@@ -241,6 +242,14 @@ void winograd_forward(const struct winograd *y, const float *act, int n, float *
 			pixel);
 		points_to_tile(y->m + (size_t)t * (size_t)o, y->m_plane, (size_t)o, pixel);
 	}
+}
+
+/* from [rows][columns] to [columns][rows] */
+static void transpose(const float *from, int rows, int columns, float *to)
+{
+	for (int r = 0; r < rows; r++)
+		for (int k = 0; k < columns; k++)
+			to[k * rows + r] = from[r * columns + k];
 }
 
 void winograd_backward(const struct winograd *y, const float *d_pre, int n, float *d_act)
@@ -260,11 +269,11 @@ void winograd_backward(const struct winograd *y, const float *d_pre, int n, floa
 		float *v = y->v + i * y->v_plane;
 		const float *m = y->m + i * y->m_plane;
 
-		cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, c, o, n * tiles, 1, v, c, m, o, 1,
-			y->d_u + i * (size_t)(c * o), o);
-		if (d_act)
-			cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n * tiles, c, o, 1, m, o,
-				y->u + i * (size_t)(c * o), o, 0, v, c);
+		gemm_small(c, o, n * tiles, v, 1, c, m, o, true, y->d_u + i * (size_t)(c * o), o);
+		if (!d_act)
+			continue;
+		transpose(y->u + i * (size_t)(c * o), c, o, y->u_t);
+		gemm_small(n * tiles, c, o, m, o, 1, y->u_t, c, false, v, c);
 	}
 	for (int t = 0; d_act && t < n * tiles; t++) {
 		float *pixel[PIXELS(PATCH)];

@@ -19,6 +19,7 @@ struct winograd {
 	int side, in, out;  /* H = W, C, O */
 	int tiles;	    /* on one side */
 	float *u, *d_u;	    /* weights and their gradient, transformed: [36][C][O] */
+	float *u_t;	    /* one plane of u transposed */
 	float *v;	    /* inputs, then their gradient, transformed: [36][T][C], planes v_plane apart */
 	float *m;	    /* outputs, or their gradient, transformed: [36][T][O], planes m_plane apart */
 	size_t v_plane, m_plane;
