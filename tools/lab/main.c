@@ -246,11 +246,14 @@ static int default_budgets(struct lab *l)
 {
 	struct rates rates = {.l = l};
 	int n = l->data.split[TRAIN].n, r = rates_at(&rates, 50);
+	_cleanup_free_ struct choice *v = malloc(MAX((size_t)n, 1) * sizeof(*v));
 	double sum = 0;
 	char text[16];
 
-	for (int i = 0; r == 0 && i < n; i++)
-		sum += rates.at[50].bytes[PLAIN][i];
+	for (int i = 0; v && i < n; i++)
+		v[i] = (struct choice){i, 50};
+	if (r == 0)
+		r = v ? choice_bytes(&rates, PLAIN, v, n, &sum) : -ENOMEM;
 	l->n_budgets = (int)(l->quick ? ARRAY_SIZE(quick_shares) : ARRAY_SIZE(default_shares));
 	for (int i = 0; r == 0 && i < l->n_budgets; i++) {
 		snprintf(text, sizeof(text), "%.1e", sum * (l->quick ? quick_shares : default_shares)[i]);

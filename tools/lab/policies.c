@@ -156,9 +156,8 @@ static int run_choice(struct compare *c, struct rates *rates, enum coder coder, 
 		quality[i] = (uint8_t)v[i].quality;
 	if (r == 0 && n > 0)
 		r = run_set(c, coder == OURS ? rates : NULL, &d, quality, n, seed, what, ret);
-	ret->bytes = choice_bytes(rates, coder, v, n);
 	ret->written = 1;
-	return r;
+	return r < 0 ? r : choice_bytes(rates, coder, v, n, &ret->bytes);
 }
 
 struct ranked {
@@ -203,6 +202,8 @@ static int run_uniform(struct compare *c, enum coder coder, int quality, int bud
 	if (r < 0)
 		return r;
 	n = fill_budget(&c->rates, coder, c->l->budget[budget], v, c->l->data.split[TRAIN].n);
+	if (n < 0)
+		return n;
 	snprintf(what, sizeof(what), "%s quality %d, %.0f bytes, seed %llu: %d images", name, quality,
 		c->l->budget[budget], (unsigned long long)seed, n);
 	ret->quality = quality;
@@ -223,6 +224,8 @@ static int run_fifo(struct compare *c, int budget, uint64_t seed, struct result 
 	for (int i = 0; i < total; i++)
 		v[i] = (struct choice){(int)order[total - 1 - i], AS_CAPTURED};
 	n = fill_budget(&c->rates, OURS, c->l->budget[budget], v, total);
+	if (n < 0)
+		return n;
 	snprintf(what, sizeof(what), "newest originals, %.0f bytes, seed %llu: %d images",
 		c->l->budget[budget], (unsigned long long)seed, n);
 	ret->quality = AS_CAPTURED;
@@ -375,6 +378,8 @@ static int run_control(struct compare *c, struct rates *device, int budget, uint
 	if (r < 0)
 		return r;
 	n = fill_budget(device, OURS, c->l->budget[budget], v, total);
+	if (n < 0)
+		return n;
 	snprintf(what, sizeof(what), "random control, %.0f bytes, seed %llu: %d images",
 		c->l->budget[budget], (unsigned long long)seed, n);
 	return run_choice(c, device, OURS, v, n, seed, what, ret);
@@ -402,6 +407,8 @@ static int run_per_class(struct compare *c, struct rates *device, int budget, ui
 	if (r < 0)
 		return r;
 	n = fill_budget(device, OURS, c->l->budget[budget], v, total);
+	if (n < 0)
+		return n;
 	snprintf(what, sizeof(what), "per class, %.0f bytes, seed %llu: %d images", c->l->budget[budget],
 		(unsigned long long)seed, n);
 	return run_choice(c, device, OURS, v, n, seed, what, ret);

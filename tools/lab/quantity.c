@@ -55,8 +55,7 @@ static int run_pair(struct study *s, int d, int q, uint64_t seed, double *ret_ac
 		s->grid[d], s->grid[q], (unsigned long long)seed, n);
 	if (r == 0)
 		r = lab_run(s->l, &data, seed, s->l->steps, eval, 1, ret_accuracy, NULL, what);
-	*ret_bytes = choice_bytes(&s->rates, PLAIN, v, n);
-	return r;
+	return r < 0 ? r : choice_bytes(&s->rates, PLAIN, v, n, ret_bytes);
 }
 
 static int run_grid(struct study *s, FILE *csv)

@@ -10,6 +10,7 @@
 #define MARKERS(planes) (2 + (10 + 3 * (planes)) + (8 + 2 * (planes)) + 2) /* SOI SOF SOS EOI */
 #define FIT_ON 4000 /* pictures: more change nothing */
 #define LEARN_ON 200
+#define COUNT_AT_ONCE 256
 
 void rates_done(struct rates *r)
 {
@@ -19,10 +20,9 @@ void rates_done(struct rates *r)
 	memset(r->at, 0, sizeof(r->at));
 }
 
-struct count_job {
+struct fit_job {
 	struct rates *r;
 	int quality;
-	bool fitting;
 	struct symbol_counts *sum; /* [threads] */
 };
 
@@ -41,39 +41,60 @@ static int picture_at(const struct lab *l, const struct rates *ours, enum split 
 	return coef_requantise(im, &t, im);
 }
 
+static int fit_one(struct lab *l, void *arg, int i, struct scratch *s)
+{
+	struct fit_job *job = arg;
+	struct symbol_counts c;
+	int r = picture_at(l, job->r, TRAIN, i, job->quality, &s->original);
+
+	if (r < 0)
+		return r;
+	coef_count(&s->original, &c);
+	counts_add(&job->sum[s->member], &c);
+	return 0;
+}
+
+struct count_job {
+	struct rates *r;
+	enum coder coder;
+	const struct choice *v;
+};
+
 static int count_one(struct lab *l, void *arg, int i, struct scratch *s)
 {
 	struct count_job *job = arg;
-	struct rate_column *col = &job->r->at[job->quality];
+	const struct choice *v = &job->v[i];
+	struct rate_column *col = &job->r->at[v->quality];
+	uint32_t *bytes = &col->bytes[job->coder][v->index];
 	struct symbol_counts c;
 	struct jpeg_tables plain;
-	uint32_t file, scan;
 	int planes, r;
 
-	if (job->fitting) {
-		r = picture_at(l, job->r, TRAIN, i, job->quality, &s->original);
-		if (r == 0) {
-			coef_count(&s->original, &c);
-			counts_add(&job->sum[s->member], &c);
-		}
-		return r;
-	}
-	r = picture_at(l, NULL, TRAIN, i, job->quality, &s->original);
+	if (*bytes)
+		return 0;
+	r = picture_at(l, job->coder == OURS ? job->r : NULL, TRAIN, v->index, v->quality, &s->original);
 	if (r < 0)
 		return r;
 	planes = s->original.n_planes;
 	coef_count(&s->original, &c);
-	tables_standard(job->quality, &plain);
-	col->bytes[PLAIN][i] = scan_bytes(&c, &plain) + (uint32_t)MARKERS(planes);
-	r = picture_at(l, job->r, TRAIN, i, job->quality, &s->original);
-	if (r < 0)
-		return r;
-	coef_count(&s->original, &c);
-	scan = scan_bytes(&c, &col->ours);
-	file = scan_bytes_optimal(&c, planes == 1 ? 1 : 2) +
-	       jpeg_file_overhead(planes, s->original.orientation);
-	col->bytes[OURS][i] = MIN(scan, file);
+	if (job->coder == PLAIN) {
+		tables_standard(v->quality, &plain);
+		*bytes = scan_bytes(&c, &plain) + (uint32_t)MARKERS(planes);
+	} else {
+		uint32_t file = scan_bytes_optimal(&c, planes == 1 ? 1 : 2) +
+				jpeg_file_overhead(planes, s->original.orientation);
+
+		*bytes = MIN(scan_bytes(&c, &col->ours), file);
+	}
 	return 0;
+}
+
+/* Counts the bytes of a choice that are not known yet. No picture may be in it twice. */
+static int count(struct rates *r, enum coder c, const struct choice *v, int n)
+{
+	struct count_job job = {r, c, v};
+
+	return lab_parallel(r->l, n, count_one, &job);
 }
 
 void rates_steps(struct rates *r, int quality)
@@ -92,7 +113,7 @@ int rates_at(struct rates *r, int quality)
 	struct rate_column *col = &r->at[quality];
 	int n = r->l->data.split[TRAIN].n, e;
 	_cleanup_free_ struct symbol_counts *sum = calloc((size_t)r->l->threads, sizeof(*sum));
-	struct count_job job = {r, quality, true, sum};
+	struct fit_job job = {r, quality, sum};
 	_cleanup_buf_ struct buf b = {0};
 
 	if (col->bytes[PLAIN])
@@ -100,7 +121,7 @@ int rates_at(struct rates *r, int quality)
 	if (!sum)
 		return -ENOMEM;
 	rates_steps(r, quality);
-	e = lab_parallel(r->l, MIN(n, FIT_ON), count_one, &job);
+	e = lab_parallel(r->l, MIN(n, FIT_ON), fit_one, &job);
 	if (e < 0)
 		return e;
 	for (int m = 1; m < r->l->threads; m++)
@@ -109,10 +130,9 @@ int rates_at(struct rates *r, int quality)
 	tables_write(&col->ours, &b);
 	col->table_bytes[OURS] = (double)b.len;
 	for (int c = 0; c < 2; c++)
-		if (!(col->bytes[c] = malloc((size_t)n * sizeof(uint32_t))))
+		if (!(col->bytes[c] = calloc((size_t)n, sizeof(uint32_t))))
 			return -ENOMEM;
-	job.fitting = false;
-	return lab_parallel(r->l, n, count_one, &job);
+	return 0;
 }
 
 struct learn_job {
@@ -176,7 +196,10 @@ int fill_budget(struct rates *r, enum coder c, double budget, const struct choic
 	for (int i = 0; i < n; i++) {
 		const struct rate_column *col = &r->at[candidate[i].quality];
 		bool first = !used[candidate[i].quality];
+		int e = i % COUNT_AT_ONCE ? 0 : count(r, c, candidate + i, MIN(COUNT_AT_ONCE, n - i));
 
+		if (e < 0)
+			return e;
 		bytes += (double)col->bytes[c][candidate[i].index] + frame(c) +
 			 (first ? col->table_bytes[c] : 0);
 		if (bytes > budget)
@@ -186,11 +209,14 @@ int fill_budget(struct rates *r, enum coder c, double budget, const struct choic
 	return n;
 }
 
-double choice_bytes(struct rates *r, enum coder c, const struct choice *v, int n)
+int choice_bytes(struct rates *r, enum coder c, const struct choice *v, int n, double *ret)
 {
 	bool used[101] = {false};
 	double bytes = 0;
+	int e = count(r, c, v, n);
 
+	if (e < 0)
+		return e;
 	for (int i = 0; i < n; i++) {
 		const struct rate_column *col = &r->at[v[i].quality];
 
@@ -198,7 +224,8 @@ double choice_bytes(struct rates *r, enum coder c, const struct choice *v, int n
 			 (used[v[i].quality] ? 0 : col->table_bytes[c]);
 		used[v[i].quality] = true;
 	}
-	return bytes;
+	*ret = bytes;
+	return 0;
 }
 
 struct choice_job {

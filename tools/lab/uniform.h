@@ -13,12 +13,12 @@
 
 enum coder { PLAIN, OURS };
 
-/* Rates of every training picture at the qualities asked for so far. */
+/* Rates of training pictures at the qualities asked for, counted when they are needed. */
 struct rates {
 	struct lab *l;
 	struct sensitivity network; /* of OURS; none: standard steps */
 	struct rate_column {
-		uint32_t *bytes[2];    /* [coder][n_train]; owned; frames not counted */
+		uint32_t *bytes[2];    /* [coder][n_train]; owned; frames not counted; 0: not known yet */
 		double table_bytes[2]; /* once */
 		struct jpeg_tables ours;
 	} at[101]; /* [quality] */
@@ -40,12 +40,12 @@ struct choice {
 	int index, quality;
 };
 
-/* Total bytes with frames and tables. */
-double choice_bytes(struct rates *r, enum coder c, const struct choice *v, int n);
+/* Total bytes with frames and tables; the qualities must be known to r. */
+int choice_bytes(struct rates *r, enum coder c, const struct choice *v, int n, double *ret);
 
 /*
  * The first of candidate[0..n) that fit the budget, in that order; their qualities must be known to
- * r. Returns how many.
+ * r, and no picture may be in it twice. Returns how many, or a negative errno.
  */
 int fill_budget(struct rates *r, enum coder c, double budget, const struct choice *candidate, int n);
 
