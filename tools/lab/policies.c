@@ -486,12 +486,29 @@ static void paired(const struct compare *c, int budget, enum policy p, enum poli
 	*ret_interval = interval_of(a, c->l->seeds);
 }
 
+/* A mean and its interval; one seed has none. */
+#define PLUS_MINUS_MAX 32
+static const char *plus_minus(bool sign, double mean, double interval, char buf[PLUS_MINUS_MAX])
+{
+	char half[12] = "";
+
+	if (!isnan(interval))
+		snprintf(half, sizeof(half), " +-%5.2f", interval);
+	if (isnan(mean))
+		snprintf(buf, PLUS_MINUS_MAX, "-");
+	else if (sign)
+		snprintf(buf, PLUS_MINUS_MAX, "%+.2f%s", mean, half);
+	else
+		snprintf(buf, PLUS_MINUS_MAX, "%.2f%s", mean, half);
+	return buf;
+}
+
 static void print_table(const struct compare *c, FILE *f)
 {
 	const struct lab *l = c->l;
 
-	fprintf(f, "accuracy in percent, mean and 95 %% interval over %d seeds; differences are paired\n\n",
-		l->seeds);
+	fprintf(f, "accuracy in percent, mean%s over %d seed%s; differences are paired\n\n",
+		l->seeds > 1 ? " and 95 % interval" : "", l->seeds, l->seeds > 1 ? "s" : "");
 	fprintf(f, "%-10s %-20s %7s %8s %15s %15s %15s %15s\n", "budget", "policy", "images", "quality",
 		"originals", "stored form", "- plain env.", "- our env.");
 	for (int b = 0; b < l->n_budgets; b++)
@@ -510,12 +527,13 @@ static void print_table(const struct compare *c, FILE *f)
 			column(c, b, (enum policy)p, 1, w);
 			paired(c, b, (enum policy)p, UNIFORM_PLAIN, &dp, &ip);
 			paired(c, b, (enum policy)p, UNIFORM_OURS, &d_o, &io);
-			fprintf(f,
-				"%-10.0f %-20s %7.0f %8.1f %7.2f +-%5.2f %7.2f +-%5.2f %+7.2f +-%5.2f "
-				"%+7.2f +-%5.2f\n",
-				l->budget[b], policy_names[p].name, mean_of(images, l->seeds),
-				mean_of(q, l->seeds), mean_of(v, l->seeds), interval_of(v, l->seeds),
-				mean_of(w, l->seeds), interval_of(w, l->seeds), dp, ip, d_o, io);
+			char text[4][PLUS_MINUS_MAX];
+
+			fprintf(f, "%-10.0f %-20s %7.0f %8.1f %15s %15s %15s %15s\n", l->budget[b],
+				policy_names[p].name, mean_of(images, l->seeds), mean_of(q, l->seeds),
+				plus_minus(false, mean_of(v, l->seeds), interval_of(v, l->seeds), text[0]),
+				plus_minus(false, mean_of(w, l->seeds), interval_of(w, l->seeds), text[1]),
+				plus_minus(true, dp, ip, text[2]), plus_minus(true, d_o, io, text[3]));
 		}
 }
 
@@ -551,20 +569,22 @@ static int claims(const struct compare *c)
 	if (!f)
 		return -EIO;
 	for (int b = 0; b < l->n_budgets; b++) {
+		char text[2][PLUS_MINUS_MAX];
 		double d, i, k, ik;
 
 		paired(c, b, SHIPPED, UNIFORM_PLAIN, &d, &i);
 		paired(c, b, SHIPPED, CONTROL, &k, &ik);
+		if (isnan(d))
+			continue; /* not asked for */
 		lab_claim(f,
 			d - (isnan(i) ? 0 : i) > 0 ? REPRODUCED
 			: d > 0			   ? DIFFERS
 						   : NOT_REPRODUCED,
 			"Ours, not the paper's: adaptive beats the best uniform quality at equal real "
 			"bytes",
-			"%.0f bytes: %+.2f +- %.2f points over the plain envelope (quality %d), %+.2f +- "
-			"%.2f over "
-			"the random control",
-			l->budget[b], d, i, c->result[b][UNIFORM_PLAIN][0].quality, k, ik);
+			"%.0f bytes: %s points over the plain envelope (quality %d), %s over the random control%s",
+			l->budget[b], plus_minus(true, d, i, text[0]), c->result[b][UNIFORM_PLAIN][0].quality,
+			plus_minus(true, k, ik, text[1]), l->seeds > 1 ? "" : "; one seed");
 	}
 	return lab_close_file(f, "claims-policies.tsv");
 }

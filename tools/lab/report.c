@@ -94,8 +94,13 @@ static void put_section(const struct lab *l, FILE *f, const struct section *s)
 		fprintf(f, "%s\n", (const char *)b.data);
 	}
 	if (begun && s->text && read_text(l, s->text, &text)) {
+		char *rest = (char *)text.data;
+
 		fputs("<pre>", f);
-		svg_put(f, (const char *)text.data);
+		for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n")) {
+			svg_put(f, line);
+			fputc('\n', f);
+		}
 		fputs("</pre>\n", f);
 	}
 }
