@@ -29,7 +29,8 @@
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__) &&      \
 	!defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define HOT	__attribute__((target_clones("avx512f", "avx2", "default")))
-#define HOT_FMA __attribute__((target_clones("avx512f", "fma", "default"))) /* multiply-adds of floats */
+/* The same for multiply-adds of floats. */
+#define HOT_FMA __attribute__((target_clones("avx512f", "fma", "default")))
 #else
 #define HOT
 #define HOT_FMA

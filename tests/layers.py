@@ -20,7 +20,7 @@ HOME = {
     "jpeglib.h": r"common/codec/jpeg\.c",
     "jerror.h": r"common/codec/jpeg\.c",
     "png.h": r"common/codec/png\.c",
-    "cblas.h": r"common/net/net\.c",
+    "cblas.h": r"common/net/gemm\.c",
     "ini.h": r"common/config\.c",
     "jansson.h": r"common/(control/varlink\.h|net/model\.c)",
 }

@@ -4,8 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#include <cblas.h>
-
 #include "common/net/gemm.h"
 #include "common/net/winograd.h"
 #include "common/rng.h"
@@ -18,10 +16,11 @@ struct layer {
 	int side, in, out;  /* H = W, C, O */
 	bool fast;	    /* by Winograd's algorithm, else im2col and one sgemm an image */
 	float *act;	    /* input [chunk][H][W][C] */
-	float *pre;	    /* convolution's output: of the chunk [chunk*H*W][O] when fast, else of one image */
-	int patch;	    /* 9*C, made up to whole vectors */
-	float *col;	    /* not fast: of one image [H*W][patch], the surplus 0 */
-	float *d_patch;	    /* the first layer's weight gradient [O][patch] */
+	float *pre;	/* convolution's output: of the chunk [chunk*H*W][O] when fast, else of one
+			   image */
+	int patch;	/* 9*C, made up to whole vectors */
+	float *col;	/* not fast: of one image [H*W][patch], the surplus 0 */
+	float *d_patch; /* the first layer's weight gradient [O][patch] */
 	struct winograd wino; /* fast */
 	uint8_t *argmax;    /* [chunk][H/2][W/2][O]: which of four, 4 when ReLU cut it off */
 	float *d_act;	    /* gradient of act; NULL for the first layer */
@@ -155,7 +154,9 @@ struct net_work *net_work_new(const struct net_shape *s, bool backward)
 	w->features = net_features(s);
 	net_layout(s, &w->at);
 	for (int l = 0; l < NET_LAYERS; l++, side /= 2) {
-		w->layer[l] = (struct layer){.side = side, .in = in, .out = s->channels[l],
+		w->layer[l] = (struct layer){.side = side,
+			.in = in,
+			.out = s->channels[l],
 			.fast = l > 0 && winograd_suits(in, s->channels[l]),
 			.patch = ROUND_UP(9 * in, VECTOR)};
 		in = s->channels[l];
@@ -170,7 +171,8 @@ struct net_work *net_work_new(const struct net_shape *s, bool backward)
 	for (int l = 0; l < NET_LAYERS; l++)
 		if (w->layer[l].col)
 			memset(w->layer[l].col, 0,
-				(size_t)(w->layer[l].side * w->layer[l].side * w->layer[l].patch) * sizeof(float));
+				(size_t)(w->layer[l].side * w->layer[l].side * w->layer[l].patch) *
+					sizeof(float));
 	place_argmax(w, w->argmax_memory);
 	return w;
 }
@@ -203,7 +205,8 @@ static void im2col(const struct layer *y, const float *act)
 	for (int py = 0; py < side; py++)
 		for (int px = 0; px < side; px++, col += patch) {
 			if (py > 0 && px > 0 && py < side - 1 && px < side - 1) {
-				const float *in = act + (size_t)(py - 1) * row + (size_t)(px - 1) * c;
+				const float *in =
+					act + (size_t)(py - 1) * row + (size_t)(px - 1) * c;
 
 				for (size_t ky = 0; ky < 3; ky++)
 					copy_row(col + 3 * ky * c, in + ky * row, c);
@@ -214,7 +217,8 @@ static void im2col(const struct layer *y, const float *act)
 				bool inside = sy >= 0 && sy < side && sx >= 0 && sx < side;
 
 				if (inside)
-					memcpy(col + (size_t)k * c, act + (size_t)sy * row + (size_t)sx * c,
+					memcpy(col + (size_t)k * c,
+						act + (size_t)sy * row + (size_t)sx * c,
 						c * sizeof(float));
 				else
 					memset(col + (size_t)k * c, 0, c * sizeof(float));
@@ -262,7 +266,8 @@ HOT static void pool_pixel(const float *restrict a, const float *restrict b, con
 	}
 }
 
-/* Of images first.. of the chunk: pre [n][H][W][O] + bias, ReLU and 2x2 max-pooling into next [n][H/2][W/2][O]. */
+/* Of images first.. of the chunk: pre [n][H][W][O] + bias, ReLU and 2x2 max-pooling into next
+ * [n][H/2][W/2][O]. */
 static void pool_forward(const struct layer *y, const float *bias, int first, int n, float *next)
 {
 	int half = y->side / 2, o = y->out;
@@ -295,8 +300,10 @@ HOT static void unpool_pixel(const float *restrict d_next, const uint8_t *restri
 	}
 }
 
-/* Of images first.. of the chunk: the gradient of next to that of pre, which it overwrites; adds the bias gradient. */
-static void pool_backward(const struct layer *y, const float *d_next, int first, int n, float *d_bias)
+/* Of images first.. of the chunk: the gradient of next to that of pre, which it overwrites; adds
+ * the bias gradient. */
+static void pool_backward(
+	const struct layer *y, const float *d_next, int first, int n, float *d_bias)
 {
 	int half = y->side / 2, o = y->out;
 	size_t row = (size_t)y->side * (size_t)o, at = (size_t)first * (size_t)(half * half * o);
@@ -312,7 +319,8 @@ static void pool_backward(const struct layer *y, const float *d_next, int first,
 }
 
 /* act of n images through convolution, ReLU and pooling to next. */
-static void layer_forward(const struct layer *y, const float *weight, const float *bias, int n, float *next)
+static void layer_forward(
+	const struct layer *y, const float *weight, const float *bias, int n, float *next)
 {
 	int pixels = y->side * y->side, k = 9 * y->in;
 
@@ -323,14 +331,16 @@ static void layer_forward(const struct layer *y, const float *weight, const floa
 	}
 	for (int i = 0; i < n; i++) {
 		im2col(y, y->act + (size_t)(i * pixels * y->in));
-		gemm_small(pixels, y->out, k, y->col, y->patch, 1, weight, y->out, false, y->pre, y->out);
+		gemm_small(pixels, y->out, k, y->col, y->patch, 1, weight, y->out, false, y->pre,
+			y->out);
 		pool_forward(y, bias, i, 1, next);
 	}
 }
 
-/* Adds the gradients of one pooled pixel of o channels, each times the patch (vectors of VECTOR) that won. */
-HOT_FMA static void add_winners(const float *corner, const size_t offset[4], int vectors, const float *d_next,
-	const uint8_t *arg, int o, float *d_patch, float *d_bias)
+/* Adds the gradients of one pooled pixel of o channels, each times the patch (vectors of VECTOR)
+ * that won. */
+HOT_FMA static void add_winners(const float *corner, const size_t offset[4], int vectors,
+	const float *d_next, const uint8_t *arg, int o, float *d_patch, float *d_bias)
 {
 	for (int k = 0; k < o; k++, d_patch += vectors * VECTOR) {
 		const float *won = corner + offset[arg[k] & 3];
@@ -344,19 +354,21 @@ HOT_FMA static void add_winners(const float *corner, const size_t offset[4], int
 }
 
 /*
- * The first layer's weight gradient, of image i of the chunk. Pooling passes a gradient on to one output
- * in four, and no gradient of the picture is wanted: the winners' patches are added up, and the other
- * three quarters are not touched.
+ * The first layer's weight gradient, of image i of the chunk. Pooling passes a gradient on to one
+ * output in four, and no gradient of the picture is wanted: the winners' patches are added up, and
+ * the other three quarters are not touched.
  */
 static void first_backward(const struct layer *y, const float *d_next, int i, float *d_bias)
 {
 	int half = y->side / 2, o = y->out;
-	size_t at = (size_t)i * (size_t)(half * half * o), patch = (size_t)y->patch, row = (size_t)y->side * patch;
+	size_t at = (size_t)i * (size_t)(half * half * o), patch = (size_t)y->patch,
+	       row = (size_t)y->side * patch;
 	const size_t offset[4] = {0, patch, row, row + patch};
 
 	for (int p = 0; p < half * half; p++, at += (size_t)o)
-		add_winners(y->col + (size_t)(p / half * 2) * row + (size_t)(p % half * 2) * patch, offset,
-			y->patch / VECTOR, d_next + at, y->argmax + at, o, y->d_patch, d_bias);
+		add_winners(y->col + (size_t)(p / half * 2) * row + (size_t)(p % half * 2) * patch,
+			offset, y->patch / VECTOR, d_next + at, y->argmax + at, o, y->d_patch,
+			d_bias);
 }
 
 /* The gradient of next back to that of act and of the parameters. */
@@ -380,9 +392,10 @@ static void layer_backward(const struct layer *y, const float *weight, const flo
 			continue;
 		}
 		pool_backward(y, d_next, i, 1, d_bias);
-		gemm_small(k, y->out, pixels, y->col, 1, y->patch, y->pre, y->out, true, d_weight, y->out);
-		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, pixels, k, y->out, 1, y->pre, y->out, weight,
-			y->out, 0, y->col, y->patch);
+		gemm_small(k, y->out, pixels, y->col, 1, y->patch, y->pre, y->out, true, d_weight,
+			y->out);
+		gemm(pixels, k, y->out, y->pre, y->out, false, weight, y->out, true, false, y->col,
+			y->patch);
 		col2im(y, y->d_act + (size_t)i * image);
 	}
 }
@@ -409,7 +422,8 @@ static void end(const struct net_work *w, float *grad)
 			winograd_gradient(&w->layer[l].wino, grad + w->at.weight[l]);
 	for (int i = 0; i < 9 * first->in; i++)
 		for (int k = 0; k < first->out; k++)
-			grad[w->at.weight[0] + (size_t)(i * first->out + k)] += first->d_patch[k * first->patch + i];
+			grad[w->at.weight[0] + (size_t)(i * first->out + k)] +=
+				first->d_patch[k * first->patch + i];
 }
 
 static float *next_activation(const struct net_work *w, int l)
@@ -426,11 +440,12 @@ static void forward_chunk(struct net_work *w, const float *p, const uint8_t *rgb
 	for (size_t i = 0; i < values; i++)
 		w->layer[0].act[i] = ((float)rgb[i] - 127.5f) * (1.0f / 64);
 	for (int l = 0; l < NET_LAYERS; l++)
-		layer_forward(&w->layer[l], p + w->at.weight[l], p + w->at.bias[l], n, next_activation(w, l));
+		layer_forward(&w->layer[l], p + w->at.weight[l], p + w->at.bias[l], n,
+			next_activation(w, l));
 	for (int i = 0; i < n; i++)
 		memcpy(logits + (size_t)i * (size_t)k, p + w->at.linear_bias, (size_t)k * sizeof(float));
-	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, k, w->features, 1, w->feat, w->features,
-		p + w->at.linear_weight, k, 1, logits, k);
+	gemm(n, k, w->features, w->feat, w->features, false, p + w->at.linear_weight, k, false,
+		true, logits, k);
 }
 
 /* d_logits [n][K] back through everything, adding to grad. */
@@ -441,10 +456,8 @@ static void backward_chunk(struct net_work *w, const float *p, const float *d_lo
 	for (int i = 0; i < n; i++)
 		for (int j = 0; j < k; j++)
 			grad[w->at.linear_bias + (size_t)j] += d_logits[i * k + j];
-	cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, f, k, n, 1, w->feat, f, d_logits, k, 1,
-		grad + w->at.linear_weight, k);
-	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, f, k, 1, d_logits, k,
-		p + w->at.linear_weight, k, 0, w->d_feat, f);
+	gemm(f, k, n, w->feat, f, true, d_logits, k, false, true, grad + w->at.linear_weight, k);
+	gemm(n, f, k, d_logits, k, false, p + w->at.linear_weight, k, true, false, w->d_feat, f);
 	for (int l = NET_LAYERS - 1; l >= 0; l--) {
 		const float *d_next = l + 1 < NET_LAYERS ? w->layer[l + 1].d_act : w->d_feat;
 

@@ -5,10 +5,10 @@
 #include "common/macros.h"
 #include "common/net/gemm.h"
 
-#define LANES 8 /* channels at a time */
-#define TILE  4
-#define PATCH 6
-#define APART ((size_t)16) /* floats between planes, so that they do not meet in one cache set */
+#define LANES	  8 /* channels at a time */
+#define TILE	  4
+#define PATCH	  6
+#define APART	  ((size_t)16) /* floats between planes, so that they do not meet in one cache set */
 
 #define PIXELS(n) ((n) * (n))
 #define INLINE	  static inline __attribute__((always_inline))
@@ -28,11 +28,13 @@ static float *carve(float *memory, size_t *used, size_t n)
 	return p;
 }
 
-size_t winograd_place(struct winograd *y, int side, int in, int out, int images, bool backward, float *memory)
+size_t winograd_place(
+	struct winograd *y, int side, int in, int out, int images, bool backward, float *memory)
 {
 	size_t c = (size_t)in, o = (size_t)out, used = 0, tiles;
 
-	*y = (struct winograd){.side = side, .in = in, .out = out, .tiles = (side + TILE - 1) / TILE};
+	*y = (struct winograd){
+		.side = side, .in = in, .out = out, .tiles = (side + TILE - 1) / TILE};
 	tiles = (size_t)images * (size_t)y->tiles * (size_t)y->tiles;
 	y->v_plane = ROUND_UP(tiles * c, APART) + APART;
 	y->m_plane = ROUND_UP(tiles * o, APART) + APART;
@@ -50,7 +52,8 @@ size_t winograd_place(struct winograd *y, int side, int in, int out, int images,
 	return used;
 }
 
-/* One-dimensional transforms. x and y step by sx and sy; each pair is a matrix and its transpose. */
+/* One-dimensional transforms. x and y step by sx and sy; each pair is a matrix and its transpose.
+ */
 
 /* B^T: six inputs to six points. */
 INLINE void input_points(const lanes *x, int sx, lanes *y, int sy)
@@ -131,52 +134,57 @@ INLINE void weight_gradient(const lanes *x, int sx, lanes *y, int sy)
 	y[2 * sy] = c * (1 / 6.0f) - a + x[5 * sx];
 }
 
-/* A tile of n x n pixels at *pixel, c channels each, through f in both directions to m x m planes. */
-#define TO_PLANES(f, n, m, pixel, c, to, plane)                                                     \
-	for (size_t _k = 0; _k < (c); _k += LANES) {                                                \
-		lanes _x[(n) * (n)], _y[(m) * (n)], _z[(m) * (m)];                                  \
-                                                                                                    \
-		for (int _i = 0; _i < (n) * (n); _i++)                                              \
-			_x[_i] = *(const lanes *)((pixel)[_i] + _k);                                \
-		for (int _i = 0; _i < (n); _i++)                                                    \
-			f(_x + _i, n, _y + _i, n);                                                  \
-		for (int _i = 0; _i < (m); _i++)                                                    \
-			f(_y + _i * (n), 1, _z + _i * (m), 1);                                      \
-		for (int _i = 0; _i < (m) * (m); _i++)                                              \
-			*(lanes *)((to) + (size_t)_i * (plane) + _k) = _z[_i];                      \
+/* A tile of n x n pixels at *pixel, c channels each, through f in both directions to m x m planes.
+ */
+#define TO_PLANES(f, n, m, pixel, c, to, plane)                                                    \
+	for (size_t _k = 0; _k < (c); _k += LANES) {                                               \
+		lanes _x[(n) * (n)], _y[(m) * (n)], _z[(m) * (m)];                                 \
+                                                                                                   \
+		for (int _i = 0; _i < (n) * (n); _i++)                                             \
+			_x[_i] = *(const lanes *)((pixel)[_i] + _k);                               \
+		for (int _i = 0; _i < (n); _i++)                                                   \
+			f(_x + _i, n, _y + _i, n);                                                 \
+		for (int _i = 0; _i < (m); _i++)                                                   \
+			f(_y + _i * (n), 1, _z + _i * (m), 1);                                     \
+		for (int _i = 0; _i < (m) * (m); _i++)                                             \
+			*(lanes *)((to) + (size_t)_i * (plane) + _k) = _z[_i];                     \
 	}
 
 /* The other way: n x n planes through f to m x m pixels, with = or +=. */
-#define FROM_PLANES(f, n, m, from, plane, c, pixel, assign)                                         \
-	for (size_t _k = 0; _k < (c); _k += LANES) {                                                \
-		lanes _x[(n) * (n)], _y[(m) * (n)], _z[(m) * (m)];                                  \
-                                                                                                    \
-		for (int _i = 0; _i < (n) * (n); _i++)                                              \
-			_x[_i] = *(const lanes *)((from) + (size_t)_i * (plane) + _k);              \
-		for (int _i = 0; _i < (n); _i++)                                                    \
-			f(_x + _i, n, _y + _i, n);                                                  \
-		for (int _i = 0; _i < (m); _i++)                                                    \
-			f(_y + _i * (n), 1, _z + _i * (m), 1);                                      \
-		for (int _i = 0; _i < (m) * (m); _i++)                                              \
-			*(lanes *)((pixel)[_i] + _k) assign _z[_i];                                 \
+#define FROM_PLANES(f, n, m, from, plane, c, pixel, assign)                                        \
+	for (size_t _k = 0; _k < (c); _k += LANES) {                                               \
+		lanes _x[(n) * (n)], _y[(m) * (n)], _z[(m) * (m)];                                 \
+                                                                                                   \
+		for (int _i = 0; _i < (n) * (n); _i++)                                             \
+			_x[_i] = *(const lanes *)((from) + (size_t)_i * (plane) + _k);             \
+		for (int _i = 0; _i < (n); _i++)                                                   \
+			f(_x + _i, n, _y + _i, n);                                                 \
+		for (int _i = 0; _i < (m); _i++)                                                   \
+			f(_y + _i * (n), 1, _z + _i * (m), 1);                                     \
+		for (int _i = 0; _i < (m) * (m); _i++)                                             \
+			*(lanes *)((pixel)[_i] + _k) assign _z[_i];                                \
 	}
 
-HOT static void patch_to_points(const float *const pixel[PIXELS(PATCH)], size_t c, float *v, size_t plane)
+HOT static void patch_to_points(
+	const float *const pixel[PIXELS(PATCH)], size_t c, float *v, size_t plane)
 {
 	TO_PLANES(input_points, PATCH, PATCH, pixel, c, v, plane);
 }
 
-HOT static void points_to_patch_gradient(const float *v, size_t plane, size_t c, float *const pixel[PIXELS(PATCH)])
+HOT static void points_to_patch_gradient(
+	const float *v, size_t plane, size_t c, float *const pixel[PIXELS(PATCH)])
 {
 	FROM_PLANES(input_gradient, PATCH, PATCH, v, plane, c, pixel, +=);
 }
 
-HOT static void points_to_tile(const float *m, size_t plane, size_t o, float *const pixel[PIXELS(TILE)])
+HOT static void points_to_tile(
+	const float *m, size_t plane, size_t o, float *const pixel[PIXELS(TILE)])
 {
 	FROM_PLANES(output_values, PATCH, TILE, m, plane, o, pixel, =);
 }
 
-HOT static void tile_gradient_to_points(const float *const pixel[PIXELS(TILE)], size_t o, float *m, size_t plane)
+HOT static void tile_gradient_to_points(
+	const float *const pixel[PIXELS(TILE)], size_t o, float *m, size_t plane)
 {
 	TO_PLANES(output_gradient, TILE, PATCH, pixel, o, m, plane);
 }
@@ -186,7 +194,8 @@ HOT static void weights_to_points(const float *const weight[9], size_t n, float 
 	TO_PLANES(weight_points, 3, PATCH, weight, n, u, plane);
 }
 
-HOT static void points_to_weight_gradient(const float *u, size_t plane, size_t n, float *const weight[9])
+HOT static void points_to_weight_gradient(
+	const float *u, size_t plane, size_t n, float *const weight[9])
 {
 	FROM_PLANES(weight_gradient, PATCH, 3, u, plane, n, weight, +=);
 }
@@ -195,10 +204,11 @@ HOT static void points_to_weight_gradient(const float *u, size_t plane, size_t n
  * The n x n pixels, c channels each, at offset from the tile's corner; outside stands in for those
  * that the picture does not have.
  */
-static void locate(const struct winograd *y, float *picture, int tile, int n, int offset, size_t c, float *outside,
-	float *ret[])
+static void locate(const struct winograd *y, float *picture, int tile, int n, int offset, size_t c,
+	float *outside, float *ret[])
 {
-	int side = y->side, top = tile / y->tiles * TILE + offset, left = tile % y->tiles * TILE + offset;
+	int side = y->side, top = tile / y->tiles * TILE + offset,
+	    left = tile % y->tiles * TILE + offset;
 
 	for (int i = 0; i < n * n; i++) {
 		int py = top + i / n, px = left + i % n;
@@ -228,18 +238,19 @@ void winograd_forward(const struct winograd *y, const float *act, int n, float *
 	for (int t = 0; t < n * tiles; t++) {
 		float *pixel[PIXELS(PATCH)];
 
-		locate(y, (float *)act + (size_t)(t / tiles) * pixels * (size_t)c, t % tiles, PATCH, -1, (size_t)c,
-			y->zeros, pixel);
-		patch_to_points((const float *const *)pixel, (size_t)c, y->v + (size_t)t * (size_t)c, y->v_plane);
+		locate(y, (float *)act + (size_t)(t / tiles) * pixels * (size_t)c, t % tiles, PATCH,
+			-1, (size_t)c, y->zeros, pixel);
+		patch_to_points((const float *const *)pixel, (size_t)c,
+			y->v + (size_t)t * (size_t)c, y->v_plane);
 	}
 	for (size_t i = 0; i < WINOGRAD_POINTS; i++)
-		gemm_small(n * tiles, o, c, y->v + i * y->v_plane, c, 1, y->u + i * (size_t)(c * o), o, false,
-			y->m + i * y->m_plane, o);
+		gemm_small(n * tiles, o, c, y->v + i * y->v_plane, c, 1, y->u + i * (size_t)(c * o),
+			o, false, y->m + i * y->m_plane, o);
 	for (int t = 0; t < n * tiles; t++) {
 		float *pixel[PIXELS(TILE)];
 
-		locate(y, pre + (size_t)(t / tiles) * pixels * (size_t)o, t % tiles, TILE, 0, (size_t)o, y->waste,
-			pixel);
+		locate(y, pre + (size_t)(t / tiles) * pixels * (size_t)o, t % tiles, TILE, 0,
+			(size_t)o, y->waste, pixel);
 		points_to_tile(y->m + (size_t)t * (size_t)o, y->m_plane, (size_t)o, pixel);
 	}
 }
@@ -260,10 +271,10 @@ void winograd_backward(const struct winograd *y, const float *d_pre, int n, floa
 	for (int t = 0; t < n * tiles; t++) {
 		float *pixel[PIXELS(TILE)];
 
-		locate(y, (float *)d_pre + (size_t)(t / tiles) * pixels * (size_t)o, t % tiles, TILE, 0, (size_t)o,
-			y->zeros, pixel);
-		tile_gradient_to_points((const float *const *)pixel, (size_t)o, y->m + (size_t)t * (size_t)o,
-			y->m_plane);
+		locate(y, (float *)d_pre + (size_t)(t / tiles) * pixels * (size_t)o, t % tiles,
+			TILE, 0, (size_t)o, y->zeros, pixel);
+		tile_gradient_to_points((const float *const *)pixel, (size_t)o,
+			y->m + (size_t)t * (size_t)o, y->m_plane);
 	}
 	for (size_t i = 0; i < WINOGRAD_POINTS; i++) {
 		float *v = y->v + i * y->v_plane;
@@ -278,9 +289,10 @@ void winograd_backward(const struct winograd *y, const float *d_pre, int n, floa
 	for (int t = 0; d_act && t < n * tiles; t++) {
 		float *pixel[PIXELS(PATCH)];
 
-		locate(y, d_act + (size_t)(t / tiles) * pixels * (size_t)c, t % tiles, PATCH, -1, (size_t)c,
-			y->waste, pixel);
-		points_to_patch_gradient(y->v + (size_t)t * (size_t)c, y->v_plane, (size_t)c, pixel);
+		locate(y, d_act + (size_t)(t / tiles) * pixels * (size_t)c, t % tiles, PATCH, -1,
+			(size_t)c, y->waste, pixel);
+		points_to_patch_gradient(
+			y->v + (size_t)t * (size_t)c, y->v_plane, (size_t)c, pixel);
 	}
 }
 

@@ -5,8 +5,8 @@
  * gradients are the transposes of the same three steps. Results differ from the definition's by
  * about 1e-5 of their size.
  *
- * Dimensions as in net.h; T: tiles of 4x4, the last row and column of them hanging over when H is no
- * multiple of 4. The caller owns the memory and calls winograd_weights() whenever they changed.
+ * Dimensions as in net.h; T: tiles of 4x4, the last row and column of them hanging over when H is
+ * no multiple of 4. The caller owns the memory and calls winograd_weights() whenever they changed.
  */
 #pragma once
 
@@ -16,12 +16,12 @@
 #define WINOGRAD_POINTS 36
 
 struct winograd {
-	int side, in, out;  /* H = W, C, O */
-	int tiles;	    /* on one side */
-	float *u, *d_u;	    /* weights and their gradient, transformed: [36][C][O] */
-	float *u_t;	    /* one plane of u transposed */
-	float *v;	    /* inputs, then their gradient, transformed: [36][T][C], planes v_plane apart */
-	float *m;	    /* outputs, or their gradient, transformed: [36][T][O], planes m_plane apart */
+	int side, in, out; /* H = W, C, O */
+	int tiles;	   /* on one side */
+	float *u, *d_u;	   /* weights and their gradient, transformed: [36][C][O] */
+	float *u_t;	   /* one plane of u transposed */
+	float *v; /* inputs, then their gradient, transformed: [36][T][C], planes v_plane apart */
+	float *m; /* outputs, or their gradient, transformed: [36][T][O], planes m_plane apart */
 	size_t v_plane, m_plane;
 	float *zeros, *waste; /* one pixel each: read, and written, where there is no picture */
 };
@@ -33,7 +33,8 @@ bool winograd_suits(int in, int out);
  * Sets y up for at most images pictures, in memory that begins on a cache line. Returns the floats
  * that it takes; with memory NULL only counts them. backward: gradients are wanted too.
  */
-size_t winograd_place(struct winograd *y, int side, int in, int out, int images, bool backward, float *memory);
+size_t winograd_place(
+	struct winograd *y, int side, int in, int out, int images, bool backward, float *memory);
 
 /* weight [3][3][C][O]. Clears the weight's gradient. */
 void winograd_weights(struct winograd *y, const float *weight, bool backward);
@@ -42,8 +43,8 @@ void winograd_weights(struct winograd *y, const float *weight, bool backward);
 void winograd_forward(const struct winograd *y, const float *act, int n, float *pre);
 
 /*
- * d_pre [n][H][W][O]: adds to the weight's transformed gradient, and to d_act [n][H][W][C] unless it
- * is NULL. Must follow the winograd_forward() of the same pictures.
+ * d_pre [n][H][W][O]: adds to the weight's transformed gradient, and to d_act [n][H][W][C] unless
+ * it is NULL. Must follow the winograd_forward() of the same pictures.
  */
 void winograd_backward(const struct winograd *y, const float *d_pre, int n, float *d_act);
 

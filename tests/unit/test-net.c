@@ -162,7 +162,8 @@ static double dot(const float *a, const float *b, size_t n)
 }
 
 /* The convolution's definition at one output. */
-static double plain_output(const float *act, int side, int c, int o, const float *weight, int y, int x, int k)
+static double plain_output(
+	const float *act, int side, int c, int o, const float *weight, int y, int x, int k)
 {
 	double sum = 0;
 
@@ -179,9 +180,9 @@ static double plain_output(const float *act, int side, int c, int o, const float
 }
 
 /*
- * Winograd's convolution against the definition, at sides that are multiples of a tile and not. It is
- * linear in pictures and in weights, so its two gradients are right when <d, conv(a)> is <d_a, a> and
- * <d_w, w>.
+ * Winograd's convolution against the definition, at sides that are multiples of a tile and not. It
+ * is linear in pictures and in weights, so its two gradients are right when <d, conv(a)> is <d_a,
+ * a> and <d_w, w>.
  */
 static void test_winograd(void)
 {
@@ -195,10 +196,12 @@ static void test_winograd(void)
 		int side = sides[s];
 		size_t pixels = (size_t)(N * side * side);
 		struct winograd y;
-		float *memory = aligned_alloc(64, winograd_place(&y, side, C, O, N, true, NULL) * sizeof(float));
+		float *memory = aligned_alloc(
+			64, winograd_place(&y, side, C, O, N, true, NULL) * sizeof(float));
 		float *act = numbers(&r, pixels * C), *weight = numbers(&r, 9 * C * O);
 		float *d_pre = numbers(&r, pixels * O), *pre = malloc(pixels * O * sizeof(float));
-		float *d_act = calloc(pixels * C, sizeof(float)), *d_weight = calloc(9 * C * O, sizeof(float));
+		float *d_act = calloc(pixels * C, sizeof(float)),
+		      *d_weight = calloc(9 * C * O, sizeof(float));
 		double all, worst = 0;
 
 		winograd_place(&y, side, C, O, N, true, memory);
@@ -206,8 +209,8 @@ static void test_winograd(void)
 		winograd_forward(&y, act, N, pre);
 		for (int i = 0; i < N * side * side * O; i++) {
 			int n = i / O / (side * side), p = i / O % (side * side);
-			double want = plain_output(act + n * side * side * C, side, C, O, weight, p / side,
-				p % side, i % O);
+			double want = plain_output(act + n * side * side * C, side, C, O, weight,
+				p / side, p % side, i % O);
 
 			worst = fmax(worst, fabs(want - (double)pre[i]));
 		}
@@ -227,7 +230,8 @@ static void test_winograd(void)
 	}
 }
 
-/* The same network with and without Winograd's convolution: channels that nobody listens to decide it. */
+/* The same network with and without Winograd's convolution: channels that nobody listens to decide
+ * it. */
 static void test_both_ways(void)
 {
 	static const struct net_shape fast = {24, {8, 16, 8}, 3}, plain = {24, {8, 17, 8}, 3};
@@ -251,7 +255,8 @@ static void test_both_ways(void)
 	for (size_t i = 0; i < 9 * 8; i++)
 		memcpy(q + b.weight[1] + i * 17, p + a.weight[1] + i * 16, 16 * sizeof(float));
 	for (size_t t = 0; t < 9; t++)
-		memcpy(q + b.weight[2] + t * 17 * 8, p + a.weight[2] + t * 16 * 8, 16 * 8 * sizeof(float));
+		memcpy(q + b.weight[2] + t * 17 * 8, p + a.weight[2] + t * 16 * 8,
+			16 * 8 * sizeof(float));
 	memcpy(q + b.bias[2], p + a.bias[2], (a.total - a.bias[2]) * sizeof(float));
 	rng_init(&r, 11);
 	fill(&r, rgb, sizeof(rgb));
@@ -260,7 +265,8 @@ static void test_both_ways(void)
 	for (size_t i = 0; i < a.weight[1]; i++)
 		worst = fmax(worst, fabs((double)(dp[i] - dq[i])));
 	for (size_t i = 0; i < 9 * 8 * 16; i++)
-		worst = fmax(worst, fabs((double)(dp[a.weight[1] + i] - dq[b.weight[1] + i / 16 * 17 + i % 16])));
+		worst = fmax(worst, fabs((double)(dp[a.weight[1] + i] -
+						  dq[b.weight[1] + i / 16 * 17 + i % 16])));
 	CHECK(worst < 1e-3);
 	net_work_free(w);
 	net_work_free(v);

@@ -299,8 +299,9 @@ int plot_save(struct plot *p, const struct lab *l, const char *name)
 	for (int i = 0; i < p->n_series; i++)
 		draw_series(f, p, i);
 	for (int i = 0; i < p->n_labels; i++)
-		svg_text(f, CLAMP(at_x(p, p->label[i].x), LEFT + 34.0, LEFT + WIDTH - 34.0), at_y(p, p->label[i].y) - 8,
-			"class=\"dim n\" text-anchor=\"middle\"", p->label[i].text);
+		svg_text(f, CLAMP(at_x(p, p->label[i].x), LEFT + 34.0, LEFT + WIDTH - 34.0),
+			at_y(p, p->label[i].y) - 8, "class=\"dim n\" text-anchor=\"middle\"",
+			p->label[i].text);
 	draw_legend(f, p);
 	for (int i = 0; i < p->n_notes; i++)
 		svg_text(f, 16, height - 12 - 18 * (p->n_notes - 1 - i), "class=\"dim n\"", p->note[i]);

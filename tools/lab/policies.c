@@ -17,8 +17,8 @@
 #include "tools/lab/verbs.h"
 
 #define ENOUGH_WORSE .015
-#define SWEEP_USUALLY 6 /* qualities tried */
-#define CLOSE_USUALLY 3 /* of them with all seeds */
+#define SWEEP_USUALLY 6	  /* qualities tried */
+#define CLOSE_USUALLY 3	  /* of them with all seeds */
 #define AS_CAPTURED 100 /* the quality that stands for "as it came" */
 
 static const uint8_t sweep[] = {2, 5, 10, 15, 20, 30, 50, 75, 95};
@@ -64,7 +64,7 @@ struct compare {
 	struct rates rates;
 	struct result result[BUDGETS_MAX][POLICIES][SEEDS_MAX];
 	struct result uniform[2][SWEEP][SEEDS_MAX]; /* of the budget in hand */
-	int have[2][SWEEP]; /* seeds run */
+	int have[2][SWEEP];			    /* seeds run */
 	FILE *csv, *sweep_csv;
 };
 
@@ -530,10 +530,14 @@ static void print_table(const struct compare *c, FILE *f)
 			char text[4][PLUS_MINUS_MAX];
 
 			fprintf(f, "%-10.0f %-20s %7.0f %8.1f %15s %15s %15s %15s\n", l->budget[b],
-				policy_names[p].name, mean_of(images, l->seeds), mean_of(q, l->seeds),
-				plus_minus(false, mean_of(v, l->seeds), interval_of(v, l->seeds), text[0]),
-				plus_minus(false, mean_of(w, l->seeds), interval_of(w, l->seeds), text[1]),
-				plus_minus(true, dp, ip, text[2]), plus_minus(true, d_o, io, text[3]));
+				policy_names[p].name, mean_of(images, l->seeds),
+				mean_of(q, l->seeds),
+				plus_minus(false, mean_of(v, l->seeds), interval_of(v, l->seeds),
+					text[0]),
+				plus_minus(false, mean_of(w, l->seeds), interval_of(w, l->seeds),
+					text[1]),
+				plus_minus(true, dp, ip, text[2]),
+				plus_minus(true, d_o, io, text[3]));
 		}
 }
 
@@ -580,11 +584,14 @@ static int claims(const struct compare *c)
 			d - (isnan(i) ? 0 : i) > 0 ? REPRODUCED
 			: d > 0			   ? DIFFERS
 						   : NOT_REPRODUCED,
-			"Ours, not the paper's: adaptive beats the best uniform quality at equal real "
+			"Ours, not the paper's: adaptive beats the best uniform quality at equal "
+			"real "
 			"bytes",
-			"%.0f bytes: %s points over the plain envelope (quality %d), %s over the random control%s",
-			l->budget[b], plus_minus(true, d, i, text[0]), c->result[b][UNIFORM_PLAIN][0].quality,
-			plus_minus(true, k, ik, text[1]), l->seeds > 1 ? "" : "; one seed");
+			"%.0f bytes: %s points over the plain envelope (quality %d), %s over the "
+			"random control%s",
+			l->budget[b], plus_minus(true, d, i, text[0]),
+			c->result[b][UNIFORM_PLAIN][0].quality, plus_minus(true, k, ik, text[1]),
+			l->seeds > 1 ? "" : "; one seed");
 	}
 	return lab_close_file(f, "claims-policies.tsv");
 }

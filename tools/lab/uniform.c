@@ -10,7 +10,7 @@
 #define MARKERS(planes) (2 + (10 + 3 * (planes)) + (8 + 2 * (planes)) + 2) /* SOI SOF SOS EOI */
 #define FIT_ON 4000 /* pictures: more change nothing */
 #define LEARN_ON 200
-#define COUNT_AT_ONCE 256
+#define COUNT_AT_ONCE	256
 
 void rates_done(struct rates *r)
 {
@@ -72,7 +72,8 @@ static int count_one(struct lab *l, void *arg, int i, struct scratch *s)
 
 	if (*bytes)
 		return 0;
-	r = picture_at(l, job->coder == OURS ? job->r : NULL, TRAIN, v->index, v->quality, &s->original);
+	r = picture_at(
+		l, job->coder == OURS ? job->r : NULL, TRAIN, v->index, v->quality, &s->original);
 	if (r < 0)
 		return r;
 	planes = s->original.n_planes;
@@ -196,7 +197,8 @@ int fill_budget(struct rates *r, enum coder c, double budget, const struct choic
 	for (int i = 0; i < n; i++) {
 		const struct rate_column *col = &r->at[candidate[i].quality];
 		bool first = !used[candidate[i].quality];
-		int e = i % COUNT_AT_ONCE ? 0 : count(r, c, candidate + i, MIN(COUNT_AT_ONCE, n - i));
+		int e = i % COUNT_AT_ONCE ? 0
+					  : count(r, c, candidate + i, MIN(COUNT_AT_ONCE, n - i));
 
 		if (e < 0)
 			return e;
