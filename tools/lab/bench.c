@@ -11,12 +11,14 @@
 #include "common/codec/decode.h"
 #include "common/codec/input.h"
 #include "common/codec/jpeg.h"
+#include "common/net/gemm.h"
 #include "tools/lab/uniform.h"
 #include "tools/lab/verbs.h"
 
 #define ROUNDS 7
 #define PICTURES 100
 #define TRAIN_STEPS 30
+#define PEAK_SIDE   1024
 
 enum stage { DECODE_ENCODE, DECODE, RATES, PREDICT, INPUT, FORWARD, FULL, STAGES };
 
@@ -168,6 +170,25 @@ static double training_gflop(const struct net_shape *s)
 	return 2 * (sum + 3.0 * net_features(s) * s->classes) / 1e9;
 }
 
+/* GFLOP a second of the BLAS on one thread, in a product large enough to show what it can do. */
+static double gemm_peak(void)
+{
+	size_t n = (size_t)PEAK_SIDE * PEAK_SIDE;
+	_cleanup_free_ float *a = calloc(n, sizeof(float)), *b = calloc(n, sizeof(float));
+	_cleanup_free_ float *c = calloc(n, sizeof(float));
+	double best = 0;
+
+	for (int i = 0; a && b && c && i < ROUNDS; i++) {
+		int64_t begin = clock_steady_us();
+
+		gemm(PEAK_SIDE, PEAK_SIDE, PEAK_SIDE, a, PEAK_SIDE, false, b, PEAK_SIDE, false,
+			false, c, PEAK_SIDE);
+		best = MAX(best,
+			2e-3 * PEAK_SIDE * (double)n / (double)MAX(clock_steady_us() - begin, 1));
+	}
+	return best;
+}
+
 /* Pictures a second in training on so many threads. */
 static double time_training(const struct lab *l, int threads)
 {
@@ -197,7 +218,7 @@ static int bench(struct lab *l)
 {
 	struct bench b = {.l = l};
 	FILE *csv = lab_create(l, "bench.csv");
-	double us[STAGES], rate;
+	double us[STAGES], rate, peak;
 	int r = csv ? prepare(&b) : -EIO;
 
 	if (r == 0)
@@ -209,12 +230,19 @@ static int bench(struct lab *l)
 			fprintf(csv, "%s,%.1f,%.2f\n", stage_names[s], us[s], us[s] / us[DECODE_ENCODE]);
 			printf("%-64s %10.1f %7.2f\n", stage_names[s], us[s], us[s] / us[DECODE_ENCODE]);
 		}
+		peak = gemm_peak();
+		printf("sgemm of %d x %d on 1 thread: %.1f GFLOP/s\n", PEAK_SIDE, PEAK_SIDE, peak);
 		for (int threads = 1; threads <= l->threads; threads++) {
+			double gflops;
+
 			rate = time_training(l, threads);
+			gflops = rate * training_gflop(&l->shape);
 			fprintf(csv, "training on %d threads,%.1f,\n", threads, 1e6 / rate);
-			printf("training at %dx%d on %d thread%s: %.0f pictures/s, %.1f GFLOP/s\n",
+			printf("training at %dx%d on %d thread%s: %.0f pictures/s, as many as a "
+			       "direct convolution at "
+			       "%.1f GFLOP/s would (%.0f %% of sgemm's a thread)\n",
 				l->shape.size, l->shape.size, threads, threads > 1 ? "s" : "", rate,
-				rate * training_gflop(&l->shape));
+				gflops, 100 * gflops / threads / peak);
 		}
 	}
 	if (csv && lab_close_file(csv, "bench.csv") < 0)
