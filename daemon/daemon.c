@@ -22,7 +22,7 @@
 #define LIMIT_MS      10000	  /* how often the file system's free space is looked at */
 #define LIMIT_MIN     (512 << 10) /* below this nothing works */
 #define STOP_MS	      10000
-#define POLICY_MAGIC  UINT32_C(0x31504c4c) /* "LLP1" */
+#define POLICY_MAGIC  UINT32_C(0x32504c4c) /* "LLP2" */
 
 static void notify(const char *state)
 {
@@ -143,6 +143,7 @@ void daemon_save_policy(struct daemon *d)
 	buf_put_f32(&op->data, d->price);
 	buf_put_f32(&op->data, (float)d->population.images);
 	buf_put_f32(&op->data, (float)d->population.scored);
+	buf_put_f32(&op->data, d->population.entropy);
 	for (int i = 0; i < LADDER_RUNGS; i++) {
 		buf_put_f32(&op->data, d->population.kl[i]);
 		buf_put_f32(&op->data, d->population.rate[i]);
@@ -167,6 +168,7 @@ static void load_policy(struct daemon *d)
 	price = reader_f32(&r);
 	p.images = (double)reader_f32(&r);
 	p.scored = (double)reader_f32(&r);
+	p.entropy = reader_f32(&r);
 	for (int i = 0; i < LADDER_RUNGS; i++) {
 		p.kl[i] = reader_f32(&r);
 		p.rate[i] = reader_f32(&r);

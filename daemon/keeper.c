@@ -99,17 +99,33 @@ static double image_budget(const struct daemon *d)
 	return (double)(d->limit - training_model_reserve(d) - (u->total - u->index - u->objects));
 }
 
+/* What the current network's answers tell, of the labels that are trained on; a training goes on
+ * for epochs. */
+static struct regime regime(const struct daemon *d)
+{
+	size_t n = 0, labels = 0;
+	_cleanup_free_ struct stratum *s = daemon_strata(d, &n);
+	_cleanup_free_ double *images = calloc(n + 1, sizeof(*images));
+
+	for (size_t i = 0; images && i < n; i++)
+		if (!stratum_is_validation(s[i].number) && stratum_label(s[i].number) > 0)
+			images[labels++] = (double)s[i].images;
+	return (struct regime){plan_information(&d->population, images, (int)labels), INFINITY};
+}
+
 struct plan keeper_plan(const struct daemon *d, double budget)
 {
+	const struct regime r = regime(d);
 	/* What was seen so far, and as much again: nobody knows when a stream ends. */
 	double offered = 2.0 * (double)(daemon_images(d) + d->counters[COUNT_DROPPED]);
 
-	return plan_make(&d->population, budget, overhead_per_image(d), MAX(offered, 1),
+	return plan_make(&d->population, &r, budget, overhead_per_image(d), MAX(offered, 1),
 		(int)d->config.policy.min_quality, (int)d->config.policy.max_quality);
 }
 
-/* Mean divergence of images that may be degraded, by the population's curve. */
-static double mean_divergence(const struct daemon *d)
+/* Mean divergence of images that may be degraded, by the population's curve, and how many they are.
+ */
+static double mean_divergence(const struct daemon *d, double *ret_images)
 {
 	double images = 0, sum = 0;
 
@@ -121,6 +137,7 @@ static double mean_divergence(const struct daemon *d)
 		images += (double)t->images;
 		sum += (double)t->images * (double)population_kl(&d->population, t->quality);
 	}
+	*ret_images = images;
 	return sum / MAX(images, 1);
 }
 
@@ -482,7 +499,9 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 	k->relieving = true;
 	k->hard_need = 0;
 	if (d->config.policy.mode == MODE_ADAPTIVE) {
-		float limit = plan_price(mean_divergence(d), image_budget(d));
+		const struct regime r = regime(d);
+		double images, divergence = mean_divergence(d, &images);
+		float limit = plan_price(&r, images, divergence, image_budget(d));
 		int steps = plan_steps((double)need, mean, want);
 
 		log_debug("full%s: mean %.0f bytes, price %.3g, limit %.3g", hard ? ", steps did not fit" : "",

@@ -105,6 +105,7 @@ void put_curve(struct buf *b, const struct curve_answer *a)
 	buf_put(b, a->format, sizeof(a->format));
 	buf_put_u8(b, a->curve.scored);
 	buf_put_f32(b, a->curve.hardness);
+	buf_put_f32(b, a->curve.entropy);
 	buf_put_u8(b, (uint8_t)a->curve.n);
 	for (int i = 0; i < a->curve.n; i++) {
 		buf_put_u8(b, a->curve.quality[i]);
@@ -130,10 +131,12 @@ int get_curve(struct reader *r, struct curve_answer *ret)
 		memcpy(a.format, format, sizeof(a.format) - 1);
 	a.curve.scored = reader_u8(r);
 	a.curve.hardness = reader_f32(r);
+	a.curve.entropy = reader_f32(r);
 	a.curve.n = reader_u8(r);
 	if (r->failed || a.width < 1 || a.width > 65535 || a.height < 1 || a.height > 65535 ||
 		a.orientation < 1 || a.orientation > 8 || a.own_quality < 1 || a.own_quality > 100 ||
-		a.curve.n < 1 || a.curve.n > RUNGS_MAX || !(a.curve.hardness <= 2))
+		a.curve.n < 1 || a.curve.n > RUNGS_MAX || !(a.curve.hardness <= 2) ||
+		!(a.curve.entropy <= 8))
 		return -EBADMSG;
 	for (int i = 0; i < a.curve.n; i++) {
 		a.curve.quality[i] = reader_u8(r);

@@ -13,7 +13,7 @@
 
 void population_init(struct population *p)
 {
-	*p = (struct population){.own_weight = OWN_WEIGHT, .own_max = OWN_MAX};
+	*p = (struct population){.entropy = -1, .own_weight = OWN_WEIGHT, .own_max = OWN_MAX};
 	/* A first guess with the right shape: divergence falls as a power of quality. */
 	for (int i = 0; i < LADDER_RUNGS; i++)
 		p->kl[i] = 1.0f * powf((float)LADDER[i] / 2.0f, -0.95f);
@@ -46,6 +46,11 @@ void population_add(struct population *p, const struct curve *c)
 
 	p->images = MIN(p->images + 1, cap);
 	p->scored = MIN(p->scored + (c->scored ? 1 : 0), cap);
+	if (c->scored && c->entropy >= 0) {
+		if (p->entropy < 0)
+			p->entropy = c->entropy;
+		move_mean(&p->entropy, (double)c->entropy, p->scored);
+	}
 	for (int i = 0; i < c->n; i++) {
 		rate[i] = c->rate[i];
 		kl[i] = (double)c->kl[i];

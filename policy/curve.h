@@ -26,6 +26,7 @@ struct curve {
 	float kl[RUNGS_MAX];	    /* divergence from the answer to the capture itself */
 	float loss[RUNGS_MAX];	    /* cross-entropy minus the capture's; 0 without label or model */
 	float hardness;		    /* EL2N of the capture, 0 to sqrt(2); negative: unknown */
+	float entropy;		    /* of the answer to the capture, nats; negative: unknown */
 	bool scored;		    /* kl comes from a network */
 };
 
@@ -35,6 +36,7 @@ struct population {
 	float kl[LADDER_RUNGS];	  /* scored images only */
 	float rate[LADDER_RUNGS]; /* bytes */
 	double scored;
+	float entropy; /* of the answers; negative: no network has answered yet */
 	float own_weight, own_max; /* OWN_WEIGHT and OWN_MAX, but for experiments */
 };
 

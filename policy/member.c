@@ -15,8 +15,10 @@ bool member_is_validation(uint64_t hash, double share_percent)
 }
 
 #define ABOUT	   50 /* one in so many images more or less is "about as large" */
-#define EASIEST	   0.25 /* shares of the images met that rank behind the others */
+#define EASIEST	   0.25 /* shares of the images met that may rank behind the others */
 #define HARDEST	   0.10
+#define KNOWN	   0.2f /* EL2N below which the network knows an image: .86 and more for the label */
+#define HOPELESS   1.2f /* above which it is sure of something else */
 #define ENOUGH	   100 /* images before shares mean anything */
 #define FADE	   (1 - M_LN2 / 20000)
 #define EL2N_MAX   1.41421356f
@@ -56,7 +58,9 @@ int member_rank_scored(int rank, const struct hardness *h, float el2n)
 	for (int i = 0; i < at; i++)
 		below += (double)h->bin[i];
 	share = (below + (double)h->bin[at] / 2) / h->images;
-	return share < EASIEST || share > 1 - HARDEST ? RANK_MAX / 2 + 1 + rank / 2 : member_rank_best(rank);
+	if ((share < EASIEST && el2n < KNOWN) || (share > 1 - HARDEST && el2n > HOPELESS))
+		return RANK_MAX / 2 + 1 + rank / 2;
+	return member_rank_best(rank);
 }
 
 static const struct stratum *largest(const struct stratum *s, size_t n, bool validation, int64_t floor)

@@ -6,7 +6,8 @@
  * validation images) keeps its lowest ranks: bottom-k sampling, a uniform sample without a counter
  * (Cohen and Kaplan 2007). Once a network has its say, the easiest quarter, which teaches little more,
  * and the hardest tenth, which is hard because it is wrong or hopeless, rank behind all others (after
- * Paul et al. 2021 and Sorscher et al. 2022). Which stratum gives next keeps classes balanced: the
+ * Paul et al. 2021 and Sorscher et al. 2022) - as far as the network is sure of them: one that has
+ * learnt little yet knows neither. Which stratum gives next keeps classes balanced: the
  * largest does, as in class-balancing reservoir sampling (Chrysakis and Moens 2020).
  */
 #pragma once

@@ -4,18 +4,55 @@
 
 #include "common/macros.h"
 
-#define BIAS		5e-3 /* per nat^1.5: images^-1 */
-#define DIVERGENCE_MIN	1e-3 /* nats: nothing is held without any */
+#define BIAS		  8.3e-3 /* images^-1 */
+#define REPEATS		  15.0	 /* after which a shown image has taught most of what it can */
+#define DIVERGENCE_MIN	  1e-3	 /* nats: nothing is held without any */
+#define INFORMATION_MIN	  0.05	 /* nats */
+#define INFORMATION_PRIOR 1.4
 #define STEPS_MIN	8
 #define STEPS_PER_NEED	4
 
-double plan_worth(double images, double divergence)
+double plan_information(const struct population *p, const double *images, int labels)
 {
-	return 1 / (1 / MAX(images, 1e-9) + BIAS * pow(MAX(divergence, 0), 1.5));
+	double sum = 0, entropy = 0;
+
+	for (int k = 0; k < labels; k++)
+		sum += images[k];
+	for (int k = 0; k < labels; k++)
+		if (images[k] > 0)
+			entropy -= images[k] / sum * log(images[k] / sum);
+	return p->entropy < 0 ? INFORMATION_PRIOR
+			      : MAX(entropy - (double)p->entropy, INFORMATION_MIN);
 }
 
-struct plan plan_make(const struct population *p, double budget, double overhead, double offered,
-	int min_quality, int max_quality)
+/* D(n) and its derivative. */
+static double distinct(const struct regime *r, double n, double *ret_slope)
+{
+	double again, left;
+
+	if (isinf(r->samples)) {
+		*ret_slope = 1;
+		return n;
+	}
+	if (n >= r->samples) {
+		*ret_slope = 0;
+		return r->samples / (1 + REPEATS);
+	}
+	again = (r->samples / n - 1) / REPEATS;
+	left = exp(-again);
+	*ret_slope = (1 + REPEATS * (1 - left) - r->samples / n * left) / (1 + REPEATS);
+	return n * (1 + REPEATS * (1 - left)) / (1 + REPEATS);
+}
+
+double plan_worth(const struct regime *r, double images, double divergence)
+{
+	double slope, n = distinct(r, MAX(images, 1e-9), &slope);
+
+	return 1 / (1 / n + BIAS * pow(MAX(divergence, 0) / r->information, 1.5));
+}
+
+struct plan plan_make(const struct population *p, const struct regime *r, double budget,
+	double overhead, double offered, int min_quality, int max_quality)
 {
 	struct plan best = {0};
 	double best_worth = -INFINITY;
@@ -26,7 +63,7 @@ struct plan plan_make(const struct population *p, double budget, double overhead
 		if (LADDER[i] < min_quality || LADDER[i] > max_quality || rate < 1)
 			continue;
 		images = MAX(MIN(budget / (rate + overhead), offered), 1);
-		worth = plan_worth(images, (double)p->kl[i]);
+		worth = plan_worth(r, images, (double)p->kl[i]);
 		if (worth > best_worth) {
 			best_worth = worth;
 			best = (struct plan){LADDER[i], rate, images};
@@ -35,9 +72,14 @@ struct plan plan_make(const struct population *p, double budget, double overhead
 	return best;
 }
 
-float plan_price(double divergence, double budget)
+float plan_price(const struct regime *r, double images, double divergence, double budget)
 {
-	return (float)(1 / (1.5 * BIAS * sqrt(MAX(divergence, DIVERGENCE_MIN)) * MAX(budget, 1)));
+	double slope, n = MAX(images, 1), worth = distinct(r, n, &slope);
+	double dropped = n * n * slope / (worth * worth);
+	double degraded = 1.5 * BIAS * sqrt(MAX(divergence, DIVERGENCE_MIN) / r->information) /
+			  r->information;
+
+	return (float)(dropped / (degraded * MAX(budget, 1)));
 }
 
 int plan_steps(double need, double mean_bytes, int max)

@@ -1,12 +1,21 @@
 /*
- * Quantity against fidelity: at which price degrading costs more than giving up images does, and how
- * many images a budget will hold then.
+ * Quantity against fidelity: at which price degrading costs more than giving up images does, and
+ *how many images a budget will hold then.
  *
- * The estimate: n images at quality q teach as much as m originals, 1/m = 1/n + BIAS * d(q)^1.5, d being
- * the population's mean divergence at q in nats. The first term is what a finite sample leaves open,
- * the second what compression gets wrong however many images there are: at quality 5 twice the images
- * gained half a point of accuracy where at quality 30 they gained five. One BIAS fits the uniform
- * sweep of eleven settings at two budgets in DESIGN.md within its noise.
+ * The estimate: n images at quality q teach as much as m originals,
+ *
+ *	1/m = 1/D(n) + BIAS * (d(q) / I)^1.5
+ *
+ * d is the population's mean divergence at q, I the information that the network's answers have
+ *about the label, both in nats: an answer that says little can lose little, and a network of a
+ *thousand classes more than one of two. The first term is what a finite sample leaves open, the
+ *second what compression gets wrong however many images there are: at quality 5 twice the images
+ *gained half a point of accuracy where at quality 30 they gained five. One BIAS fits the uniform
+ *sweep of eleven settings at two budgets in DESIGN.md within its noise.
+ *
+ * D discounts repeats when a training shows a set number of images: n images shown samples / n
+ *times are worth n + n R (1 - exp(-(samples / n - 1) / R)) shown once, R = 15 (Muennighoff et al.
+ *2023). D is that over 1 + R, so that it is n when samples are plenty.
  */
 #pragma once
 
@@ -21,22 +30,36 @@ struct plan {
 	double images;	   /* how many fit then */
 };
 
+/* What the network that is trained can do. */
+struct regime {
+	double information; /* nats; see plan_information() */
+	double samples;	    /* images that a training shows; INFINITY: more when there are more */
+};
+
+/*
+ * Information of the population's answers about labels that have so many images each: the labels'
+ * entropy less the answers' mean entropy (mutual information, when the network is calibrated).
+ * Before a network has answered, what a first one typically reaches.
+ */
+double plan_information(const struct population *p, const double *images, int labels);
+
 /* How many originals n images of a mean divergence (nats) are worth. */
-double plan_worth(double images, double divergence);
+double plan_worth(const struct regime *r, double images, double divergence);
 
 /*
  * budget: bytes for images; overhead: bytes of index and framing behind each; offered: images that
  * were there to choose from. Qualities outside [min, max] are not considered.
  */
-struct plan plan_make(const struct population *p, double budget, double overhead, double offered,
-	int min_quality, int max_quality);
+struct plan plan_make(const struct population *p, const struct regime *r, double budget,
+	double overhead, double offered, int min_quality, int max_quality);
 
 /*
- * The price, in nats a byte, at which degrading costs as much as dropping does: a full store gives up
- * images rather than take a dearer step, and stores what comes at this price. From the estimate's
- * derivatives, by images and by divergence: 1 / (1.5 BIAS sqrt(d) budget).
+ * The price, in nats a byte, at which degrading costs as much as dropping does: a full store of so
+ * many images gives up some rather than take a dearer step, and stores what comes at this price.
+ * From the estimate's derivatives, by images and by divergence: I n^2 D'(n) / D(n)^2 / (1.5 BIAS
+ * sqrt(d / I) budget).
  */
-float plan_price(double divergence, double budget);
+float plan_price(const struct regime *r, double images, double divergence, double budget);
 
 /* Steps down to take at once for need bytes: few rounds, and prices do not run ahead of the need. */
 int plan_steps(double need, double mean_bytes, int max);

@@ -113,6 +113,16 @@ static float el2n(const float *p, int k, int klass)
 	return sqrtf(sum);
 }
 
+static float entropy(const float *p, int k)
+{
+	double sum = 0;
+
+	for (int j = 0; j < k; j++)
+		if (p[j] > 1e-12f)
+			sum -= (double)p[j] * log((double)p[j]);
+	return (float)sum;
+}
+
 /* Runs the batch and fills kl and loss; input 0 is the capture itself. */
 static void judge(struct scorer *s, int n, int klass, struct curve *c)
 {
@@ -122,6 +132,7 @@ static void judge(struct scorer *s, int n, int klass, struct curve *c)
 	for (int i = 0; i <= n; i++)
 		softmax(s->logits + i * k, k);
 	c->hardness = klass >= 0 ? el2n(s->logits, k, klass) : -1;
+	c->entropy = entropy(s->logits, k);
 	for (int i = 0; i < n; i++) {
 		const float *rung = s->logits + (i + 1) * k;
 
@@ -137,7 +148,7 @@ int score(struct scorer *s, const struct coef_image *im, int own_quality, const 
 	int klass, struct symbol_counts *counts, struct curve *ret)
 {
 	size_t input = (size_t)s->shape.size * (size_t)s->shape.size * 3;
-	struct curve c = {.n = n, .hardness = -1};
+	struct curve c = {.n = n, .hardness = -1, .entropy = -1};
 	int r = s->params ? input_from_coef(im, s->shape.size, s->rgb) : 0;
 
 	for (int i = 0; r == 0 && i < n; i++) {

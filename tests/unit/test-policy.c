@@ -149,20 +149,21 @@ static void test_codes(void)
 static void test_plan(void)
 {
 	struct curve c = example(0.5f, 20);
+	const struct regime r = {1.4, INFINITY};
 	struct population p;
 	int last = 100;
 
 	learn(&p, &c);
 	for (double budget = 1e8; budget > 1e4; budget /= 2) {
-		struct plan plan = plan_make(&p, budget, 50, 20000, 2, 95);
+		struct plan plan = plan_make(&p, &r, budget, 50, 20000, 2, 95);
 
 		CHECK(plan.quality <= last);
 		CHECK(plan.mean_bytes > 0);
 		last = plan.quality;
 	}
-	CHECK_INT(plan_make(&p, 1e12, 50, 1000, 2, 95).quality, 95);
+	CHECK_INT(plan_make(&p, &r, 1e12, 50, 1000, 2, 95).quality, 95);
 	CHECK(last < 95);
-	CHECK_INT(plan_make(&p, 1e12, 50, 1000, 2, 40).quality, 40);
+	CHECK_INT(plan_make(&p, &r, 1e12, 50, 1000, 2, 40).quality, 40);
 }
 
 static void test_member(void)
@@ -184,7 +185,7 @@ static void test_member(void)
 /* The easiest quarter and the hardest tenth rank behind all others, in the order that they had. */
 static void test_hardness(void)
 {
-	struct hardness h = {0};
+	struct hardness h = {0}, weak = {0};
 	struct stratum s[] = {{2, 100, 0, 0}, {4, 99, 0, 0}, {6, 80, 0, 0}, {7, 500, 0, 0}};
 
 	CHECK_INT(member_rank_scored(1234, &h, 0.5f), 1234); /* nothing to compare with */
@@ -201,6 +202,11 @@ static void test_hardness(void)
 	for (int rank = 0; rank <= RANK_MAX; rank += 97)
 		for (float el2n = 0; el2n < 1.4f; el2n += 0.1f)
 			CHECK_INT(member_rank_first(member_rank_scored(rank, &h, el2n)), rank & ~1);
+	/* A network that is sure of nothing has no easy and no hopeless images. */
+	for (int i = 0; i < 1000; i++)
+		hardness_add(&weak, 0.4f + 0.7f * (float)i / 1000);
+	CHECK_INT(member_rank_scored(1234, &weak, 0.41f), member_rank_best(1234));
+	CHECK_INT(member_rank_scored(1234, &weak, 1.09f), member_rank_best(1234));
 
 	CHECK(member_about_to_give(s, 4, &s[0], 2));
 	CHECK(member_about_to_give(s, 4, &s[0], 4)); /* next but one */
@@ -213,20 +219,41 @@ static void test_hardness(void)
 /* Many bad images are worth a bounded number of good ones; steps and drops follow the need. */
 static void test_worth(void)
 {
-	CHECK_NEAR(plan_worth(1000, 0), 1000, 1e-6);
-	CHECK(plan_worth(1e9, 0.5) < 1000);
-	CHECK(plan_worth(2000, 0.05) > plan_worth(1000, 0.01));
-	CHECK(plan_worth(1e6, 0.05) < plan_worth(1e5, 0.001));
-	/* The price is where the estimate's two derivatives meet: bytes moved either way gain nothing. */
-	for (double d = 0.02; d < 0.5; d *= 2) {
-		double budget = 1e6, mean = 80, n = budget / mean, bytes = 100, price = (double)plan_price(d, budget);
-		double dropped = plan_worth(n - bytes / mean, d), degraded = plan_worth(n, d + price * bytes / n);
+	static const double images[3] = {100, 100, 0};
+	const struct regime plenty = {1.4, INFINITY}, weak = {0.7, INFINITY}, few = {1.4, 20000};
+	struct population p;
 
-		CHECK_NEAR(dropped / degraded, 1, 1e-4);
-	}
-	CHECK(plan_price(0.1, 1e6) < plan_price(0.1, 1e5));
-	CHECK(plan_price(0.4, 1e6) < plan_price(0.1, 1e6));
-	CHECK(isfinite(plan_price(0, 0)));
+	CHECK_NEAR(plan_worth(&plenty, 1000, 0), 1000, 1e-6);
+	CHECK(plan_worth(&plenty, 1e9, 0.5) < 1000);
+	CHECK(plan_worth(&plenty, 2000, 0.05) > plan_worth(&plenty, 1000, 0.01));
+	CHECK(plan_worth(&plenty, 1e6, 0.05) < plan_worth(&plenty, 1e5, 0.001));
+	CHECK(plan_worth(&weak, 1000, 0.05) < plan_worth(&plenty, 1000, 0.05));
+	/* A training that shows 20,000 images cannot learn more from 40,000; a hundred it sees
+	 * often enough. */
+	CHECK_NEAR(plan_worth(&few, 40000, 0), plan_worth(&few, 20000, 0), 1e-6);
+	CHECK(plan_worth(&few, 20000, 0) < 1.2 * plan_worth(&few, 5000, 0));
+	CHECK_NEAR(plan_worth(&few, 100, 0), 100, 1);
+	/* The price is where the estimate's two derivatives meet: bytes moved either way gain nothing. */
+	for (int k = 0; k < 3; k++)
+		for (double d = 0.02; d < 0.5; d *= 2) {
+			const struct regime *r = k == 0 ? &plenty : k == 1 ? &weak : &few;
+			double budget = 1e6, mean = 80, n = budget / mean, bytes = 100;
+			double price = (double)plan_price(r, n, d, budget);
+			double dropped = plan_worth(r, n - bytes / mean, d);
+			double degraded = plan_worth(r, n, d + price * bytes / n);
+
+			CHECK_NEAR(dropped / degraded, 1, 1e-4);
+		}
+	CHECK(plan_price(&plenty, 1e4, 0.1, 1e6) < plan_price(&plenty, 1e3, 0.1, 1e5));
+	CHECK(plan_price(&plenty, 1e4, 0.4, 1e6) < plan_price(&plenty, 1e4, 0.1, 1e6));
+	CHECK(isfinite(plan_price(&plenty, 0, 0, 0)));
+	CHECK(plan_price(&few, 30000, 0.1, 1e6) == 0); /* more than can be shown */
+	population_init(&p);
+	CHECK(plan_information(&p, images, 3) > 1);
+	p.entropy = 0.5f;
+	CHECK_NEAR(plan_information(&p, images, 3), log(2) - 0.5, 1e-6);
+	p.entropy = 3;
+	CHECK(plan_information(&p, images, 3) > 0);
 	CHECK_INT(plan_steps(1000, 100, 256), 40);
 	CHECK_INT(plan_steps(1, 100, 256), 8);
 	CHECK_INT(plan_drops(1000, 90, 10, 256), 10);

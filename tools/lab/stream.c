@@ -231,6 +231,7 @@ static int score_capture(struct stream *s, struct arrival *a, struct scratch *sc
 		memcpy(a->curve.kl, known->kl, sizeof(known->kl));
 		memcpy(a->curve.loss, known->loss, sizeof(known->loss));
 		a->curve.hardness = known->hardness;
+		a->curve.entropy = known->entropy;
 		a->curve.scored = true;
 	}
 	return 0;
@@ -422,19 +423,30 @@ static double mean_divergence(const struct stream *s)
 	return sum / MAX(s->n, 1);
 }
 
+/* Of the answers about the labels held. */
+static double information(const struct stream *s)
+{
+	double images[NET_CLASSES_MAX];
+
+	for (int k = 0; k < s->l->data.classes; k++)
+		images[k] = s->class_images[k];
+	return plan_information(&s->population, images, s->l->data.classes);
+}
+
 /* As the daemon's keeper relieves the writer. */
 static int make_room(struct stream *s, double need)
 {
 	double mean = 0;
-	float limit = plan_price(mean_divergence(s), s->o.budget);
+	const struct regime regime = {information(s), 64.0 * s->l->steps};
+	float limit = plan_price(&regime, s->n, mean_divergence(s), s->o.budget);
 	int n = 0, r = 0;
 
 	for (int k = 0; k < s->l->data.classes; k++)
 		mean += (double)s->class_bytes[k];
 	mean /= MAX(s->n, 1);
 	/* What was seen, and as much again: nobody knows when a stream ends. */
-	s->plan = plan_make(
-		&s->population, s->o.budget, FRAME_BYTES, 2.0 * (double)(s->n + s->dropped), LADDER[0], 95);
+	s->plan = plan_make(&s->population, &regime, s->o.budget, FRAME_BYTES,
+		2.0 * (double)(s->n + s->dropped), LADDER[0], 95);
 	r = degrade(s, plan_steps(need, mean, RELIEF_MAX), limit, &n);
 	if (r < 0 || n)
 		return r;
