@@ -221,6 +221,7 @@ void lab_progress(struct lab *l, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(l->progress.what, sizeof(l->progress.what), fmt, ap);
 	va_end(ap);
+	l->progress.total = MAX(l->progress.total, l->progress.done + 1); /* it was an estimate */
 	if (l->progress.tty) {
 		l->progress.said_us = 0;
 		draw_bar(l, 0);
