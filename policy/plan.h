@@ -1,21 +1,21 @@
 /*
  * Quantity against fidelity: at which price degrading costs more than giving up images does, and
- *how many images a budget will hold then.
+ * how many images a budget will hold then.
  *
  * The estimate: n images at quality q teach as much as m originals,
  *
  *	1/m = 1/D(n) + BIAS * (d(q) / I)^1.5
  *
  * d is the population's mean divergence at q, I the information that the network's answers have
- *about the label, both in nats: an answer that says little can lose little, and a network of a
- *thousand classes more than one of two. The first term is what a finite sample leaves open, the
- *second what compression gets wrong however many images there are: at quality 5 twice the images
- *gained half a point of accuracy where at quality 30 they gained five. One BIAS fits the uniform
- *sweep of eleven settings at two budgets in DESIGN.md within its noise.
+ * about the label, both in nats: an answer that says little can lose little, and a network of a
+ * thousand classes more than one of two. The first term is what a finite sample leaves open, the
+ * second what compression gets wrong however many images there are: at quality 5 twice the images
+ * gained half a point of accuracy where at quality 30 they gained five. One BIAS fits the uniform
+ * sweep of eleven settings at two budgets in DESIGN.md within its noise.
  *
  * D discounts repeats when a training shows a set number of images: n images shown samples / n
- *times are worth n + n R (1 - exp(-(samples / n - 1) / R)) shown once, R = 15 (Muennighoff et al.
- *2023). D is that over 1 + R, so that it is n when samples are plenty.
+ * times are worth n + n R (1 - exp(-(samples / n - 1) / R)) shown once, R = 15 (Muennighoff et al.
+ * 2023). D is that over 1 + R, so that it is n when samples are plenty.
  */
 #pragma once
 

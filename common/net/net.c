@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/net/carve.h"
 #include "common/net/gemm.h"
 #include "common/net/winograd.h"
 #include "common/rng.h"
@@ -91,15 +92,6 @@ void net_init(const struct net_shape *s, uint64_t seed, float *params)
 	}
 	fill_normal(&r, params + at.linear_weight, at.linear_bias - at.linear_weight,
 		0.1 * sqrt(2.0 / net_features(s)));
-}
-
-/* Hands out n floats of the block on a cache line's boundary, or only counts them. */
-static float *carve(float *memory, size_t *used, size_t n)
-{
-	float *p = memory ? memory + *used : NULL;
-
-	*used += ROUND_UP(n, (size_t)16);
-	return p;
 }
 
 static size_t place_buffers(struct net_work *w, float *memory, bool backward)

@@ -3,12 +3,12 @@
 #include <string.h>
 
 #include "common/macros.h"
+#include "common/net/carve.h"
 #include "common/net/gemm.h"
 
 #define LANES	  8 /* channels at a time */
 #define TILE	  4
 #define PATCH	  6
-#define APART	  ((size_t)16) /* floats between planes, so that they do not meet in one cache set */
 
 #define PIXELS(n) ((n) * (n))
 #define INLINE	  static inline __attribute__((always_inline))
@@ -20,14 +20,6 @@ bool winograd_suits(int in, int out)
 	return in % LANES == 0 && out % LANES == 0;
 }
 
-static float *carve(float *memory, size_t *used, size_t n)
-{
-	float *p = memory ? memory + *used : NULL;
-
-	*used += ROUND_UP(n, APART);
-	return p;
-}
-
 size_t winograd_place(
 	struct winograd *y, int side, int in, int out, int images, bool backward, float *memory)
 {
@@ -36,8 +28,9 @@ size_t winograd_place(
 	*y = (struct winograd){
 		.side = side, .in = in, .out = out, .tiles = (side + TILE - 1) / TILE};
 	tiles = (size_t)images * (size_t)y->tiles * (size_t)y->tiles;
-	y->v_plane = ROUND_UP(tiles * c, APART) + APART;
-	y->m_plane = ROUND_UP(tiles * o, APART) + APART;
+	/* A line more, so that planes do not meet in one cache set. */
+	y->v_plane = ROUND_UP(tiles * c, CARVE_FLOATS) + CARVE_FLOATS;
+	y->m_plane = ROUND_UP(tiles * o, CARVE_FLOATS) + CARVE_FLOATS;
 	y->u = carve(memory, &used, WINOGRAD_POINTS * c * o);
 	if (backward)
 		y->d_u = carve(memory, &used, WINOGRAD_POINTS * c * o);

@@ -27,16 +27,13 @@ int class_qualities(const struct stream *s, double budget, int *ret)
 	int classes = s->l->data.classes;
 	_cleanup_free_ struct population *p = calloc((size_t)classes, sizeof(*p));
 	_cleanup_free_ int *quality = calloc((size_t)classes, sizeof(int));
-	double best = -INFINITY, images[NET_CLASSES_MAX];
-	struct regime regime = {.samples = 64.0 * s->l->steps};
+	double best = -INFINITY;
+	const struct regime regime = stream_regime(s);
 
 	if (!p || !quality)
 		return -ENOMEM;
-	for (int k = 0; k < classes; k++) {
+	for (int k = 0; k < classes; k++)
 		population_init(&p[k]);
-		images[k] = s->class_images[k];
-	}
-	regime.information = plan_information(&s->population, images, classes);
 	for (int i = 0; i < s->l->data.split[TRAIN].n; i++) {
 		const struct curve *known = curves_get(s->curves, i);
 		struct curve c;

@@ -584,8 +584,7 @@ static int claims(const struct compare *c)
 			d - (isnan(i) ? 0 : i) > 0 ? REPRODUCED
 			: d > 0			   ? DIFFERS
 						   : NOT_REPRODUCED,
-			"Ours, not the paper's: adaptive beats the best uniform quality at equal "
-			"real "
+			"Ours, not the paper's: adaptive beats the best uniform quality at equal real "
 			"bytes",
 			"%.0f bytes: %s points over the plain envelope (quality %d), %s over the "
 			"random control%s",

@@ -423,21 +423,21 @@ static double mean_divergence(const struct stream *s)
 	return sum / MAX(s->n, 1);
 }
 
-/* Of the answers about the labels held. */
-static double information(const struct stream *s)
+struct regime stream_regime(const struct stream *s)
 {
 	double images[NET_CLASSES_MAX];
 
 	for (int k = 0; k < s->l->data.classes; k++)
 		images[k] = s->class_images[k];
-	return plan_information(&s->population, images, s->l->data.classes);
+	return (struct regime){plan_information(&s->population, images, s->l->data.classes),
+		64.0 * s->l->steps};
 }
 
 /* As the daemon's keeper relieves the writer. */
 static int make_room(struct stream *s, double need)
 {
 	double mean = 0;
-	const struct regime regime = {information(s), 64.0 * s->l->steps};
+	const struct regime regime = stream_regime(s);
 	float limit = plan_price(&regime, s->n, mean_divergence(s), s->o.budget);
 	int n = 0, r = 0;
 

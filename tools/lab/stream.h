@@ -80,6 +80,9 @@ struct stream {
 int stream_run(struct lab *l, const struct stream_options *o, struct stream *ret);
 void stream_done(struct stream *s);
 
+/* What the plan is made for: the device's network, and a training of the lab's steps. */
+struct regime stream_regime(const struct stream *s);
+
 /* The images held as the network is trained on them. */
 int stream_dataset(struct stream *s, struct dataset *ret);
 
