@@ -9,7 +9,7 @@
 
 #define HEADER_MAX   (1 << 20)
 #define TENSORS	     (2 * NET_LAYERS + 2)
-#define PREPROCESSING "(x - 127.5) / 64, RGB, rows x columns stretched to the input size"
+#define PREPROCESSING "(x - 127.5) / 128, RGB, rows x columns stretched to the input size"
 
 /* One tensor: its name, PyTorch's shape, and where our layout keeps it. */
 struct tensor {
@@ -314,11 +314,14 @@ static int read_parsed(const json_t *root, const uint8_t *data, size_t len, stru
 {
 	const json_t *meta = json_object_get(root, "__metadata__");
 	const char *accuracy = json_string_value(json_object_get(meta, "validation_accuracy"));
+	const char *prepared = json_string_value(json_object_get(meta, "preprocessing"));
 	int64_t images, validation;
 	int r = read_shape(root, meta, &m->shape);
 
 	if (r < 0)
 		return r;
+	if (!prepared || strcmp(prepared, PREPROCESSING) != 0)
+		return -EBADMSG; /* weights for other inputs than net_forward() makes */
 	if (meta_int(meta, "version", &m->version) < 0 ||
 		meta_int(meta, "trained_us", &m->trained_us) < 0 ||
 		meta_int(meta, "images", &images) < 0 || meta_int(meta, "validation", &validation) < 0)

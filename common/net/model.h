@@ -3,7 +3,8 @@
  * floats in PyTorch's layout (conv weights O I 3 3, linear weight K F with F in channels, rows,
  * columns), the class names, label ids and the preprocessing as metadata.
  *
- * Reading works on hostile bytes: every length is checked; -EBADMSG for a damaged file.
+ * Reading works on hostile bytes: every length is checked; -EBADMSG for a damaged file and
+ * for one whose network expects inputs prepared in another way.
  */
 #pragma once
 

@@ -430,7 +430,7 @@ static void forward_chunk(struct net_work *w, const float *p, const uint8_t *rgb
 	int k = w->shape.classes;
 
 	for (size_t i = 0; i < values; i++)
-		w->layer[0].act[i] = ((float)rgb[i] - 127.5f) * (1.0f / 64);
+		w->layer[0].act[i] = ((float)rgb[i] - 127.5f) * (1.0f / 128);
 	for (int l = 0; l < NET_LAYERS; l++)
 		layer_forward(&w->layer[l], p + w->at.weight[l], p + w->at.bias[l], n,
 			next_activation(w, l));

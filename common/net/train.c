@@ -27,8 +27,8 @@ struct train {
 
 void train_options_init(struct train_options *o, int size)
 {
-	*o = (struct train_options){.epochs = 30, .batch = 64, .rate = 0.02, .momentum = 0.9,
-		.decay = 5e-4, .flip = true, .shift = size / 8, .seed = 1};
+	*o = (struct train_options){.epochs = 30, .batch = 64, .rate = 0.04, .momentum = 0.9,
+		.decay = 2e-3, .flip = true, .shift = size / 8, .seed = 1};
 }
 
 int train_steps_per_epoch(const struct train *t)

@@ -57,7 +57,7 @@ static void test_forward(void)
 	net_forward(w, params, rgb, 3, logits);
 	for (int n = 0; n < 3; n++) {
 		for (int i = 0; i < 8 * 8 * 3; i++)
-			a[i] = (rgb[n * 192 + i] - 127.5f) / 64;
+			a[i] = (rgb[n * 192 + i] - 127.5f) / 128;
 		plain_layer(a, 8, 3, 3, params + at.weight[0], params + at.bias[0], b);
 		plain_layer(b, 4, 3, 4, params + at.weight[1], params + at.bias[1], a);
 		plain_layer(a, 2, 4, 5, params + at.weight[2], params + at.bias[2], b);

@@ -119,6 +119,7 @@ static void test_model(void)
 		.validation_images = 20, .validation_accuracy = 0.875};
 	struct net_layout at;
 	struct model back = {0};
+	char *at_scale;
 	_cleanup_buf_ struct buf b = {0};
 
 	net_layout(&shape, &at);
@@ -138,6 +139,11 @@ static void test_model(void)
 	for (size_t i = 0; i < at.total; i++) /* half precision */
 		CHECK_NEAR(back.params[i], m.params[i], 1e-7 + fabs((double)m.params[i]) / 1024);
 	model_done(&back);
+	at_scale = memmem(b.data, b.len, "/ 128,", 6); /* the preprocessing's divisor */
+	CHECK(at_scale);
+	memcpy(at_scale, "/ 64, ", 6);
+	CHECK_INT(model_read(b.data, b.len, &back), -EBADMSG);
+	memcpy(at_scale, "/ 128,", 6);
 	for (size_t len = 0; len < b.len; len += len < 2000 ? 7 : 101)
 		CHECK_INT(model_read(b.data, len, &back), -EBADMSG);
 	for (size_t i = 0; i < 1500 && i < b.len; i++) {
