@@ -212,6 +212,7 @@ static void send_limits(struct daemon *d)
 	buf_put_u64(&frame, (uint64_t)d->config.spool.max_pixels);
 	buf_put_u8(&frame, min);
 	buf_put_u8(&frame, max);
+	buf_put_u32(&frame, (uint32_t)d->config.store.inline_max_bytes);
 	frame_end(&frame, at);
 	pool_add_setup(d->pool, 0, &frame);
 }
@@ -219,23 +220,17 @@ static void send_limits(struct daemon *d)
 struct table_frames {
 	struct buf frames;
 	int n;
-	struct table_set newest[LADDER_RUNGS];
+	struct table_set newest;
 };
 
-static void add_table_frame(void *user, uint32_t id, int quality, const uint8_t *data, size_t len)
+static void add_table_frame(void *user, uint32_t id, const uint8_t *data, size_t len)
 {
 	struct table_frames *f = user;
 	size_t at = frame_begin(&f->frames, MSG_TABLES);
 
-	if (LADDER[ladder_nearest(quality)] == quality) {
-		struct table_set *set = &f->newest[ladder_nearest(quality)];
-
-		if (tables_read(data, len, &set->tables) == 0)
-			set->quality = quality;
-		set->id = id;
-	}
+	if (table_set_read(data, len, &f->newest) == 0)
+		f->newest.id = id;
 	buf_put_u32(&f->frames, id);
-	buf_put_u8(&f->frames, (uint8_t)quality);
 	buf_put(&f->frames, data, len);
 	frame_end(&f->frames, at);
 	f->n++;
@@ -246,7 +241,7 @@ static void send_tables(struct daemon *d)
 	struct table_frames f = {0};
 
 	view_tables(d->view, add_table_frame, &f);
-	keeper_tables_known(d, f.n, f.newest);
+	keeper_tables_known(d, f.n, &f.newest);
 	if (f.n)
 		pool_add_setup(d->pool, 0, &f.frames);
 	buf_done(&f.frames);

@@ -101,7 +101,7 @@ void keeper_free(struct keeper *k);
 void keeper_make_room(struct daemon *d, int64_t need, bool hard);
 /* Learns shared tables when it is time; an image that is not scored yet will be. */
 void keeper_image_met(struct daemon *d, bool scored);
-void keeper_tables_known(struct daemon *d, int sets, const struct table_set newest[LADDER_RUNGS]);
+void keeper_tables_known(struct daemon *d, int sets, const struct table_set *newest);
 void keeper_check(struct daemon *d); /* over the limit, images to rescore? */
 void keeper_new_model(struct daemon *d);
 void keeper_rescore(struct daemon *d); /* images that the current model has not scored */

@@ -22,9 +22,9 @@ struct keeper {
 	int drop_step;	  /* Mode=drop: order up to which images went */
 	int64_t images_met; /* scored since start: when tables are made */
 	int tables_made;	  /* times */
-	bool made_for_network, refitted;
+	bool refitted;
 	int64_t tables_at;	  /* images_met when they were made last */
-	struct table_set newest[LADDER_RUNGS];
+	struct table_set newest;
 	/* rescoring */
 	bool rescoring;
 	int rescore_out;

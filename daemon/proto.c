@@ -172,15 +172,17 @@ static double get_f64(struct reader *r)
 	return v;
 }
 
-void put_counts(struct buf *b, const struct symbol_counts c[LADDER_RUNGS], const struct sensitivity *network)
+void put_counts(struct buf *b, const struct pack_lessons *l, const struct sensitivity *network)
 {
-	for (int i = 0; i < LADDER_RUNGS; i++)
-		for (int s = 0; s < 2; s++) {
-			for (int k = 0; k < 16; k++)
-				buf_put_u32(b, c[i].dc[s][k]);
-			for (int k = 0; k < 256; k++)
-				buf_put_u32(b, c[i].ac[s][k]);
-		}
+	buf_put_u64(b, (uint64_t)l->rungs);
+	for (int t = 0; t < 2; t++) {
+		buf_put_u64(b, l->counts.blocks[t]);
+		for (int k = 0; k < DCT_SIZE2; k++)
+			buf_put_u64(b, l->counts.magnitude[t][k]);
+	}
+	for (int i = 0; i < PACK_CONTEXTS; i++)
+		for (int bit = 0; bit < 2; bit++)
+			buf_put_u32(b, l->counts.bit[i][bit]);
 	put_f64(b, network->images);
 	for (int t = 0; t < 2; t++) {
 		put_f64(b, network->planes[t]);
@@ -201,25 +203,29 @@ static double get_sum(struct reader *r, bool *bad)
 	return v;
 }
 
-/* A count, bounded so that sums of them cannot overflow. */
-static uint32_t get_count(struct reader *r)
+static uint64_t get_bounded(struct reader *r, uint64_t max)
 {
-	uint32_t n = reader_u32(r);
+	uint64_t v = reader_u64(r);
 
-	return MIN(n, UINT32_C(1) << 24);
+	return MIN(v, max);
 }
 
-int get_counts(struct reader *r, struct symbol_counts ret[LADDER_RUNGS], struct sensitivity *ret_network)
+int get_counts(struct reader *r, struct pack_lessons *ret, struct sensitivity *ret_network)
 {
 	struct sensitivity n = {0};
+	struct pack_lessons l = {.rungs = (int64_t)get_bounded(r, INT32_MAX)};
 	bool bad = false;
 
-	for (int i = 0; i < LADDER_RUNGS; i++)
-		for (int s = 0; s < 2; s++) {
-			for (int k = 0; k < 16; k++)
-				ret[i].dc[s][k] = get_count(r);
-			for (int k = 0; k < 256; k++)
-				ret[i].ac[s][k] = get_count(r);
+	for (int t = 0; t < 2; t++) { /* bounded: 16 times a sum must not overflow */
+		l.counts.blocks[t] = get_bounded(r, UINT64_C(1) << 40);
+		for (int k = 0; k < DCT_SIZE2; k++)
+			l.counts.magnitude[t][k] = get_bounded(r, UINT64_C(1) << 56);
+	}
+	for (int i = 0; i < PACK_CONTEXTS; i++)
+		for (int bit = 0; bit < 2; bit++) {
+			uint32_t times = reader_u32(r);
+
+			l.counts.bit[i][bit] = MIN(times, UINT32_C(1) << 24);
 		}
 	n.images = get_sum(r, &bad);
 	for (int t = 0; t < 2; t++) {
@@ -230,6 +236,7 @@ int get_counts(struct reader *r, struct symbol_counts ret[LADDER_RUNGS], struct 
 			n.magnitude[t][k] = get_sum(r, &bad);
 		}
 	}
+	*ret = l;
 	*ret_network = n;
 	return reader_finished(r) && !bad ? 0 : -EBADMSG;
 }

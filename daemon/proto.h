@@ -15,20 +15,20 @@
 
 enum message {
 	/* to a worker */
-	MSG_LIMITS = 1, /* u64 max_pixels, u8 min_quality, u8 max_quality */
+	MSG_LIMITS = 1, /* u64 max_pixels, u8 min_quality, u8 max_quality, u32 inline_max_bytes */
 	MSG_MODEL,	/* safetensors bytes; empty: none */
-	MSG_TABLES,	/* u32 id, u8 quality, tables stream */
+	MSG_TABLES,	/* u32 id, a table set's bytes */
 	MSG_CAPTURE,	/* u32 label id, u8 rates only, capture bytes -> MSG_CURVE or MSG_REFUSED */
 	MSG_STORED,	/* struct stored_image, bytes -> the same */
 	MSG_ENCODE,	/* u8 quality: of what was decoded last -> MSG_ENCODED or MSG_REFUSED */
-	MSG_COUNTS,	/* -> MSG_COUNTED: symbols since the last time, then forgotten */
+	MSG_COUNTS,	/* -> MSG_COUNTED: lessons since the last time, then forgotten */
 	/* from a worker */
-	MSG_CURVE,	/* struct curve_answer */
-	MSG_REFUSED,	/* i32 errno, reason */
-	MSG_ENCODED,	/* u32 tables id (0: complete file), bytes */
-	MSG_COUNTED,	/* LADDER_RUNGS struct symbol_counts, struct sensitivity */
+	MSG_CURVE,   /* struct curve_answer */
+	MSG_REFUSED, /* i32 errno, reason */
+	MSG_ENCODED, /* u32 tables id (0: complete file), bytes */
+	MSG_COUNTED, /* struct pack_lessons, struct sensitivity */
 	/* to the trainer */
-	MSG_TRAIN,	/* struct train_order */
+	MSG_TRAIN, /* struct train_order */
 	/* from the trainer */
 	MSG_PROGRESS,	/* u32 epoch, u32 epochs, f32 loss, u32 images */
 	MSG_CHECKPOINT, /* bytes */
@@ -70,9 +70,9 @@ void put_curve(struct buf *b, const struct curve_answer *a);
 /* -EBADMSG unless every value is in its range and qualities ascend. */
 int get_curve(struct reader *r, struct curve_answer *ret);
 
-/* What a worker has learnt from captures: symbols of each rung, and what the network looks at. */
-void put_counts(struct buf *b, const struct symbol_counts c[LADDER_RUNGS], const struct sensitivity *network);
-int get_counts(struct reader *r, struct symbol_counts ret[LADDER_RUNGS], struct sensitivity *ret_network);
+/* What a worker has learnt from captures: for the packer, and what the network looks at. */
+void put_counts(struct buf *b, const struct pack_lessons *l, const struct sensitivity *network);
+int get_counts(struct reader *r, struct pack_lessons *ret, struct sensitivity *ret_network);
 
 struct train_order {
 	char store[512];

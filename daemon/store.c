@@ -28,26 +28,27 @@ static const char schema[] =
 	"CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
 	/* Names of labels; id 0 is never used: it stands for no label. */
 	"CREATE TABLE labels(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
-	/* Shared tables of inline images: an abbreviated JPEG stream, and its CRC-32C. */
-	"CREATE TABLE tables(id INTEGER PRIMARY KEY, quality INTEGER, stream BLOB, crc INTEGER);"
+	/* Shared tables of packed images (policy/shared.h), and their CRC-32C. */
+	"CREATE TABLE tables(id INTEGER PRIMARY KEY, data BLOB, crc INTEGER);"
 	"CREATE TABLE images("
-	" id INTEGER PRIMARY KEY," /* bits 0..62 of the capture's SHA-256: no second index on content */
-	" hash INTEGER NOT NULL,"  /* bits 63..126 */
+	" id INTEGER PRIMARY KEY,"   /* bits 0..62 of the capture's SHA-256: no second index on
+					content */
+	" hash INTEGER NOT NULL,"    /* bits 63..126 */
 	" stratum INTEGER NOT NULL," /* label id * 2 + validation */
-	" rank INTEGER NOT NULL,"  /* who goes first within a stratum: highest */
-	" step INTEGER,"	   /* price code of the next step down; NULL: none */
-	" step_to INTEGER,"	   /* quality it leads to */
+	" rank INTEGER NOT NULL,"    /* who goes first within a stratum: highest */
+	" step INTEGER,"	     /* price code of the next step down; NULL: none */
+	" step_to INTEGER,"	     /* quality it leads to */
 	" quality INTEGER NOT NULL,"
-	" tables INTEGER NOT NULL," /* 0: complete file */
+	" tables INTEGER NOT NULL," /* packed with that set; 0: complete file */
 	" layout INTEGER NOT NULL," /* planes and sampling */
 	" width INTEGER NOT NULL, height INTEGER NOT NULL, orientation INTEGER NOT NULL,"
-	" flags INTEGER NOT NULL,"  /* enum image_flags */
-	" taken_s INTEGER NOT NULL," /* capture time */
+	" flags INTEGER NOT NULL,"			 /* enum image_flags */
+	" taken_s INTEGER NOT NULL,"			 /* capture time */
 	" bytes INTEGER NOT NULL, crc INTEGER NOT NULL," /* of the stored bytes */
-	" model INTEGER NOT NULL,"  /* version that scored it */
-	" harm BLOB NOT NULL,"	    /* divergence codes of the rungs up to quality */
-	" name BLOB NOT NULL,"	    /* the capture's file name */
-	" data BLOB);"		    /* NULL: in objects/ */
+	" model INTEGER NOT NULL,"			 /* version that scored it */
+	" harm BLOB NOT NULL," /* divergence codes of the rungs up to quality */
+	" name BLOB NOT NULL," /* the capture's file name */
+	" data BLOB);"	       /* NULL: in objects/ */
 	"CREATE INDEX images_step ON images(step) WHERE step IS NOT NULL;"
 	"CREATE INDEX images_rank ON images(stratum, rank);"
 	"CREATE TABLE tally(stratum INTEGER, quality INTEGER, images INTEGER, bytes INTEGER,"
@@ -56,7 +57,8 @@ static const char schema[] =
 	/* Files in objects/ that are to be unlinked. */
 	"CREATE TABLE garbage(name TEXT PRIMARY KEY) WITHOUT ROWID;"
 	/* Captures dealt with whose spool file may still be there (I6). */
-	"CREATE TABLE taken(id INTEGER PRIMARY KEY, path BLOB, dev INTEGER, ino INTEGER, size INTEGER,"
+	"CREATE TABLE taken(id INTEGER PRIMARY KEY, path BLOB, dev INTEGER, ino INTEGER, size "
+	"INTEGER,"
 	" mtime_ns INTEGER, image INTEGER, reason TEXT);";
 
 static const char *const sql[STATEMENTS] = {
@@ -64,19 +66,21 @@ static const char *const sql[STATEMENTS] = {
 		      "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
 	[ST_EXISTS] = "SELECT hash FROM images WHERE id = ?1",
 	[ST_ROW] = "SELECT " ROW_COLUMNS " FROM images WHERE id = ?1",
-	[ST_STEP] = "UPDATE images SET step=?2, step_to=?3, quality=?4, tables=?5, flags=?6, bytes=?7,"
-		    " crc=?8, model=?9, harm=?10, data=?11 WHERE id = ?1",
+	[ST_STEP] =
+		"UPDATE images SET step=?2, step_to=?3, quality=?4, tables=?5, flags=?6, bytes=?7,"
+		" crc=?8, model=?9, harm=?10, data=?11 WHERE id = ?1",
 	[ST_RESCORE] = "UPDATE images SET step=?2, step_to=?3, flags=?4, model=?5, harm=?6,"
 		       " rank=?7 WHERE id = ?1",
 	[ST_REMOVE] = "DELETE FROM images WHERE id = ?1",
-	[ST_COUNT] = "INSERT INTO counters VALUES(?1, ?2) ON CONFLICT DO UPDATE SET value = value + ?2",
+	[ST_COUNT] =
+		"INSERT INTO counters VALUES(?1, ?2) ON CONFLICT DO UPDATE SET value = value + ?2",
 	[ST_TAKEN] = "INSERT INTO taken(path, dev, ino, size, mtime_ns, image, reason)"
 		     " VALUES(?1,?2,?3,?4,?5,?6,?7)",
 	[ST_SETTLED] = "DELETE FROM taken WHERE id = ?1",
 	[ST_LABEL] = "UPDATE images SET stratum=?2 WHERE id = ?1",
 	[ST_PIN] = "UPDATE images SET flags=?2, step=?3 WHERE id = ?1",
 	[ST_META] = "INSERT OR REPLACE INTO meta VALUES(?1, ?2)",
-	[ST_TABLES] = "INSERT INTO tables(quality, stream, crc) VALUES(?1,?2,?3)",
+	[ST_TABLES] = "INSERT INTO tables(data, crc) VALUES(?1,?2)",
 	[ST_TALLY] = "INSERT INTO tally VALUES(?1,?2,?3,?4,?5) ON CONFLICT DO UPDATE SET"
 		     " images = images + ?3, bytes = bytes + ?4, pinned = pinned + ?5",
 	[ST_TALLY_CLEAN] = "DELETE FROM tally WHERE stratum=?1 AND quality=?2 AND images = 0",
@@ -397,9 +401,9 @@ static int check_schema(struct store *s, char error[256])
 	int64_t version = store_pragma(s, "PRAGMA user_version");
 	int r = version == 0 ? create(s) : 0;
 
-	if (r == 0 && version > STORE_SCHEMA) {
-		snprintf(error, 256, "index.db has schema %" PRId64 ", this larderd knows up to %d", version,
-			STORE_SCHEMA);
+	if (r == 0 && version != 0 && version != STORE_SCHEMA) {
+		snprintf(error, 256, "index.db has schema %" PRId64 ", this larderd knows only %d",
+			version, STORE_SCHEMA);
 		return -ENOTSUP;
 	}
 	return r == 0 ? check_uuid(s, error) : r;

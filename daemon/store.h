@@ -39,7 +39,7 @@
 #include "common/wire.h"
 #include "policy/ladder.h"
 
-#define STORE_SCHEMA   1
+#define STORE_SCHEMA   2
 #define NAME_KEPT_MAX  64 /* bytes of a capture's file name that are kept */
 #define LABEL_MAX      255
 #define STORE_PATH_MAX 512
@@ -60,7 +60,7 @@ struct image_row {
 	int rank;	    /* policy/member.h */
 	int step;	    /* price code of the next step down, or the order to go in; -1 never */
 	uint8_t quality, step_to;
-	uint32_t tables;    /* Huffman table set of a bare scan; 0: complete file */
+	uint32_t tables;    /* the shared set it is packed with; 0: complete file */
 	uint8_t layout;	    /* codec/coef.h */
 	int width, height, orientation;
 	uint32_t flags;
@@ -86,19 +86,19 @@ enum counter {
 };
 
 enum op_kind {
-	OP_INSERT,	/* row, data, file: a new image */
-	OP_STEP,	/* row, data, was_quality: the same image at a lower quality */
-	OP_RESCORE,	/* row, was_quality: harm, step and model of the row */
-	OP_REMOVE,	/* row.id: dropped for room or by command */
-	OP_COUNT,	/* file, counter: a capture that is not stored */
-	OP_QUARANTINE,	/* file, row.id, text: counted, to be moved to quarantine */
-	OP_SETTLED,	/* taken_id: its spool file is gone */
-	OP_LABEL,	/* row.id, row.stratum */
-	OP_PIN,		/* row.id, row.flags & IMAGE_PINNED */
-	OP_META,	/* key, data */
-	OP_TABLES,	/* row.quality, data: a new shared table set; out: row.tables, its id */
-	OP_ADD,		/* counter, amount */
-	OP_NEW_LABEL,	/* text: its name; out: row.stratum, its id */
+	OP_INSERT,     /* row, data, file: a new image */
+	OP_STEP,       /* row, data, was_quality: the same image at a lower quality */
+	OP_RESCORE,    /* row, was_quality: harm, step and model of the row */
+	OP_REMOVE,     /* row.id: dropped for room or by command */
+	OP_COUNT,      /* file, counter: a capture that is not stored */
+	OP_QUARANTINE, /* file, row.id, text: counted, to be moved to quarantine */
+	OP_SETTLED,    /* taken_id: its spool file is gone */
+	OP_LABEL,      /* row.id, row.stratum */
+	OP_PIN,	       /* row.id, row.flags & IMAGE_PINNED */
+	OP_META,       /* key, data */
+	OP_TABLES,     /* data: a new shared table set; out: row.tables, its id */
+	OP_ADD,	       /* counter, amount */
+	OP_NEW_LABEL,  /* text: its name; out: row.stratum, its id */
 };
 
 struct op {
@@ -233,9 +233,9 @@ int view_meta(struct store_view *v, const char *key, struct buf *ret);
 /* Each label: id and name, in the order of ids. */
 int view_labels(struct store_view *v, void (*fn)(void *user, uint32_t id, const char *name), void *user);
 
-/* Each shared table set. */
+/* Each shared table set; -EUCLEAN when one was damaged, after all the others. */
 int view_tables(struct store_view *v,
-	void (*fn)(void *user, uint32_t id, int quality, const uint8_t *data, size_t len), void *user);
+	void (*fn)(void *user, uint32_t id, const uint8_t *data, size_t len), void *user);
 
 /* Each capture whose spool file may still be there. */
 int view_taken(struct store_view *v,

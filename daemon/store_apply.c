@@ -400,9 +400,8 @@ static int apply_tables(struct store *s, struct op *op)
 {
 	int r;
 
-	sqlite3_bind_int(s->st[ST_TABLES], 1, op->row.quality);
-	sqlite3_bind_blob(s->st[ST_TABLES], 2, op->data.data, (int)op->data.len, SQLITE_STATIC);
-	sqlite3_bind_int64(s->st[ST_TABLES], 3, crc32c(0, op->data.data, op->data.len));
+	sqlite3_bind_blob(s->st[ST_TABLES], 1, op->data.data, (int)op->data.len, SQLITE_STATIC);
+	sqlite3_bind_int64(s->st[ST_TABLES], 2, crc32c(0, op->data.data, op->data.len));
 	r = store_run(s, ST_TABLES);
 	op->row.tables = (uint32_t)sqlite3_last_insert_rowid(s->db);
 	return r;

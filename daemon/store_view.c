@@ -296,18 +296,24 @@ int view_labels(struct store_view *v, void (*fn)(void *user, uint32_t id, const 
 }
 
 int view_tables(struct store_view *v,
-	void (*fn)(void *user, uint32_t id, int quality, const uint8_t *data, size_t len), void *user)
+	void (*fn)(void *user, uint32_t id, const uint8_t *data, size_t len), void *user)
 {
 	sqlite3_stmt *st;
-	int rc, r = prepare(v, "SELECT id, quality, stream FROM tables ORDER BY id", &st);
+	int rc, r = prepare(v, "SELECT id, data, crc FROM tables ORDER BY id", &st);
 
 	if (r < 0)
 		return r;
-	while ((rc = sqlite3_step(st)) == SQLITE_ROW)
-		fn(user, (uint32_t)sqlite3_column_int64(st, 0), sqlite3_column_int(st, 1),
-			sqlite3_column_blob(st, 2), (size_t)sqlite3_column_bytes(st, 2));
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+		const uint8_t *data = sqlite3_column_blob(st, 1);
+		size_t len = (size_t)sqlite3_column_bytes(st, 1);
+
+		if (crc32c(0, data, len) == (uint32_t)sqlite3_column_int64(st, 2))
+			fn(user, (uint32_t)sqlite3_column_int64(st, 0), data, len);
+		else
+			r = -EUCLEAN;
+	}
 	sqlite3_finalize(st);
-	return errno_of(rc);
+	return rc == SQLITE_DONE ? r : errno_of(rc);
 }
 
 int view_taken(struct store_view *v,
@@ -403,6 +409,39 @@ static int verify_tallies(struct verify *w)
 	return errno_of(rc);
 }
 
+static void ignore_tables(void *user, uint32_t id, const uint8_t *data, size_t len)
+{
+	(void)user, (void)id, (void)data, (void)len;
+}
+
+/* Packed images are nothing without their set. */
+static int verify_tables(struct verify *w)
+{
+	sqlite3_stmt *st;
+	int rc, r = view_tables(w->view, ignore_tables, NULL);
+
+	if (r == -EUCLEAN) {
+		w->report.damaged++;
+		finding(w,
+			"a shared table set is damaged: the images packed with it cannot be read");
+	} else if (r < 0) {
+		return r;
+	}
+	r = prepare(w->view,
+		"SELECT tables, count(*) FROM images WHERE tables <> 0 AND tables NOT IN"
+		" (SELECT id FROM tables) GROUP BY tables",
+		&st);
+	if (r < 0)
+		return r;
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+		w->report.damaged += sqlite3_column_int(st, 1);
+		finding(w, "%d images are packed with table set %d, which does not exist",
+			sqlite3_column_int(st, 1), sqlite3_column_int(st, 0));
+	}
+	sqlite3_finalize(st);
+	return errno_of(rc);
+}
+
 static void verify_objects(struct verify *w)
 {
 	int fd = openat(w->view->objects, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -459,6 +498,8 @@ int view_verify(struct store_view *v, void (*fn)(void *user, const char *line), 
 	} while (r == 0 && w.rows);
 	if (r == 0)
 		r = verify_tallies(&w);
+	if (r == 0)
+		r = verify_tables(&w);
 	if (r == 0)
 		verify_objects(&w);
 	*ret = w.report;

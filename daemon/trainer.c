@@ -23,11 +23,8 @@
 struct trainer {
 	struct train_order order;
 	struct store_view *view;
-	struct {
-		uint32_t id;
-		struct jpeg_tables tables;
-	} tables[TABLES_MAX];
-	int n_tables;
+	struct table_set set_known[TABLES_MAX];
+	int n_known;
 	struct model model;	    /* the candidate: its classes; params filled at the end */
 	struct dataset set[2];	    /* training, validation */
 	int capacity[2];
@@ -68,13 +65,38 @@ static int refuse(struct trainer *t, int error, const char *reason)
 	return error;
 }
 
-static void on_tables(void *user, uint32_t id, int quality, const uint8_t *data, size_t len)
+static void on_tables(void *user, uint32_t id, const uint8_t *data, size_t len)
 {
 	struct trainer *t = user;
 
-	(void)quality;
-	if (t->n_tables < TABLES_MAX && tables_read(data, len, &t->tables[t->n_tables].tables) == 0)
-		t->tables[t->n_tables++].id = id;
+	if (t->n_known < TABLES_MAX && table_set_read(data, len, &t->set_known[t->n_known]) == 0)
+		t->set_known[t->n_known++].id = id;
+}
+
+static const struct table_set *find_tables(const struct trainer *t, uint32_t id)
+{
+	for (int i = 0; i < t->n_known; i++)
+		if (t->set_known[i].id == id)
+			return &t->set_known[i];
+	return NULL;
+}
+
+/* The row's picture as coefficients, in t->image. */
+static int read_image(struct trainer *t, const struct image_row *row)
+{
+	const struct table_set *set = find_tables(t, row->tables);
+	_cleanup_buf_ struct buf data = {0};
+	struct jpeg_tables tables;
+	int r = view_data(t->view, row, &data);
+
+	if (r < 0)
+		return r;
+	if (!row->tables)
+		return file_decode(data.data, data.len, &t->image);
+	if (!set || !table_set_tables(set, row->quality, &tables))
+		return -EBADMSG;
+	return packed_decode(data.data, data.len, row->layout, row->width, row->height,
+		row->orientation, &tables, &set->pack, &t->image);
 }
 
 /* Labels with enough training images become classes, in the order of their ids. */
@@ -162,23 +184,13 @@ static int load_image(struct trainer *t, const struct image_row *row)
 	int klass = model_class_of(&t->model, stratum_label(row->stratum));
 	size_t image = (size_t)t->order.input_size * (size_t)t->order.input_size * 3;
 	_cleanup_free_ uint8_t *rgb = malloc(image);
-	_cleanup_buf_ struct buf data = {0};
-	const struct jpeg_tables *tables = NULL;
 	int r;
 
 	if (!rgb)
 		return -ENOMEM;
 	if (klass < 0 || !stratum_label(row->stratum))
 		return 0;
-	for (int i = 0; i < t->n_tables; i++)
-		if (t->tables[i].id == row->tables)
-			tables = &t->tables[i].tables;
-	r = view_data(t->view, row, &data);
-	if (r == 0 && row->tables && !tables)
-		r = -EBADMSG;
-	if (r == 0)
-		r = stored_decode(data.data, data.len, row->tables == 0, row->layout, row->width,
-			row->height, row->orientation, tables, &t->image);
+	r = read_image(t, row);
 	if (r == 0)
 		r = input_from_coef(&t->image, t->order.input_size, rgb);
 	if (r < 0) { /* degraded or removed since its row was read, or damaged: verify will tell */

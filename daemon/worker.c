@@ -14,8 +14,7 @@
 
 #define MEMORY_BASE	  (INT64_C(384) << 20)
 #define MEMORY_PER_PIXEL  24 /* decoder's and our own coefficients, four times, and pixels */
-#define COUNTED_BYTES_MAX 65536 /* larger images get tables of their own */
-#define TABLES_MAX	  64
+#define TABLES_MAX	  16
 #define MEASURED_PIXELS	  (INT64_C(24) << 20) /* what the network looks at is measured on so many */
 
 struct worker {
@@ -27,7 +26,7 @@ struct worker {
 	int n_known;
 	struct coef_image image; /* decoded last */
 	int own_quality;	 /* of image; 0: none */
-	struct symbol_counts counts[LADDER_RUNGS]; /* under the newest tables */
+	struct pack_lessons lessons; /* since the newest set */
 	bool fresh;		 /* image is a capture that the network has scored */
 	struct sensitivity network;
 	int64_t measured_pixels;
@@ -48,6 +47,7 @@ static void on_limits(struct worker *w, struct reader *r)
 	w->max_pixels = (int64_t)reader_u64(r);
 	w->min_quality = reader_u8(r);
 	w->max_quality = reader_u8(r);
+	w->scorer.pack_max = reader_u32(r);
 }
 
 static int on_model(struct worker *w, struct reader *r)
@@ -65,23 +65,19 @@ static int on_model(struct worker *w, struct reader *r)
 	return m.params ? scorer_set_model(&w->scorer, &w->model.shape, w->model.params) : 0;
 }
 
-/* The newest set of a quality is the one to encode with; older ones are needed to decode. */
+/* The newest set is the one to pack with; older ones are needed to unpack. */
 static int on_tables(struct worker *w, struct reader *r)
 {
 	struct table_set set;
-	int i;
+	uint32_t id = reader_u32(r);
 
-	set.id = reader_u32(r); /* one by one: initialisers have no order */
-	set.quality = reader_u8(r);
-	i = ladder_nearest(set.quality);
-	if (r->failed || tables_read(r->data, r->len, &set.tables) < 0)
+	if (r->failed || !id || table_set_read(r->data, r->len, &set) < 0)
 		return -EBADMSG;
+	set.id = id;
 	if (w->n_known < TABLES_MAX)
 		w->known[w->n_known++] = set;
-	if (LADDER[i] == set.quality) {
-		w->scorer.shared[i] = set;
-		memset(&w->counts[i], 0, sizeof(w->counts[i]));
-	}
+	w->scorer.shared = set;
+	w->lessons = (struct pack_lessons){0};
 	return 0;
 }
 
@@ -93,8 +89,8 @@ static const struct table_set *find_tables(const struct worker *w, uint32_t id)
 	return NULL;
 }
 
-static void answer_curve(struct worker *w, struct curve_answer *a, uint32_t label, uint8_t max_quality,
-	bool rates_only, struct symbol_counts *counts)
+static void answer_curve(struct worker *w, struct curve_answer *a, uint32_t label,
+	uint8_t max_quality, bool rates_only, struct pack_lessons *lessons)
 {
 	const float *params = w->scorer.params;
 	uint8_t quality[RUNGS_MAX];
@@ -109,7 +105,8 @@ static void answer_curve(struct worker *w, struct curve_answer *a, uint32_t labe
 	if (rates_only)
 		w->scorer.params = NULL;
 	r = score(&w->scorer, &w->image, w->own_quality, quality, n,
-		label && w->model.params ? model_class_of(&w->model, label) : -1, counts, &a->curve);
+		label && w->model.params ? model_class_of(&w->model, label) : -1, lessons,
+		&a->curve);
 	w->scorer.params = params;
 	if (r < 0) {
 		refuse(w, r, "out of memory while scoring");
@@ -143,14 +140,14 @@ static void on_capture(struct worker *w, struct reader *r)
 	w->fresh = w->model.params && !rates_only;
 	a.taken_s = info.taken_s;
 	snprintf(a.format, sizeof(a.format), "%s", info.format);
-	answer_curve(w, &a, label, w->max_quality, rates_only,
-		(int64_t)w->image.width * w->image.height <= COUNTED_BYTES_MAX ? w->counts : NULL);
+	answer_curve(w, &a, label, w->max_quality, rates_only, &w->lessons);
 }
 
 static void on_stored(struct worker *w, struct reader *r)
 {
 	const struct table_set *set;
 	struct stored_image s;
+	struct jpeg_tables t;
 	struct curve_answer a = {0};
 	int e;
 
@@ -158,12 +155,13 @@ static void on_stored(struct worker *w, struct reader *r)
 	set = find_tables(w, s.tables);
 	w->own_quality = 0;
 	w->fresh = false;
-	if (r->failed || (!s.whole_file && !set)) {
+	if (r->failed || (!s.whole_file && (!set || !table_set_tables(set, s.quality, &t)))) {
 		refuse(w, -EBADMSG, "stored image without its tables");
 		return;
 	}
-	e = stored_decode(r->data, r->len, s.whole_file, s.layout, s.width, s.height, s.orientation,
-		set ? &set->tables : NULL, &w->image);
+	e = s.whole_file ? file_decode(r->data, r->len, &w->image)
+			 : packed_decode(r->data, r->len, s.layout, s.width, s.height,
+				   s.orientation, &t, &set->pack, &w->image);
 	if (e < 0) {
 		refuse(w, e, "stored bytes do not decode");
 		return;
@@ -178,9 +176,8 @@ static void on_encode(struct worker *w, struct reader *r)
 	int quality = reader_u8(r), e = 0;
 	bool own = rung_is_own(&w->image, w->own_quality, quality);
 	const struct coef_image *rung = own ? &w->image : &w->scorer.rung;
-	const struct table_set *set = NULL;
-	struct symbol_counts counts;
 	struct jpeg_tables t;
+	bool packed = false;
 	size_t at, data;
 
 	if (r->failed || !w->own_quality || quality < 1 || quality > 100) {
@@ -191,12 +188,13 @@ static void on_encode(struct worker *w, struct reader *r)
 	if (!own)
 		e = coef_requantise(&w->image, &t, &w->scorer.rung);
 	if (e == 0)
-		rung_rate(&w->scorer, rung, quality, own, &counts, &set);
+		rung_rate(&w->scorer, rung, quality, own, &packed);
 	at = frame_begin(&w->out, MSG_ENCODED);
-	buf_put_u32(&w->out, set ? set->id : 0);
+	buf_put_u32(&w->out, packed ? w->scorer.shared.id : 0);
 	data = w->out.len;
 	if (e == 0)
-		e = set ? jpeg_write_scan(rung, &set->tables, &w->out) : jpeg_write_file(rung, &t, &w->out);
+		e = packed ? pack_write(rung, &w->scorer.shared.pack, &w->out)
+			   : jpeg_write_file(rung, &t, &w->out);
 	if (e < 0 || w->out.len == data) {
 		w->out.len = at;
 		refuse(w, e < 0 ? e : -EBADMSG, "cannot be encoded");
@@ -209,9 +207,9 @@ static void on_counts(struct worker *w)
 {
 	size_t at = frame_begin(&w->out, MSG_COUNTED);
 
-	put_counts(&w->out, w->counts, &w->network);
+	put_counts(&w->out, &w->lessons, &w->network);
 	frame_end(&w->out, at);
-	memset(w->counts, 0, sizeof(w->counts));
+	w->lessons = (struct pack_lessons){0};
 }
 
 /*
@@ -224,7 +222,7 @@ static void measure(struct worker *w)
 	bool enough = w->network.images >= SENSITIVITY_IMAGES ||
 		(w->network.images >= SENSITIVITY_MIN && w->measured_pixels >= MEASURED_PIXELS);
 
-	if (!w->fresh || enough || steps_are_made(w->scorer.shared))
+	if (!w->fresh || enough || w->scorer.shared.made)
 		return;
 	w->fresh = false;
 	if (sensitivity_add(&w->scorer, &w->image, &w->network) == 0)

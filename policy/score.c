@@ -46,51 +46,43 @@ bool rung_is_own(const struct coef_image *im, int own_quality, int quality)
 void rung_tables(const struct scorer *s, const struct coef_image *im, int own_quality, int quality,
 	struct jpeg_tables *ret)
 {
-	const struct table_set *set = scorer_shared(s, quality);
-
 	if (rung_is_own(im, own_quality, quality))
 		coef_tables(im, ret);
-	else if (set)
-		*ret = set->tables;
-	else
+	else if (!table_set_tables(&s->shared, quality, ret))
 		tables_standard(quality, ret);
 }
 
-const struct table_set *scorer_shared(const struct scorer *s, int quality)
+/* Whether the rung's steps are the shared set's, so that it can be packed. */
+static bool fits_shared(const struct table_set *set, const struct coef_image *rung, int quality)
 {
-	int i = ladder_nearest(quality);
+	const uint16_t(*quant)[DCT_SIZE2] = set->quant[ladder_nearest(quality)];
 
-	return s->shared[i].quality == quality ? &s->shared[i] : NULL;
-}
-
-/* Whether the rung's steps are those of the shared set, so that its scan alone can be stored. */
-static bool fits_shared(const struct coef_image *rung, const struct table_set *set)
-{
+	if (!set->id || LADDER[ladder_nearest(quality)] != quality)
+		return false;
 	for (int i = 0; i < rung->n_planes; i++)
 		for (int k = 0; k < DCT_SIZE2; k++)
-			if (rung->plane[i].quant[k] !=
-				set->tables.quant[i > 0][JPEG_NATURAL_ORDER[k]])
+			if (rung->plane[i].quant[k] != quant[i > 0][JPEG_NATURAL_ORDER[k]])
 				return false;
 	return true;
 }
 
-uint32_t rung_rate(const struct scorer *s, const struct coef_image *rung, int quality, bool own_tables,
-	struct symbol_counts *ret_counts, const struct table_set **ret_set)
+uint32_t rung_rate(const struct scorer *s, const struct coef_image *rung, int quality,
+	bool own_tables, bool *ret_packed)
 {
-	const struct table_set *set = scorer_shared(s, quality);
-	uint32_t file, scan;
+	struct symbol_counts counts;
+	uint32_t bytes;
 
-	coef_count(rung, ret_counts);
-	file = scan_bytes_optimal(ret_counts, rung->n_planes == 1 ? 1 : 2) +
-		jpeg_file_overhead(rung->n_planes, rung->orientation);
-	*ret_set = NULL;
-	if (!set || (own_tables && !fits_shared(rung, set)))
-		return file;
-	scan = scan_bytes(ret_counts, &set->tables);
-	if (scan > file)
-		return file;
-	*ret_set = set;
-	return scan;
+	*ret_packed = s->shared.id && LADDER[ladder_nearest(quality)] == quality &&
+		      (!own_tables || fits_shared(&s->shared, rung, quality));
+	if (*ret_packed) {
+		bytes = pack_bytes(rung, &s->shared.pack);
+		if (!s->pack_max || bytes <= s->pack_max)
+			return bytes;
+		*ret_packed = false;
+	}
+	coef_count(rung, &counts);
+	return scan_bytes_optimal(&counts, rung->n_planes == 1 ? 1 : 2) +
+	       jpeg_file_overhead(rung->n_planes, rung->orientation);
 }
 
 float kl_divergence(const float *p, const float *q, int k)
@@ -144,18 +136,17 @@ static void judge(struct scorer *s, int n, int klass, struct curve *c)
 	c->scored = true;
 }
 
-int score(struct scorer *s, const struct coef_image *im, int own_quality, const uint8_t *quality, int n,
-	int klass, struct symbol_counts *counts, struct curve *ret)
+int score(struct scorer *s, const struct coef_image *im, int own_quality, const uint8_t *quality,
+	int n, int klass, struct pack_lessons *lessons, struct curve *ret)
 {
 	size_t input = (size_t)s->shape.size * (size_t)s->shape.size * 3;
 	struct curve c = {.n = n, .hardness = -1, .entropy = -1};
 	int r = s->params ? input_from_coef(im, s->shape.size, s->rgb) : 0;
+	bool teach = lessons && lessons_want_rungs(lessons, im), packed;
 
 	for (int i = 0; r == 0 && i < n; i++) {
 		bool own = rung_is_own(im, own_quality, quality[i]);
 		const struct coef_image *rung = own ? im : &s->rung;
-		const struct table_set *set;
-		struct symbol_counts seen;
 		struct jpeg_tables t;
 
 		rung_tables(s, im, own_quality, quality[i], &t);
@@ -163,11 +154,11 @@ int score(struct scorer *s, const struct coef_image *im, int own_quality, const 
 		if (r < 0)
 			break;
 		c.quality[i] = quality[i];
-		c.rate[i] = rung_rate(s, rung, quality[i], own, &seen, &set);
+		c.rate[i] = rung_rate(s, rung, quality[i], own, &packed);
 		if (s->features)
 			band_energy(im, rung, s->features->lost[i]);
-		if (counts && LADDER[ladder_nearest(quality[i])] == quality[i])
-			counts_add(&counts[ladder_nearest(quality[i])], &seen);
+		if (teach)
+			lessons_count(lessons, rung);
 		if (s->params)
 			r = input_from_coef(rung, s->shape.size, s->rgb + (size_t)(i + 1) * input);
 	}

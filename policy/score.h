@@ -9,13 +9,7 @@
 #include "common/codec/coef.h"
 #include "common/net/net.h"
 #include "policy/predict.h"
-
-/* Shared quantisation and Huffman tables per LADDER rung; quality 0 marks a rung without. */
-struct table_set {
-	int quality;
-	uint32_t id; /* the store's */
-	struct jpeg_tables tables;
-};
+#include "policy/shared.h"
 
 struct scorer {
 	struct net_shape shape;
@@ -25,7 +19,9 @@ struct scorer {
 	float *logits;	       /* [RUNGS_MAX + 1][K]; owned */
 	struct coef_image rung; /* scratch */
 	struct features *features; /* borrowed; when not NULL, score() fills it */
-	struct table_set shared[LADDER_RUNGS];
+	struct table_set shared;   /* the newest; id 0: none yet */
+	uint32_t pack_max; /* bytes: what takes more becomes a file that any program opens; 0: no
+			      limit */
 };
 
 /* params may be NULL. -ENOMEM. The scorer must be zeroed or used before. */
@@ -42,19 +38,17 @@ bool rung_is_own(const struct coef_image *im, int own_quality, int quality);
 void rung_tables(const struct scorer *s, const struct coef_image *im, int own_quality, int quality,
 	struct jpeg_tables *ret);
 
-/* The shared set for a quality, or NULL. */
-const struct table_set *scorer_shared(const struct scorer *s, int quality);
-
-/* Bytes of the image at the rung just requantised, in its cheapest form; *ret_set NULL: a file. */
-uint32_t rung_rate(const struct scorer *s, const struct coef_image *rung, int quality, bool own_tables,
-	struct symbol_counts *ret_counts, const struct table_set **ret_set);
+/* Bytes of the image at the rung just requantised, as it is stored: packed with the shared set, or
+ * a file. */
+uint32_t rung_rate(const struct scorer *s, const struct coef_image *rung, int quality,
+	bool own_tables, bool *ret_packed);
 
 /*
- * The curve of im over the n given qualities; klass -1 when unknown. counts, when not NULL, gets the
- * symbols of each LADDER rung met added: [LADDER_RUNGS]. -ENOMEM.
+ * The curve of im over the n given qualities; klass -1 when unknown. lessons, when not NULL, gets
+ * what im teaches the packer. -ENOMEM.
  */
-int score(struct scorer *s, const struct coef_image *im, int own_quality, const uint8_t *quality, int n,
-	int klass, struct symbol_counts *counts, struct curve *ret);
+int score(struct scorer *s, const struct coef_image *im, int own_quality, const uint8_t *quality,
+	int n, int klass, struct pack_lessons *lessons, struct curve *ret);
 
 /* KL(p || q) in nats of two softmax outputs [k]. */
 float kl_divergence(const float *p, const float *q, int k);

@@ -9,6 +9,8 @@
 #define STEP_MAX 255
 #define FLOOR 1e-3 /* of the largest sensitivity: below it all are alike */
 #define BISECTIONS 40
+#define BASE_ONE   1024 /* table_set.base's and .factor's unit */
+#define FACTOR_ONE 65536
 
 /* im as coefficients at a step of 1, and a second copy to disturb. */
 static int unit_copies(const struct coef_image *im, struct coef_image *unit, struct coef_image *probe)
@@ -146,22 +148,39 @@ static double bits_at(const struct sensitivity *s, double step[2][DCT_SIZE2], do
 	return sum;
 }
 
-void steps_make(const struct sensitivity *s, int quality, double power, struct jpeg_tables *ret)
+/* Steps of quality 1..100's standard tables, in zigzag order. */
+static void standard_steps(int quality, double ret[2][DCT_SIZE2])
 {
-	double standard[2][DCT_SIZE2], step[2][DCT_SIZE2], top = 0, want, low = 1e-4, high = 1e4;
 	uint16_t quant[DCT_SIZE2];
 
 	for (int t = 0; t < 2; t++) {
 		tables_standard_quant(quality, t, quant);
-		for (int k = 0; k < DCT_SIZE2; k++) {
-			standard[t][k] = quant[JPEG_NATURAL_ORDER[k]];
-			step[t][k] = s->error[t][k] > 0 ? s->kl[t][k] / s->error[t][k] : 0;
-			top = MAX(top, step[t][k]);
-		}
+		for (int k = 0; k < DCT_SIZE2; k++)
+			ret[t][k] = quant[JPEG_NATURAL_ORDER[k]];
 	}
+}
+
+/* Steps but for a factor; the smallest is 1. */
+static void relative_steps(const struct sensitivity *s, double power, double ret[2][DCT_SIZE2])
+{
+	double top = 0;
+
+	for (int t = 0; t < 2; t++)
+		for (int k = 0; k < DCT_SIZE2; k++) {
+			ret[t][k] = s->error[t][k] > 0 ? s->kl[t][k] / s->error[t][k] : 0;
+			top = MAX(top, ret[t][k]);
+		}
 	for (int t = 0; t < 2; t++)
 		for (int k = 0; k < DCT_SIZE2; k++)
-			step[t][k] = pow(MAX(step[t][k] / MAX(top, 1e-30), FLOOR), -power);
+			ret[t][k] = pow(MAX(ret[t][k] / MAX(top, 1e-30), FLOOR), -power);
+}
+
+/* The factor at which relative steps take the bits of the standard ones. */
+static double factor_for(const struct sensitivity *s, double step[2][DCT_SIZE2], int quality)
+{
+	double standard[2][DCT_SIZE2], want, low = 1e-4, high = STEP_MAX;
+
+	standard_steps(quality, standard);
 	want = bits_at(s, standard, 1);
 	for (int i = 0; i < BISECTIONS; i++) {
 		double f = sqrt(low * high);
@@ -171,21 +190,32 @@ void steps_make(const struct sensitivity *s, int quality, double power, struct j
 		else
 			high = f;
 	}
+	return high;
+}
+
+void steps_make(const struct sensitivity *s, int quality, double power, struct jpeg_tables *ret)
+{
+	double step[2][DCT_SIZE2], factor;
+
+	relative_steps(s, power, step);
+	factor = factor_for(s, step, quality);
 	for (int t = 0; t < 2; t++)
 		for (int k = 0; k < DCT_SIZE2; k++)
 			ret->quant[t][JPEG_NATURAL_ORDER[k]] =
-				(uint16_t)CLAMP(lround(step[t][k] * high), 1, STEP_MAX);
+				(uint16_t)CLAMP(lround(step[t][k] * factor), 1, STEP_MAX);
 }
 
-bool steps_are_made(const struct table_set shared[LADDER_RUNGS])
+void steps_make_set(const struct sensitivity *s, double power, struct table_set *ret)
 {
-	for (int i = 0; i < LADDER_RUNGS; i++)
-		for (int t = 0; shared[i].quality && t < 2; t++) {
-			uint16_t standard[DCT_SIZE2];
+	double step[2][DCT_SIZE2];
 
-			tables_standard_quant(shared[i].quality, t, standard);
-			if (memcmp(standard, shared[i].tables.quant[t], sizeof(standard)) != 0)
-				return true;
-		}
-	return false;
+	relative_steps(s, power, step);
+	for (int t = 0; t < 2; t++)
+		for (int k = 0; k < DCT_SIZE2; k++)
+			ret->base[t][k] =
+				(uint16_t)CLAMP(lround(step[t][k] * BASE_ONE), 1, UINT16_MAX);
+	for (int i = 0; i < LADDER_RUNGS; i++)
+		ret->factor[i] = (uint32_t)lround(factor_for(s, step, LADDER[i]) * FACTOR_ONE);
+	ret->made = true;
+	table_set_steps(ret);
 }

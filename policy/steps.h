@@ -28,10 +28,10 @@ int sensitivity_add(struct scorer *s, const struct coef_image *im, struct sensit
 
 void sensitivity_merge(struct sensitivity *to, const struct sensitivity *from);
 
-/* Whether any of these sets has other steps than the standard's. */
-bool steps_are_made(const struct table_set shared[LADDER_RUNGS]);
-
 #define STEP_POWER 0.5 /* what high-rate theory says, and what measures best */
 
 /* Sets the steps for a quality in ret, nothing else of it. power: STEP_POWER but for experiments. */
 void steps_make(const struct sensitivity *s, int quality, double power, struct jpeg_tables *ret);
+
+/* The same for every rung of a set. */
+void steps_make_set(const struct sensitivity *s, double power, struct table_set *ret);

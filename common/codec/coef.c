@@ -123,8 +123,7 @@ static void count_dc(int diff, int set, struct symbol_counts *c)
 	c->extra_bits += (unsigned)bits;
 }
 
-/* One bit for each coefficient that is not zero. */
-static uint64_t nonzero_mask(const int16_t *q)
+uint64_t coef_nonzero(const int16_t *q)
 {
 	uint64_t mask = 0;
 
@@ -145,7 +144,7 @@ static uint64_t nonzero_mask(const int16_t *q)
 
 static void count_ac(const int16_t *q, int set, struct symbol_counts *c)
 {
-	uint64_t mask = nonzero_mask(q) & ~UINT64_C(1);
+	uint64_t mask = coef_nonzero(q) & ~UINT64_C(1);
 	int last = 0;
 
 	while (mask) {

@@ -53,6 +53,9 @@ int layout_parse(uint8_t layout, int *ret_n_planes, int *ret_h, int *ret_v);
  */
 int coef_requantise(const struct coef_image *src, const struct jpeg_tables *t, struct coef_image *dst);
 
+/* Bit k: whether coefficient k of a block [64] is not zero. */
+uint64_t coef_nonzero(const int16_t *q);
+
 /* Symbols of the image's baseline scan: interleaved when it has three planes. */
 void coef_count(const struct coef_image *im, struct symbol_counts *ret);
 

@@ -32,17 +32,28 @@ int capture_decode(const uint8_t *data, size_t len, int64_t max_pixels, struct c
 	return r < 0 ? r : pixels_to_coef(&px, ret);
 }
 
-int stored_decode(const uint8_t *data, size_t len, bool whole_file, uint8_t layout, int width, int height,
-	int orientation, const struct jpeg_tables *t, struct coef_image *ret)
+int packed_decode(const uint8_t *data, size_t len, uint8_t layout, int width, int height,
+	int orientation, const struct jpeg_tables *t, const struct pack_model *m,
+	struct coef_image *ret)
 {
-	struct capture_info info = {.orientation = 1};
-	_cleanup_buf_ struct buf file = {0};
-	int r;
+	int n, h, v, r;
 
-	if (whole_file)
-		return capture_decode(data, len, STORED_PIXELS_MAX, ret, &info);
-	r = jpeg_wrap_scan(data, len, layout, width, height, orientation, t, &file);
+	if (layout_parse(layout, &n, &h, &v) < 0 || width < 1 || width > 65535 || height < 1 ||
+		height > 65535 || (int64_t)width * height > STORED_PIXELS_MAX)
+		return -EBADMSG;
+	r = coef_resize(ret, width, height, n, h, v);
 	if (r < 0)
 		return r;
-	return jpeg_read(file.data, file.len, STORED_PIXELS_MAX, ret, &info);
+	ret->orientation = orientation;
+	for (int i = 0; i < n; i++)
+		for (int k = 0; k < DCT_SIZE2; k++)
+			ret->plane[i].quant[k] = t->quant[i > 0][JPEG_NATURAL_ORDER[k]];
+	return pack_read(data, len, m, ret);
+}
+
+int file_decode(const uint8_t *data, size_t len, struct coef_image *ret)
+{
+	struct capture_info info;
+
+	return capture_decode(data, len, STORED_PIXELS_MAX, ret, &info);
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "common/codec/jpeg.h"
+#include "common/codec/pack.h"
 
 /*
  * Recognises JPEG, PNG, PPM and PGM by their first bytes and decodes. Fills info in every case.
@@ -21,6 +22,10 @@ int png_read(const uint8_t *data, size_t len, int64_t max_pixels, struct pixels 
 int pnm_read(const uint8_t *data, size_t len, int64_t max_pixels, struct pixels *ret,
 	struct capture_info *info);
 
-/* Coefficients of a stored object: a complete file, or a scan to be wrapped with t. */
-int stored_decode(const uint8_t *data, size_t len, bool whole_file, uint8_t layout, int width, int height,
-	int orientation, const struct jpeg_tables *t, struct coef_image *ret);
+/* Coefficients of a stored complete file. */
+int file_decode(const uint8_t *data, size_t len, struct coef_image *ret);
+
+/* Coefficients of a stored picture that was packed with m, at t's steps. */
+int packed_decode(const uint8_t *data, size_t len, uint8_t layout, int width, int height,
+	int orientation, const struct jpeg_tables *t, const struct pack_model *m,
+	struct coef_image *ret);

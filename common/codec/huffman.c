@@ -94,39 +94,6 @@ void huffman_optimal(const uint32_t *count, int n, struct huff_spec *ret)
 		ret->vals[n_vals++] = (uint8_t)leaf[i].symbol;
 }
 
-void counts_add(struct symbol_counts *to, const struct symbol_counts *from)
-{
-	for (int s = 0; s < 2; s++) {
-		for (int i = 0; i < 16; i++)
-			to->dc[s][i] += from->dc[s][i];
-		for (int i = 0; i < 256; i++)
-			to->ac[s][i] += from->ac[s][i];
-	}
-	to->extra_bits += from->extra_bits;
-}
-
-/* Whether a baseline 8-bit scan can contain this AC symbol: run 0..15 of size 1..10, EOB, ZRL. */
-static bool ac_symbol_valid(int s)
-{
-	int size = s & 15;
-
-	return s == 0x00 || s == 0xf0 || (size >= 1 && size <= 10);
-}
-
-void huffman_fit(const struct symbol_counts *c, struct jpeg_tables *t)
-{
-	for (int set = 0; set < 2; set++) {
-		uint32_t dc[12], ac[256];
-
-		for (int i = 0; i < 12; i++)
-			dc[i] = c->dc[set][i] * 16 + 1;
-		for (int i = 0; i < 256; i++)
-			ac[i] = ac_symbol_valid(i) ? c->ac[set][i] * 16 + 1 : 0;
-		huffman_optimal(dc, 12, &t->dc[set]);
-		huffman_optimal(ac, 256, &t->ac[set]);
-	}
-}
-
 static void lengths_of(const struct huff_spec *h, uint8_t ret_length[256])
 {
 	int n = 0;

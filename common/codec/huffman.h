@@ -14,19 +14,11 @@ struct symbol_counts {
 	uint64_t extra_bits;
 };
 
-void counts_add(struct symbol_counts *to, const struct symbol_counts *from);
-
 /*
  * The optimal prefix code for count[0..n) with at most 16 bits and no all-ones code (T.81, K.2).
  * Symbols with count 0 get no code; with every count 0 the table has one code, for symbol 0.
  */
 void huffman_optimal(const uint32_t *count, int n, struct huff_spec *ret);
-
-/*
- * Huffman tables of t made optimal for c, every symbol a baseline scan can need given a code, so
- * that any image can be coded with them.
- */
-void huffman_fit(const struct symbol_counts *c, struct jpeg_tables *t);
 
 /*
  * Bytes of an entropy-coded scan with these tables. Exact but for byte stuffing, which adds one

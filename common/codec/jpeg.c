@@ -324,29 +324,26 @@ static void write_coefficients(j_compress_ptr c, const struct coef_image *im)
 	jpeg_write_coefficients(c, arrays);
 	for (int i = 0; i < im->n_planes; i++)
 		copy_plane_out(c, arrays[i], &im->plane[i]);
-	if (!c->optimize_coding || im->orientation == 1)
+	if (im->orientation == 1)
 		return;
 	jpeg_write_marker(c, JPEG_APP0 + 1, exif,
 		(unsigned)exif_orientation_segment(im->orientation, exif));
 }
 
 static int write_with_libjpeg(j_compress_ptr c, struct session *s, const struct coef_image *im,
-	const struct jpeg_tables *t, bool whole_file)
+	const struct jpeg_tables *t)
 {
 	if (setjmp(s->jump))
 		return s->result;
 	set_image(c, im);
 	set_tables(c, t);
-	c->optimize_coding = whole_file;
+	c->optimize_coding = TRUE;
 	write_coefficients(c, im);
-	if (!whole_file) /* only now: jpeg_write_coefficients has marked them all to be written */
-		jpeg_suppress_tables(c, TRUE);
 	jpeg_finish_compress(c);
 	return 0;
 }
 
-static int write_stream(const struct coef_image *im, const struct jpeg_tables *t, bool whole_file,
-	struct buf *b)
+int jpeg_write_file(const struct coef_image *im, const struct jpeg_tables *t, struct buf *b)
 {
 	struct jpeg_compress_struct c;
 	struct buf_destination d = {{.init_destination = out_start,
@@ -360,90 +357,9 @@ static int write_stream(const struct coef_image *im, const struct jpeg_tables *t
 		return s.result;
 	jpeg_create_compress(&c);
 	c.dest = &d.pub;
-	r = write_with_libjpeg(&c, &s, im, t, whole_file);
+	r = write_with_libjpeg(&c, &s, im, t);
 	jpeg_destroy_compress(&c);
 	return r;
-}
-
-int jpeg_write_file(const struct coef_image *im, const struct jpeg_tables *t, struct buf *b)
-{
-	return write_stream(im, t, true, b);
-}
-
-/* Offset of the first byte behind the SOS segment, or 0. */
-static size_t find_scan(const uint8_t *p, size_t len)
-{
-	size_t at = 2;
-
-	while (at + 4 <= len && p[at] == 0xff) {
-		size_t segment = (size_t)p[at + 2] << 8 | p[at + 3];
-
-		if (p[at + 1] == 0xda)
-			return at + 2 + segment <= len ? at + 2 + segment : 0;
-		at += 2 + segment;
-	}
-	return 0;
-}
-
-int jpeg_write_scan(const struct coef_image *im, const struct jpeg_tables *t, struct buf *b)
-{
-	_cleanup_buf_ struct buf stream = {0};
-	int r = write_stream(im, t, false, &stream);
-	size_t at;
-
-	if (r < 0)
-		return r;
-	at = find_scan(stream.data, stream.len);
-	if (!at || stream.len < at + 2)
-		return -EBADMSG;
-	buf_put(b, stream.data + at, stream.len - at - 2); /* without EOI */
-	return b->failed ? -ENOMEM : 0;
-}
-
-static void put_segment(struct buf *b, int marker, const uint8_t *data, size_t len)
-{
-	const uint8_t head[4] = {0xff, (uint8_t)marker, (uint8_t)((len + 2) >> 8), (uint8_t)(len + 2)};
-
-	buf_put(b, head, sizeof(head));
-	buf_put(b, data, len);
-}
-
-int jpeg_wrap_scan(const uint8_t *scan, size_t len, uint8_t layout, int width, int height, int orientation,
-	const struct jpeg_tables *t, struct buf *b)
-{
-	uint8_t frame[16], scan_head[12], exif[40];
-	size_t f = 0, s = 0;
-	int n, h, v;
-
-	if (layout_parse(layout, &n, &h, &v) < 0 || width < 1 || width > 65535 || height < 1 ||
-		height > 65535)
-		return -EINVAL;
-	frame[f++] = 8;
-	frame[f++] = (uint8_t)(height >> 8);
-	frame[f++] = (uint8_t)height;
-	frame[f++] = (uint8_t)(width >> 8);
-	frame[f++] = (uint8_t)width;
-	frame[f++] = (uint8_t)n;
-	scan_head[s++] = (uint8_t)n;
-	for (int i = 0; i < n; i++) {
-		frame[f++] = (uint8_t)(i + 1);
-		frame[f++] = i == 0 ? (uint8_t)(h << 4 | v) : 0x11;
-		frame[f++] = i > 0;
-		scan_head[s++] = (uint8_t)(i + 1);
-		scan_head[s++] = i > 0 ? 0x11 : 0x00;
-	}
-	scan_head[s++] = 0;
-	scan_head[s++] = 63;
-	scan_head[s++] = 0;
-	buf_put(b, "\xff\xd8", 2);
-	if (orientation > 1 && orientation <= 8)
-		put_segment(b, 0xe1, exif, exif_orientation_segment(orientation, exif));
-	tables_write_segments(t, n == 1 ? 1 : 2, b);
-	put_segment(b, 0xc0, frame, f);
-	put_segment(b, 0xda, scan_head, s);
-	buf_put(b, scan, len);
-	buf_put(b, "\xff\xd9", 2);
-	return b->failed ? -ENOMEM : 0;
 }
 
 uint32_t jpeg_file_overhead(int n_planes, int orientation)

@@ -7,6 +7,7 @@
 
 #include "common/codec/coef.h"
 #include "common/codec/pixels.h"
+#include "common/wire.h"
 
 #define REASON_MAX 160
 
@@ -26,21 +27,11 @@ struct capture_info {
 int jpeg_read(const uint8_t *data, size_t len, int64_t max_pixels, struct coef_image *ret,
 	struct capture_info *info);
 
-/* Appends the entropy-coded scan alone, coded with t's Huffman tables. im must have t's steps. */
-int jpeg_write_scan(const struct coef_image *im, const struct jpeg_tables *t, struct buf *b);
-
 /*
  * Appends a complete file with Huffman tables optimised for it, and an EXIF orientation when it is
  * not 1. im must have t's steps; t's Huffman tables are not used.
  */
 int jpeg_write_file(const struct coef_image *im, const struct jpeg_tables *t, struct buf *b);
-
-/*
- * Appends a complete file around a scan from jpeg_write_scan: what an export of an image from the
- * index is. Nothing is decoded. -EINVAL for a layout that no image of ours has.
- */
-int jpeg_wrap_scan(const uint8_t *scan, size_t len, uint8_t layout, int width, int height, int orientation,
-	const struct jpeg_tables *t, struct buf *b);
 
 /* Bytes of a complete file beside its scan and Huffman tables: an estimate for rates. */
 uint32_t jpeg_file_overhead(int n_planes, int orientation);

@@ -1,14 +1,14 @@
 /*
- * JPEG tables: quantisation and Huffman tables of one quality, their standard forms (ITU-T T.81
- * Annex K, scaled as the IJG library scales them) and their form as an abbreviated "tables only"
- * datastream. Table 0 is luminance, table 1 chrominance. Arrays are in natural (row-major) order.
+ * JPEG tables: quantisation and Huffman tables of one quality in their standard forms (ITU-T T.81
+ * Annex K, scaled as the IJG library scales them). Table 0 is luminance, table 1 chrominance.
+ * Arrays are in natural (row-major) order.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/wire.h"
+#include "common/macros.h"
 
 #define DCT_SIZE2 64
 
@@ -37,12 +37,3 @@ void tables_standard(int quality, struct jpeg_tables *ret);
  * steps as a share of the standard's (how every JPEG tool estimates it).
  */
 int tables_estimate_quality(const uint16_t quant[DCT_SIZE2]);
-
-/* Appends SOI DQT DHT EOI. Symbols a Huffman table lacks cannot be coded with it. */
-void tables_write(const struct jpeg_tables *t, struct buf *b);
-
-/* Appends only the DQT and DHT segments; n_sets is 1 for grey images, else 2. */
-void tables_write_segments(const struct jpeg_tables *t, int n_sets, struct buf *b);
-
-/* Parses what tables_write wrote; -EINVAL for anything else. */
-int tables_read(const uint8_t *data, size_t len, struct jpeg_tables *ret);

@@ -151,43 +151,6 @@ static void test_stages(void)
 	}
 }
 
-/* A bare scan with shared tables: its counted size, and the wrapped file libjpeg reads back. */
-static void test_scan(void)
-{
-	static const int sizes[][2] = {{32, 32}, {33, 17}, {8, 8}, {1, 1}, {250, 31}};
-
-	for (size_t s = 0; s < ARRAY_SIZE(sizes); s++)
-		for (int grey = 0; grey < 2; grey++) {
-			_cleanup_pixels_ struct pixels px = {0}, back = {0};
-			_cleanup_coef_ struct coef_image im = {0}, again = {0};
-			_cleanup_buf_ struct buf scan = {0}, file = {0};
-			struct symbol_counts counts;
-			struct capture_info info = {0};
-			struct jpeg_tables t;
-
-			draw(&px, sizes[s][0], sizes[s][1], s);
-			for (int i = 0; grey && i < px.width * px.height; i++)
-				px.rgb[3 * i] = px.rgb[3 * i + 2] = px.rgb[3 * i + 1];
-			CHECK_INT(pixels_to_coef(&px, &im), 0);
-			CHECK_INT(im.n_planes, grey ? 1 : 3);
-			tables_standard(20, &t);
-			CHECK_INT(coef_requantise(&im, &t, &im), 0);
-			coef_count(&im, &counts);
-			huffman_fit(&counts, &t);
-			CHECK_INT(jpeg_write_scan(&im, &t, &scan), 0);
-			CHECK_NEAR(scan_bytes(&counts, &t), scan.len, 1 + 0.01 * (double)scan.len);
-			CHECK_INT(jpeg_wrap_scan(scan.data, scan.len, coef_layout(&im), px.width, px.height,
-					  6, &t, &file), 0);
-			decode(file.data, file.len, &back);
-			CHECK_INT(back.width, px.width);
-			CHECK_INT(capture_decode(file.data, file.len, MANY_PIXELS, &again, &info), 0);
-			CHECK_INT(info.orientation, 6);
-			for (int i = 0; i < im.n_planes; i++)
-				CHECK(!memcmp(im.plane[i].coef, again.plane[i].coef,
-					(size_t)im.plane[i].blocks_w * (size_t)im.plane[i].blocks_h * 128));
-		}
-}
-
 static void test_variants(void)
 {
 	_cleanup_pixels_ struct pixels px = {0};
@@ -353,5 +316,5 @@ static void test_exif(void)
 	}
 }
 
-TEST_MAIN(test_requantise, test_stages, test_scan, test_variants, test_input, test_orientation, test_hostile, test_pnm,
-	test_exif)
+TEST_MAIN(test_requantise, test_stages, test_variants, test_input, test_orientation, test_hostile,
+	test_pnm, test_exif)

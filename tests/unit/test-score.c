@@ -1,3 +1,5 @@
+#include <errno.h>
+
 #include "policy/score.h"
 #include "policy/steps.h"
 
@@ -50,32 +52,105 @@ static void test_score(void)
 	free(params);
 }
 
-/* A shared set makes small images cheap, and only images with its very steps may use it. */
+/* A set from what one picture teaches. */
+static void teach(const struct coef_image *im, struct table_set *set)
+{
+	struct pack_lessons l = {0};
+	_cleanup_coef_ struct coef_image rung = {0};
+	struct jpeg_tables t;
+
+	while (!lessons_want_rungs(&l, im))
+		;
+	for (int i = 0; i < LADDER_RUNGS; i++) {
+		tables_standard(LADDER[i], &t);
+		coef_requantise(im, &t, &rung);
+		lessons_count(&l, &rung);
+	}
+	lessons_fit(&l, set);
+	table_set_steps(set);
+	set->id = 7;
+}
+
+/*
+ * A shared set makes small images cheap; only images with its very steps may use it, and none that
+ * would be too large to be in the index.
+ */
 static void test_shared(void)
 {
 	_cleanup_pixels_ struct pixels px = {0};
 	_cleanup_coef_ struct coef_image im = {0}, rung = {0};
-	const struct table_set *set;
-	struct symbol_counts counts;
 	struct scorer s = {0};
 	struct jpeg_tables t;
 	uint32_t alone, shared;
+	bool packed;
 
 	draw(&px, 32, 32, 4);
 	CHECK_INT(pixels_to_coef(&px, &im), 0);
 	tables_standard(20, &t);
 	coef_requantise(&im, &t, &rung);
-	alone = rung_rate(&s, &rung, 20, false, &counts, &set);
-	CHECK(set == NULL);
-	s.shared[ladder_nearest(20)] = (struct table_set){20, 7, t};
-	huffman_fit(&counts, &s.shared[ladder_nearest(20)].tables);
-	shared = rung_rate(&s, &rung, 20, false, &counts, &set);
-	CHECK(set && set->id == 7);
+	alone = rung_rate(&s, &rung, 20, false, &packed);
+	CHECK(!packed);
+	teach(&im, &s.shared);
+	shared = rung_rate(&s, &rung, 20, false, &packed);
+	CHECK(packed);
 	CHECK(shared + 200 < alone);
+	CHECK_INT(rung_rate(&s, &rung, 20, true, &packed), shared);
+	s.pack_max = shared - 1;
+	CHECK_INT(rung_rate(&s, &rung, 20, false, &packed), alone);
+	CHECK(!packed);
+	s.pack_max = 0;
+	CHECK(rung_rate(&s, &rung, 21, false, &packed) == alone && !packed); /* no rung */
 	rung.plane[0].quant[3]++;
-	rung_rate(&s, &rung, 20, true, &counts, &set);
-	CHECK(set == NULL);
+	rung_rate(&s, &rung, 20, true, &packed);
+	CHECK(!packed);
 	scorer_done(&s);
+}
+
+/* Stored sets come back the same; damage is refused or harmless. */
+static void test_set_bytes(void)
+{
+	struct table_set set = {0}, back;
+	struct sensitivity made = {0};
+	_cleanup_pixels_ struct pixels px = {0};
+	_cleanup_coef_ struct coef_image im = {0};
+
+	draw(&px, 32, 32, 4);
+	CHECK_INT(pixels_to_coef(&px, &im), 0);
+	teach(&im, &set);
+	made.images = made.planes[0] = made.planes[1] = 100;
+	for (int t = 0; t < 2; t++)
+		for (int k = 0; k < DCT_SIZE2; k++) {
+			made.error[t][k] = 1000;
+			made.kl[t][k] = 30.0 / (3 + k + t);
+			made.magnitude[t][k] = 100 * (k ? 20.0 / k : 80);
+		}
+	for (int network = 0; network < 2; network++) {
+		_cleanup_buf_ struct buf b = {0};
+		struct jpeg_tables t;
+
+		if (network)
+			steps_make_set(&made, STEP_POWER, &set);
+		table_set_write(&set, &b);
+		CHECK_INT(table_set_read(b.data, b.len, &back), 0);
+		CHECK(back.made == network && !memcmp(back.quant, set.quant, sizeof(set.quant)));
+		CHECK(!memcmp(&back.pack, &set.pack, sizeof(set.pack)));
+		for (int i = 0; network && i < LADDER_RUNGS;
+			i++) { /* as steps_make() does, to rounding */
+			steps_make(&made, LADDER[i], STEP_POWER, &t);
+			for (int k = 0; k < DCT_SIZE2; k++)
+				CHECK_NEAR(set.quant[i][1][k], t.quant[1][k], 1);
+		}
+		for (size_t len = 0; len < b.len; len++)
+			CHECK_INT(table_set_read(b.data, len, &back), -EBADMSG);
+		for (size_t i = 0; i < b.len; i++) {
+			b.data[i] ^= 0x55;
+			if (table_set_read(b.data, b.len, &back) == 0)
+				for (int k = 0; k < DCT_SIZE2; k++)
+					CHECK(back.quant[0][0][k] >= 1 &&
+						back.quant[0][0][k] <= 255);
+			b.data[i] ^= 0x55;
+		}
+	}
 }
 
 static void test_kl(void)
@@ -95,7 +170,6 @@ static void test_steps(void)
 	struct net_layout at;
 	struct scorer s = {0};
 	struct sensitivity once = {0}, twice = {0}, made = {0};
-	struct table_set set[LADDER_RUNGS] = {0};
 	uint16_t lower[2][DCT_SIZE2];
 	struct jpeg_tables tables;
 	float *params;
@@ -139,13 +213,8 @@ static void test_steps(void)
 		CHECK(LADDER[i] < 10 || LADDER[i] > 80 || tables.quant[1][0] > 2 * tables.quant[0][0]);
 		memcpy(lower, tables.quant, sizeof(lower));
 	}
-	set[3].quality = LADDER[3];
-	tables_standard(LADDER[3], &set[3].tables);
-	CHECK(!steps_are_made(set));
-	set[3].tables.quant[1][7]++;
-	CHECK(steps_are_made(set));
 	scorer_done(&s);
 	free(params);
 }
 
-TEST_MAIN(test_score, test_shared, test_kl, test_steps)
+TEST_MAIN(test_score, test_shared, test_set_bytes, test_kl, test_steps)

@@ -214,6 +214,78 @@ static double time_training(const struct lab *l, int threads)
 	return best[ROUNDS / 2];
 }
 
+/* Every other picture teaches a model of the packer; the others are packed with it, and as files.
+ */
+static int compare_packing(struct bench *b, FILE *csv)
+{
+	static const int quality[] = {5, 10, 20, 30, 50, 75};
+	_cleanup_free_ struct pack_counts *sum = calloc(1, sizeof(*sum));
+	struct pack_model m = {0};
+	struct jpeg_tables t;
+	int r = sum ? 0 : -ENOMEM, own, total = b->l->data.split[TRAIN].n;
+
+	for (int pass = 0; r == 0 && pass < 2; pass++) {
+		for (int i = 0; r == 0 && i < b->n; i += 2) {
+			r = lab_decode(b->l, TRAIN, (int)((int64_t)i * total / b->n), &b->im, &own);
+			if (r == 0 && pass == 0)
+				pack_measure(&b->im, sum);
+			for (size_t q = 0; r == 0 && pass && q < ARRAY_SIZE(quality); q++) {
+				tables_standard(quality[q], &t);
+				r = coef_requantise(&b->im, &t, &b->other);
+				pack_count(&b->other, &m, sum);
+			}
+		}
+		if (pass == 0)
+			pack_set_scales(sum, &m);
+	}
+	if (r < 0)
+		return r;
+	pack_fit(sum, &m);
+	fputs("quality,packed_bytes,standard_huffman_bytes,own_huffman_file_bytes,pack_us,unpack_"
+	      "us\n",
+		csv);
+	printf("\n%8s %10s %16s %16s %10s %10s\n", "quality", "packed", "standard scan",
+		"optimised file", "pack us", "unpack us");
+	for (size_t q = 0; r == 0 && q < ARRAY_SIZE(quality); q++) {
+		double packed = 0, scan = 0, file = 0, pack_us = 0, unpack_us = 0;
+		int n = 0;
+
+		tables_standard(quality[q], &t);
+		for (int i = 1; r == 0 && i < b->n; i += 2, n++) {
+			_cleanup_buf_ struct buf bytes = {0};
+			struct symbol_counts c;
+			int64_t begin;
+
+			r = lab_decode(b->l, TRAIN, (int)((int64_t)i * total / b->n), &b->im, &own);
+			if (r == 0)
+				r = coef_requantise(&b->im, &t, &b->other);
+			if (r < 0)
+				break;
+			coef_count(&b->other, &c);
+			scan += scan_bytes(&c, &t);
+			file += scan_bytes_optimal(&c, b->other.n_planes == 1 ? 1 : 2) +
+				jpeg_file_overhead(b->other.n_planes, b->other.orientation);
+			begin = clock_steady_us();
+			r = pack_write(&b->other, &m, &bytes);
+			pack_us += (double)(clock_steady_us() - begin);
+			packed += (double)bytes.len;
+			begin = clock_steady_us();
+			if (r == 0)
+				r = pack_read(bytes.data, bytes.len, &m, &b->other);
+			unpack_us += (double)(clock_steady_us() - begin);
+		}
+		if (r == 0) {
+			n = MAX(n, 1);
+			fprintf(csv, "%d,%.1f,%.1f,%.1f,%.1f,%.1f\n", quality[q], packed / n,
+				scan / n, file / n, pack_us / n, unpack_us / n);
+			printf("%8d %10.1f %10.1f %4.0f %% %10.1f %4.0f %% %10.1f %10.1f\n",
+				quality[q], packed / n, scan / n, 100 * (packed / scan - 1),
+				file / n, 100 * (packed / file - 1), pack_us / n, unpack_us / n);
+		}
+	}
+	return r;
+}
+
 static int bench(struct lab *l)
 {
 	struct bench b = {.l = l};
@@ -245,6 +317,8 @@ static int bench(struct lab *l)
 				gflops, 100 * gflops / threads / peak);
 		}
 	}
+	if (r == 0)
+		r = compare_packing(&b, csv);
 	if (csv && lab_close_file(csv, "bench.csv") < 0)
 		r = -EIO;
 	scorer_done(&b.scorer);

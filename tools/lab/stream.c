@@ -15,10 +15,9 @@
 #include "tools/lab/curves.h"
 
 #define CHUNK 64	  /* captures scored at a time: what is in flight in the daemon */
-#define RELIEF_MAX 256	  /* steps in one round */
-#define COUNTED_MAX 65536 /* pixels; larger images get tables of their own */
+#define RELIEF_MAX    256	  /* steps in one round */
 #define PRICE_FADES 0.98f
-#define TABLES_ON 300 /* captures that tables are fitted to once the network has its say */
+#define TABLES_ON     300 /* captures that tables are fitted to */
 #define MIN_PER_CLASS 20
 
 static const int tables_after[] = {100, 4000}; /* captures met */
@@ -67,7 +66,6 @@ void stream_done(struct stream *s)
 	free(s->class_images);
 	free(s->class_rank);
 	free(s->scorer);
-	free(s->counts);
 	free(s->predictor);
 	curves_close(s->curves);
 	*s = (struct stream){0};
@@ -89,22 +87,13 @@ static int stream_init(struct stream *s, struct lab *l, const struct stream_opti
 	s->class_images = calloc(k, sizeof(*s->class_images));
 	s->class_rank = calloc(k, sizeof(*s->class_rank));
 	s->scorer = calloc((size_t)l->threads, sizeof(*s->scorer));
-	s->counts = calloc(LADDER_RUNGS, sizeof(*s->counts));
 	s->predictor = o->curve == CURVE_PREDICTED ? calloc(1, sizeof(*s->predictor)) : NULL;
-	if (!s->v || !s->order || !s->rank || !s->class_bytes || !s->class_images || !s->class_rank ||
-		!s->scorer || !s->counts || (o->curve == CURVE_PREDICTED && !s->predictor))
+	if (!s->v || !s->order || !s->rank || !s->class_bytes || !s->class_images ||
+		!s->class_rank || !s->scorer || (o->curve == CURVE_PREDICTED && !s->predictor))
 		return -ENOMEM;
 	stream_order(l, o->seed, s->order);
 	stream_ranks(l, o->seed, s->rank);
 	return 0;
-}
-
-static double table_bytes(const struct jpeg_tables *t)
-{
-	_cleanup_buf_ struct buf b = {0};
-
-	tables_write(t, &b);
-	return (double)b.len;
 }
 
 static void use_set(struct stream *s, int set, int change)
@@ -112,7 +101,7 @@ static void use_set(struct stream *s, int set, int change)
 	if (set < 0)
 		return;
 	if ((s->used[set] == 0 && change > 0) || (s->used[set] == 1 && change < 0))
-		s->bytes += change * table_bytes(&s->set[set].tables);
+		s->bytes += change * s->set_bytes[set];
 	s->used[set] += change;
 }
 
@@ -126,31 +115,12 @@ static void count_held(struct stream *s, const struct held *h, int sign)
 	s->most = MAX(s->most, s->bytes);
 }
 
-/* A new set of tables for every rung, Huffman tables from counts; the newest are encoded with. */
-static void make_tables(struct stream *s, const struct symbol_counts counts[LADDER_RUNGS])
-{
-	for (int i = 0; i < LADDER_RUNGS && s->n_sets < (int)ARRAY_SIZE(s->set); i++) {
-		struct table_set *set = &s->set[s->n_sets];
-
-		set->quality = LADDER[i];
-		set->id = (uint32_t)s->n_sets++;
-		tables_standard(LADDER[i], &set->tables);
-		if (s->network.images > 0)
-			steps_make(&s->network, LADDER[i], STEP_POWER, &set->tables);
-		huffman_fit(&counts[i], &set->tables);
-		for (int m = 0; m < s->l->threads; m++)
-			s->scorer[m].shared[i] = *set;
-	}
-	s->tables_made++;
-}
-
 /* One capture between scoring and decision. */
 struct arrival {
 	int index, label, own_quality, error;
 	bool refused, fresh, learn; /* fresh: the network was asked; learn: the predictor may */
 	struct curve curve;
 	struct features features;
-	struct symbol_counts *counts; /* [LADDER_RUNGS]; while tables are being learnt */
 };
 
 struct chunk {
@@ -209,7 +179,6 @@ static int score_capture(struct stream *s, struct arrival *a, struct scratch *sc
 	bool predicted = params && s->predictor && s->predictor->ready && a->index % PREDICT_ONE_IN;
 	uint8_t quality[RUNGS_MAX];
 	int r = lab_decode(s->l, TRAIN, a->index, &scratch->original, &a->own_quality), n;
-	bool small = (int64_t)scratch->original.width * scratch->original.height <= COUNTED_MAX;
 
 	if (r < 0)
 		return r;
@@ -217,8 +186,7 @@ static int score_capture(struct stream *s, struct arrival *a, struct scratch *sc
 	if (known || predicted)
 		sc->params = NULL; /* rates only */
 	sc->features = s->predictor ? &a->features : NULL;
-	r = score(sc, &scratch->original, a->own_quality, quality, n, a->label, small ? a->counts : NULL,
-		&a->curve);
+	r = score(sc, &scratch->original, a->own_quality, quality, n, a->label, NULL, &a->curve);
 	sc->params = params;
 	sc->features = NULL;
 	if (r < 0)
@@ -259,21 +227,21 @@ static int score_one(struct lab *l, void *arg, int i, struct scratch *scratch)
 /* Encodes im, of the tables of quality, as the daemon's worker does. */
 static int encode(struct stream *s, const struct coef_image *im, int quality, bool own, struct held *h)
 {
-	const struct table_set *set;
-	struct symbol_counts counts;
+	const struct scorer *sc = &s->scorer[0];
 	_cleanup_buf_ struct buf b = {0};
 	struct jpeg_tables t;
+	bool packed;
 	int r;
 
-	rung_rate(&s->scorer[0], im, quality, own, &counts, &set);
-	rung_tables(&s->scorer[0], im, quality, quality, &t);
-	r = set ? jpeg_write_scan(im, &set->tables, &b) : jpeg_write_file(im, &t, &b);
+	rung_rate(sc, im, quality, own, &packed);
+	rung_tables(sc, im, quality, quality, &t);
+	r = packed ? pack_write(im, &sc->shared.pack, &b) : jpeg_write_file(im, &t, &b);
 	if (r < 0 || b.failed)
 		return r < 0 ? r : -ENOMEM;
 	free(h->data);
 	h->data = TAKE_PTR(b.data);
 	h->len = (uint32_t)b.len;
-	h->set = set ? (int)set->id : -1;
+	h->set = packed ? (int)sc->shared.id - 1 : -1;
 	h->quality = (uint8_t)quality;
 	h->layout = coef_layout(im);
 	h->width = im->width;
@@ -285,8 +253,14 @@ static int encode(struct stream *s, const struct coef_image *im, int quality, bo
 
 static int decode_held(const struct stream *s, const struct held *h, struct coef_image *ret)
 {
-	return stored_decode(h->data, h->len, h->set < 0, h->layout, h->width, h->height, h->orientation,
-		h->set < 0 ? NULL : &s->set[h->set].tables, ret);
+	struct jpeg_tables t;
+
+	if (h->set < 0)
+		return file_decode(h->data, h->len, ret);
+	if (!table_set_tables(&s->set[h->set], h->quality, &t))
+		return -EBADMSG;
+	return packed_decode(h->data, h->len, h->layout, h->width, h->height, h->orientation, &t,
+		&s->set[h->set].pack, ret);
 }
 
 /* Cuts the curve at the rung held and works out the next step. */
@@ -352,15 +326,15 @@ static int cheapest_steps(const struct stream *s, int want, int ret[RELIEF_MAX])
  */
 static double reserve(const struct stream *s)
 {
-	return s->n_sets ? table_bytes(&s->set[s->n_sets - 1].tables) : 0;
+	return s->n_sets ? s->set_bytes[s->n_sets - 1] : 0;
 }
 
-/* Whether the step's table set is in use or fits: a step must not exceed what it is to relieve. */
-static bool step_fits(const struct stream *s, const struct held *h)
+/* Whether the newest table set is in use or fits: a step must not exceed what it is to relieve. */
+static bool step_fits(const struct stream *s)
 {
-	const struct table_set *set = scorer_shared(&s->scorer[0], h->next.to);
+	int newest = s->n_sets - 1;
 
-	return !set || s->used[set->id] || s->bytes + table_bytes(&set->tables) <= s->o.budget;
+	return newest < 0 || s->used[newest] || s->bytes + s->set_bytes[newest] <= s->o.budget;
 }
 
 /* Takes the cheapest steps, none dearer than limit. */
@@ -374,7 +348,7 @@ static int degrade(struct stream *s, int want, float limit, int *ret_n)
 
 		if (price_decode(h->next.step) > limit)
 			break;
-		if (!step_fits(s, h))
+		if (!step_fits(s))
 			continue;
 		s->price = MAX(s->price, price_decode(h->next.step));
 		r = take_step(s, h, &im);
@@ -490,7 +464,7 @@ static int admit(struct stream *s, struct arrival *a, struct coef_image *im)
 		r = encode(s, im, quality, kept, &h);
 	need = h.len + FRAME_BYTES;
 	if (r == 0 && h.set >= 0 && !s->used[h.set])
-		need += table_bytes(&s->set[h.set].tables);
+		need += s->set_bytes[h.set];
 	while (r == 0 && s->bytes + need > s->o.budget - reserve(s) && s->n)
 		r = make_room(s, need);
 	if (r < 0 || s->bytes + need > s->o.budget - reserve(s) || refused_at_door(s, h.label, h.rank)) {
@@ -507,22 +481,106 @@ static int admit(struct stream *s, struct arrival *a, struct coef_image *im)
 	return 0;
 }
 
+/* What captures first.. of the stream tell the network's steps and the packer. */
+struct look {
+	struct stream *s;
+	int first;
+	struct sensitivity *sum;    /* [threads] */
+	struct pack_counts *counts; /* [threads] */
+	struct table_set *set;
+};
+
+static int look_one(struct lab *l, void *arg, int i, struct scratch *scratch)
+{
+	struct look *k = arg;
+	int own, r = lab_decode(l, TRAIN, (int)k->s->order[k->first + i], &scratch->original, &own);
+
+	return r < 0 ? r
+		     : sensitivity_add(&k->s->scorer[scratch->member], &scratch->original,
+			       &k->sum[scratch->member]);
+}
+
+static int measure_one(struct lab *l, void *arg, int i, struct scratch *scratch)
+{
+	struct look *k = arg;
+	int own, r = lab_decode(l, TRAIN, (int)k->s->order[k->first + i], &scratch->original, &own);
+
+	if (r == 0)
+		pack_measure(&scratch->original, &k->counts[scratch->member]);
+	return r;
+}
+
+static int count_one(struct lab *l, void *arg, int i, struct scratch *scratch)
+{
+	struct look *k = arg;
+	int own, r = lab_decode(l, TRAIN, (int)k->s->order[k->first + i], &scratch->original, &own);
+
+	for (int q = 0; r == 0 && q < LADDER_RUNGS; q++) {
+		struct jpeg_tables t;
+
+		table_set_tables(k->set, LADDER[q], &t);
+		r = coef_requantise(&scratch->original, &t, &scratch->rung);
+		if (r == 0)
+			pack_count(&scratch->rung, &k->set->pack, &k->counts[scratch->member]);
+	}
+	return r;
+}
+
+/* The counts of all threads, and none left with them. */
+static struct pack_counts *gather(const struct look *k)
+{
+	for (int m = 1; m < k->s->l->threads; m++) {
+		pack_counts_add(&k->counts[0], &k->counts[m]);
+		k->counts[m] = (struct pack_counts){0};
+	}
+	return &k->counts[0];
+}
+
+/* A new set of tables, the packer's model from n captures; from now on the one to encode with. */
+static int make_tables(struct stream *s, int first, int n)
+{
+	_cleanup_free_ struct pack_counts *counts = calloc((size_t)s->l->threads, sizeof(*counts));
+	struct table_set *set = &s->set[s->n_sets];
+	struct look look = {.s = s, .first = first, .counts = counts, .set = set};
+	_cleanup_buf_ struct buf b = {0};
+	int r;
+
+	if (!counts)
+		return -ENOMEM;
+	if (s->n_sets == (int)ARRAY_SIZE(s->set))
+		return 0;
+	set->id = (uint32_t)s->n_sets + 1;
+	if (s->network.images > 0)
+		steps_make_set(&s->network, STEP_POWER, set);
+	else
+		table_set_steps(set);
+	r = lab_parallel(s->l, n, measure_one, &look);
+	pack_set_scales(gather(&look), &set->pack);
+	if (r == 0)
+		r = lab_parallel(s->l, n, count_one, &look);
+	pack_fit(gather(&look), &set->pack);
+	table_set_write(set, &b);
+	if (r < 0 || b.failed)
+		return r < 0 ? r : -ENOMEM;
+	s->set_bytes[s->n_sets++] = (double)b.len;
+	for (int m = 0; m < s->l->threads; m++)
+		s->scorer[m].shared = *set;
+	s->tables_made++;
+	return 0;
+}
+
 static int take_chunk(struct stream *s, int first, int n)
 {
 	_cleanup_free_ struct chunk *c = calloc(1, sizeof(*c));
-	bool learn = s->tables_made < (int)ARRAY_SIZE(tables_after);
-	_cleanup_free_ struct symbol_counts *counts =
-		learn ? calloc((size_t)n * LADDER_RUNGS, sizeof(*counts)) : NULL;
 	_cleanup_coef_ struct coef_image im = {0};
 	int r;
 
-	if (!c || (learn && !counts))
+	if (!c)
 		return -ENOMEM;
 	c->s = s;
 	for (int i = 0; i < n; i++) {
 		c->a[i].index = (int)s->order[first + i];
 		c->a[i].label = s->l->data.split[TRAIN].v[c->a[i].index].label;
-		c->a[i].counts = learn ? counts + i * LADDER_RUNGS : NULL;
 	}
 	r = lab_parallel(s->l, n, score_one, c);
 	for (int i = 0; r == 0 && i < n; i++) {
@@ -535,8 +593,6 @@ static int take_chunk(struct stream *s, int first, int n)
 		}
 		if (a->fresh && s->curves)
 			r = curves_put(s->curves, a->index, &a->curve);
-		for (int k = 0; learn && k < LADDER_RUNGS; k++)
-			counts_add(&s->counts[k], &a->counts[k]);
 		settle_curve(s, &a->curve);
 		if (s->predictor && a->learn)
 			predictor_learn(s->predictor, &a->features, &a->curve);
@@ -544,8 +600,9 @@ static int take_chunk(struct stream *s, int first, int n)
 		if (r == 0)
 			r = admit(s, a, &im);
 	}
-	if (r == 0 && learn && s->met >= tables_after[s->tables_made])
-		make_tables(s, s->counts);
+	if (r == 0 && s->tables_made < (int)ARRAY_SIZE(tables_after) &&
+		s->met >= tables_after[s->tables_made])
+		r = make_tables(s, MAX(0, first + n - TABLES_ON), MIN(first + n, TABLES_ON));
 	return r < 0 ? r : s->curves ? curves_flush(s->curves) : 0;
 }
 
@@ -570,64 +627,21 @@ static int rescore_one(struct lab *l, void *arg, int i, struct scratch *scratch)
 	return 0;
 }
 
-/* What captures next in line tell of the network, and of the symbols that its steps will need. */
-struct look {
-	struct stream *s;
-	int first;
-	struct sensitivity *sum;      /* [threads] */
-	struct symbol_counts *counts; /* [threads][LADDER_RUNGS] */
-};
-
-static int look_one(struct lab *l, void *arg, int i, struct scratch *scratch)
-{
-	struct look *k = arg;
-	int own, r = lab_decode(l, TRAIN, (int)k->s->order[k->first + i], &scratch->original, &own);
-
-	return r < 0 ? r
-		     : sensitivity_add(&k->s->scorer[scratch->member], &scratch->original,
-			       &k->sum[scratch->member]);
-}
-
-static int count_one(struct lab *l, void *arg, int i, struct scratch *scratch)
-{
-	struct look *k = arg;
-	int own, r = lab_decode(l, TRAIN, (int)k->s->order[k->first + i], &scratch->original, &own);
-
-	for (int q = 0; r == 0 && q < LADDER_RUNGS; q++) {
-		struct symbol_counts c;
-		struct jpeg_tables t;
-
-		tables_standard(LADDER[q], &t);
-		steps_make(&k->s->network, LADDER[q], STEP_POWER, &t);
-		r = coef_requantise(&scratch->original, &t, &scratch->rung);
-		coef_count(&scratch->rung, &c);
-		counts_add(&k->counts[scratch->member * LADDER_RUNGS + q], &c);
-	}
-	return r;
-}
-
 /* Steps made for the network, from the captures that wait while it was trained. */
 static int learn_steps(struct stream *s, int first)
 {
 	int n = MIN(TABLES_ON, s->l->data.split[TRAIN].n - first), threads = s->l->threads, r;
 	_cleanup_free_ struct sensitivity *sum = calloc((size_t)threads, sizeof(*sum));
-	_cleanup_free_ struct symbol_counts *counts =
-		calloc((size_t)threads * LADDER_RUNGS, sizeof(*counts));
-	struct look look = {s, first, sum, counts};
+	struct look look = {.s = s, .first = first, .sum = sum};
 
-	if (!sum || !counts)
+	if (!sum)
 		return -ENOMEM;
 	r = lab_parallel(s->l, MIN(n, SENSITIVITY_IMAGES), look_one, &look);
 	s->network = (struct sensitivity){0};
 	for (int m = 0; m < threads; m++)
 		sensitivity_merge(&s->network, &sum[m]);
-	if (r == 0)
-		r = lab_parallel(s->l, n, count_one, &look);
-	for (int m = 1; r == 0 && m < threads; m++)
-		for (int q = 0; q < LADDER_RUNGS; q++)
-			counts_add(&counts[q], &counts[m * LADDER_RUNGS + q]);
 	if (r == 0 && n > 0)
-		make_tables(s, counts);
+		r = make_tables(s, first, n);
 	s->tables_made = (int)ARRAY_SIZE(tables_after);
 	return r;
 }
@@ -653,9 +667,7 @@ static int open_curves(struct stream *s, size_t params)
 	uint8_t digest[SHA256_BYTES];
 
 	buf_put(&b, s->params, params * sizeof(float));
-	for (int i = 0; i < LADDER_RUNGS; i++)
-		buf_put(&b, s->scorer[0].shared[i].tables.quant,
-			sizeof(s->scorer[0].shared[i].tables.quant));
+	buf_put(&b, s->scorer[0].shared.quant, sizeof(s->scorer[0].shared.quant));
 	if (b.failed)
 		return -ENOMEM;
 	sha256(b.data, b.len, digest);

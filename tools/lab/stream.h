@@ -1,11 +1,11 @@
 /*
  * A stream of captures through a store of a given budget, as the daemon takes it: one pass, nothing
- * known of what comes, every decision by the functions of policy/ that the daemon calls, every image
- * held in the bytes that the daemon would store (scans with shared tables, degraded from what is
- * stored). What is left out is what a simulation has no need of: disk, processes, time.
+ * known of what comes, every decision by the functions of policy/ that the daemon calls, every
+ * image held in the bytes that the daemon would store (packed with shared tables, degraded from
+ * what is stored). What is left out is what a simulation has no need of: disk, processes, time.
  *
- * Bytes are those of scans, of the table sets in use and FRAME_BYTES for each image. There are no
- * validation images: all policies get to train on all they keep.
+ * Bytes are those of pictures, of the table sets in use and FRAME_BYTES for each image. There are
+ * no validation images: all policies get to train on all they keep.
  */
 #pragma once
 
@@ -21,7 +21,7 @@
 /* CURVE_PREDICTED: one capture in PREDICT_ONE_IN is scored in full, and learnt from. */
 enum curve_kind { CURVE_KL, CURVE_LOSS, CURVE_PREDICTED };
 #define PREDICT_ONE_IN 8
-#define TABLE_SETS_MAX (12 * LADDER_RUNGS)
+#define TABLE_SETS_MAX 12
 
 struct stream_options {
 	double budget; /* bytes */
@@ -56,7 +56,8 @@ struct stream {
 	struct population population;
 	struct plan plan;
 	struct table_set set[TABLE_SETS_MAX];
-	int n_sets, used[TABLE_SETS_MAX];
+	double set_bytes[TABLE_SETS_MAX];
+	int n_sets, used[TABLE_SETS_MAX]; /* used: images that name it */
 	float *params;	    /* of the last model; owned, NULL: none */
 	char model_key[33]; /* names the file of its curves */
 	/* private */
@@ -67,8 +68,7 @@ struct stream {
 	int64_t *class_bytes;
 	int *class_images, *class_rank; /* class_rank: highest rank held */
 	bool dropping;
-	struct scorer *scorer;	      /* [threads] */
-	struct symbol_counts *counts; /* [LADDER_RUNGS] */
+	struct scorer *scorer; /* [threads] */
 	int tables_made;
 	struct sensitivity network;
 	struct hardness hardness;    /* of captures that no model was trained on */

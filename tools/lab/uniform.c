@@ -8,7 +8,7 @@
 #include "common/rng.h"
 
 #define MARKERS(planes) (2 + (10 + 3 * (planes)) + (8 + 2 * (planes)) + 2) /* SOI SOF SOS EOI */
-#define FIT_ON 4000 /* pictures: more change nothing */
+#define FIT_ON		1000 /* pictures: more change nothing */
 #define LEARN_ON 200
 #define COUNT_AT_ONCE	256
 
@@ -19,12 +19,6 @@ void rates_done(struct rates *r)
 			free(r->at[q].bytes[c]);
 	memset(r->at, 0, sizeof(r->at));
 }
-
-struct fit_job {
-	struct rates *r;
-	int quality;
-	struct symbol_counts *sum; /* [threads] */
-};
 
 /* The picture at a quality, by our coder's steps or (ours NULL) plain, or as it came when that is lower. */
 static int picture_at(const struct lab *l, const struct rates *ours, enum split s, int i, int quality,
@@ -41,17 +35,61 @@ static int picture_at(const struct lab *l, const struct rates *ours, enum split 
 	return coef_requantise(im, &t, im);
 }
 
+struct fit_job {
+	struct rates *r;
+	struct pack_counts *sum; /* [threads] */
+};
+
+static int measure_one(struct lab *l, void *arg, int i, struct scratch *s)
+{
+	struct fit_job *job = arg;
+	int own, r = lab_decode(l, TRAIN, i, &s->original, &own);
+
+	if (r == 0)
+		pack_measure(&s->original, &job->sum[s->member]);
+	return r;
+}
+
 static int fit_one(struct lab *l, void *arg, int i, struct scratch *s)
 {
 	struct fit_job *job = arg;
-	struct symbol_counts c;
-	int r = picture_at(l, job->r, TRAIN, i, job->quality, &s->original);
+	int own, r = lab_decode(l, TRAIN, i, &s->original, &own);
 
-	if (r < 0)
-		return r;
-	coef_count(&s->original, &c);
-	counts_add(&job->sum[s->member], &c);
-	return 0;
+	for (int q = 0; r == 0 && q < LADDER_RUNGS; q++) {
+		r = coef_requantise(&s->original, &job->r->at[LADDER[q]].ours, &s->rung);
+		if (r == 0)
+			pack_count(&s->rung, &job->r->pack, &job->sum[s->member]);
+	}
+	return r;
+}
+
+/* One model for all qualities, as a device has it, but from more pictures than it needs. */
+static int fit_pack(struct rates *r)
+{
+	int n = MIN(r->l->data.split[TRAIN].n, FIT_ON), e;
+	_cleanup_free_ struct pack_counts *sum = calloc((size_t)r->l->threads, sizeof(*sum));
+	struct fit_job job = {r, sum};
+	struct table_set set = {.made = r->network.images > 0};
+	_cleanup_buf_ struct buf b = {0};
+
+	if (!sum)
+		return -ENOMEM;
+	for (int q = 0; q < LADDER_RUNGS; q++)
+		rates_steps(r, LADDER[q]);
+	e = lab_parallel(r->l, n, measure_one, &job);
+	for (int m = 1; m < r->l->threads; m++)
+		pack_counts_add(&sum[0], &sum[m]);
+	pack_set_scales(&sum[0], &r->pack);
+	memset(sum, 0, (size_t)r->l->threads * sizeof(*sum));
+	if (e == 0)
+		e = lab_parallel(r->l, n, fit_one, &job);
+	for (int m = 1; m < r->l->threads; m++)
+		pack_counts_add(&sum[0], &sum[m]);
+	pack_fit(&sum[0], &r->pack);
+	set.pack = r->pack;
+	table_set_write(&set, &b);
+	r->table_bytes = (double)b.len;
+	return e < 0 ? e : b.failed ? -ENOMEM : 0;
 }
 
 struct count_job {
@@ -68,7 +106,8 @@ static int count_one(struct lab *l, void *arg, int i, struct scratch *s)
 	uint32_t *bytes = &col->bytes[job->coder][v->index];
 	struct symbol_counts c;
 	struct jpeg_tables plain;
-	int planes, r;
+	_cleanup_buf_ struct buf packed = {0};
+	int r;
 
 	if (*bytes)
 		return 0;
@@ -76,18 +115,15 @@ static int count_one(struct lab *l, void *arg, int i, struct scratch *s)
 		l, job->coder == OURS ? job->r : NULL, TRAIN, v->index, v->quality, &s->original);
 	if (r < 0)
 		return r;
-	planes = s->original.n_planes;
-	coef_count(&s->original, &c);
 	if (job->coder == PLAIN) {
+		coef_count(&s->original, &c);
 		tables_standard(v->quality, &plain);
-		*bytes = scan_bytes(&c, &plain) + (uint32_t)MARKERS(planes);
-	} else {
-		uint32_t file = scan_bytes_optimal(&c, planes == 1 ? 1 : 2) +
-				jpeg_file_overhead(planes, s->original.orientation);
-
-		*bytes = MIN(scan_bytes(&c, &col->ours), file);
+		*bytes = scan_bytes(&c, &plain) + (uint32_t)MARKERS(s->original.n_planes);
+		return 0;
 	}
-	return 0;
+	r = pack_write(&s->original, &job->r->pack, &packed);
+	*bytes = (uint32_t)packed.len;
+	return r;
 }
 
 /* Counts the bytes of a choice that are not known yet. No picture may be in it twice. */
@@ -112,24 +148,11 @@ void rates_steps(struct rates *r, int quality)
 int rates_at(struct rates *r, int quality)
 {
 	struct rate_column *col = &r->at[quality];
-	int n = r->l->data.split[TRAIN].n, e;
-	_cleanup_free_ struct symbol_counts *sum = calloc((size_t)r->l->threads, sizeof(*sum));
-	struct fit_job job = {r, quality, sum};
-	_cleanup_buf_ struct buf b = {0};
+	int n = r->l->data.split[TRAIN].n, e = r->table_bytes ? 0 : fit_pack(r);
 
-	if (col->bytes[PLAIN])
-		return 0;
-	if (!sum)
-		return -ENOMEM;
-	rates_steps(r, quality);
-	e = lab_parallel(r->l, MIN(n, FIT_ON), fit_one, &job);
-	if (e < 0)
+	if (e < 0 || col->bytes[PLAIN])
 		return e;
-	for (int m = 1; m < r->l->threads; m++)
-		counts_add(&sum[0], &sum[m]);
-	huffman_fit(&sum[0], &col->ours);
-	tables_write(&col->ours, &b);
-	col->table_bytes[OURS] = (double)b.len;
+	rates_steps(r, quality);
 	for (int c = 0; c < 2; c++)
 		if (!(col->bytes[c] = calloc((size_t)n, sizeof(uint32_t))))
 			return -ENOMEM;
@@ -191,41 +214,31 @@ static double frame(enum coder c)
 
 int fill_budget(struct rates *r, enum coder c, double budget, const struct choice *candidate, int n)
 {
-	bool used[101] = {false};
-	double bytes = 0;
+	double bytes = c == OURS ? r->table_bytes : 0;
 
 	for (int i = 0; i < n; i++) {
-		const struct rate_column *col = &r->at[candidate[i].quality];
-		bool first = !used[candidate[i].quality];
 		int e = i % COUNT_AT_ONCE ? 0
 					  : count(r, c, candidate + i, MIN(COUNT_AT_ONCE, n - i));
 
 		if (e < 0)
 			return e;
-		bytes += (double)col->bytes[c][candidate[i].index] + frame(c) +
-			 (first ? col->table_bytes[c] : 0);
+		bytes +=
+			(double)r->at[candidate[i].quality].bytes[c][candidate[i].index] + frame(c);
 		if (bytes > budget)
 			return i;
-		used[candidate[i].quality] = true;
 	}
 	return n;
 }
 
 int choice_bytes(struct rates *r, enum coder c, const struct choice *v, int n, double *ret)
 {
-	bool used[101] = {false};
-	double bytes = 0;
+	double bytes = c == OURS ? r->table_bytes : 0;
 	int e = count(r, c, v, n);
 
 	if (e < 0)
 		return e;
-	for (int i = 0; i < n; i++) {
-		const struct rate_column *col = &r->at[v[i].quality];
-
-		bytes += (double)col->bytes[c][v[i].index] + frame(c) +
-			 (used[v[i].quality] ? 0 : col->table_bytes[c]);
-		used[v[i].quality] = true;
-	}
+	for (int i = 0; i < n; i++)
+		bytes += (double)r->at[v[i].quality].bytes[c][v[i].index] + frame(c);
 	*ret = bytes;
 	return 0;
 }

@@ -1,8 +1,8 @@
 /*
  * The naive policies: pictures chosen without a look at them, at qualities chosen without a look at
  * them, until the budget is full. Two coders: plain JPEG, as everybody has it (standard tables,
- * abbreviated framing), and ours (steps made for a network that was trained on all originals, Huffman
- * tables fitted to the pictures at that quality - more than a device can know in one pass).
+ * abbreviated framing), and ours (steps made for a network that was trained on all originals, the
+ * packer's model fitted to a thousand pictures: more than a device can know in one pass).
  */
 #pragma once
 
@@ -17,9 +17,11 @@ enum coder { PLAIN, OURS };
 struct rates {
 	struct lab *l;
 	struct sensitivity network; /* of OURS; none: standard steps */
+	struct pack_model pack;	    /* of OURS */
+	double table_bytes;	    /* of OURS, once; 0: not fitted yet */
 	struct rate_column {
-		uint32_t *bytes[2];    /* [coder][n_train]; owned; frames not counted; 0: not known yet */
-		double table_bytes[2]; /* once */
+		uint32_t *bytes[2]; /* [coder][n_train]; owned; frames not counted; 0: not known yet
+				     */
 		struct jpeg_tables ours;
 	} at[101]; /* [quality] */
 };
