@@ -173,33 +173,23 @@ static void on_stored(struct worker *w, struct reader *r)
 
 static void on_encode(struct worker *w, struct reader *r)
 {
-	int quality = reader_u8(r), e = 0;
-	bool own = rung_is_own(&w->image, w->own_quality, quality);
-	const struct coef_image *rung = own ? &w->image : &w->scorer.rung;
-	struct jpeg_tables t;
+	int quality = reader_u8(r), e;
+	_cleanup_buf_ struct buf data = {0};
 	bool packed = false;
-	size_t at, data;
+	size_t at;
 
 	if (r->failed || !w->own_quality || quality < 1 || quality > 100) {
 		refuse(w, -EINVAL, "nothing to encode");
 		return;
 	}
-	rung_tables(&w->scorer, &w->image, w->own_quality, quality, &t);
-	if (!own)
-		e = coef_requantise(&w->image, &t, &w->scorer.rung);
-	if (e == 0)
-		rung_rate(&w->scorer, rung, quality, own, &packed);
-	at = frame_begin(&w->out, MSG_ENCODED);
-	buf_put_u32(&w->out, packed ? w->scorer.shared.id : 0);
-	data = w->out.len;
-	if (e == 0)
-		e = packed ? pack_write(rung, &w->scorer.shared.pack, &w->out)
-			   : jpeg_write_file(rung, &t, &w->out);
-	if (e < 0 || w->out.len == data) {
-		w->out.len = at;
-		refuse(w, e < 0 ? e : -EBADMSG, "cannot be encoded");
+	e = rung_encode(&w->scorer, &w->image, w->own_quality, quality, &data, &packed);
+	if (e < 0 || data.failed || !data.len) {
+		refuse(w, e < 0 ? e : -ENOMEM, "cannot be encoded");
 		return;
 	}
+	at = frame_begin(&w->out, MSG_ENCODED);
+	buf_put_u32(&w->out, packed ? w->scorer.shared.id : 0);
+	buf_put(&w->out, data.data, data.len);
 	frame_end(&w->out, at);
 }
 

@@ -19,24 +19,37 @@ static int band_of(int plane, int k)
 	return k == 0 ? 0 : k < LOW_END ? 1 : k < MIDDLE_END ? 2 : 3;
 }
 
+/* Squared differences of n blocks from block at on, by frequency. rung NULL: from nothing. */
+HOT static void add_energy(const struct coef_plane *a, const struct coef_plane *rung, size_t at, size_t n,
+	float sum[DCT_SIZE2])
+{
+	for (size_t b = at; b < at + n; b++)
+		for (int k = 0; k < DCT_SIZE2; k++) {
+			int v = a->coef[b * DCT_SIZE2 + k] * a->quant[k] -
+				(rung ? rung->coef[b * DCT_SIZE2 + k] * rung->quant[k] : 0);
+
+			sum[k] += (float)v * (float)v;
+		}
+}
+
 void band_energy(const struct coef_image *im, const struct coef_image *rung, float ret[BANDS])
 {
-	int64_t blocks = (int64_t)im->plane[0].blocks_w * im->plane[0].blocks_h;
+	int apart = coef_band_apart(im), rows = coef_mcu_rows(im);
+	int64_t blocks = 0;
 
 	for (int b = 0; b < BANDS; b++)
 		ret[b] = 0;
 	for (int i = 0; i < im->n_planes; i++) {
-		const struct coef_plane *a = &im->plane[i], *c = rung ? &rung->plane[i] : NULL;
-		int64_t n = (int64_t)a->blocks_w * a->blocks_h;
+		const struct coef_plane *a = &im->plane[i];
 		float sum[DCT_SIZE2] = {0};
 
-		for (int64_t at = 0; at < n * DCT_SIZE2; at += DCT_SIZE2)
-			for (int k = 0; k < DCT_SIZE2; k++) {
-				int v = a->coef[at + k] * a->quant[k] -
-					(c ? c->coef[at + k] * c->quant[k] : 0);
+		for (int my = apart / 2; my < rows; my += apart) {
+			int from = my * a->v, to = MIN((my + 1) * a->v, a->blocks_h);
+			size_t at = (size_t)from * (size_t)a->blocks_w, n = (size_t)(to - from) * (size_t)a->blocks_w;
 
-				sum[k] += (float)v * (float)v;
-			}
+			add_energy(a, rung ? &rung->plane[i] : NULL, at, n, sum);
+			blocks += i == 0 ? (int64_t)n : 0;
+		}
 		for (int k = 0; k < DCT_SIZE2; k++)
 			ret[band_of(i, k)] += sum[k] / (float)blocks;
 	}

@@ -22,7 +22,10 @@ struct features {
 	float energy[BANDS], lost[RUNGS_MAX][BANDS];
 };
 
-/* Energy per block of im in each band; of the difference im - rung when rung is not NULL. */
+/*
+ * Energy per block of im in each group of frequencies; of the difference im - rung when rung is not NULL.
+ * Looks at the bands of MCU rows (coef.h) alone.
+ */
 void band_energy(const struct coef_image *im, const struct coef_image *rung, float ret[BANDS]);
 
 struct predictor {

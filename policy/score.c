@@ -10,9 +10,11 @@
 void scorer_done(struct scorer *s)
 {
 	net_work_free(s->work);
+	input_maker_free(s->maker);
 	free(s->rgb);
 	free(s->logits);
 	s->work = NULL;
+	s->maker = NULL;
 	s->rgb = NULL;
 	s->logits = NULL;
 	s->params = NULL;
@@ -28,9 +30,10 @@ int scorer_set_model(struct scorer *s, const struct net_shape *shape, const floa
 		return 0;
 	s->shape = *shape;
 	s->work = net_work_new(shape, false);
+	s->maker = input_maker_new();
 	s->rgb = malloc(batch * (size_t)shape->size * (size_t)shape->size * 3);
 	s->logits = malloc(batch * (size_t)shape->classes * sizeof(float));
-	if (!s->work || !s->rgb || !s->logits) {
+	if (!s->work || !s->maker || !s->rgb || !s->logits) {
 		scorer_done(s);
 		return -ENOMEM;
 	}
@@ -66,23 +69,53 @@ static bool fits_shared(const struct table_set *set, const struct coef_image *ru
 	return true;
 }
 
-uint32_t rung_rate(const struct scorer *s, const struct coef_image *rung, int quality,
-	bool own_tables, bool *ret_packed)
+/* Whether the image at that rung, re-quantised or as captured, can be packed. */
+static bool packable(const struct scorer *s, const struct coef_image *rung, int quality, bool own_tables)
+{
+	return s->shared.id && LADDER[ladder_nearest(quality)] == quality &&
+		(!own_tables || fits_shared(&s->shared, rung, quality));
+}
+
+uint32_t rung_rate(
+	const struct scorer *s, const struct coef_image *rung, int quality, bool own_tables, bool *ret_packed)
 {
 	struct symbol_counts counts;
 	uint32_t bytes;
 
-	*ret_packed = s->shared.id && LADDER[ladder_nearest(quality)] == quality &&
-		      (!own_tables || fits_shared(&s->shared, rung, quality));
+	*ret_packed = packable(s, rung, quality, own_tables);
 	if (*ret_packed) {
 		bytes = pack_bytes(rung, &s->shared.pack);
 		if (!s->pack_max || bytes <= s->pack_max)
 			return bytes;
 		*ret_packed = false;
 	}
-	coef_count(rung, &counts);
+	coef_count_bands(rung, &counts);
 	return scan_bytes_optimal(&counts, rung->n_planes == 1 ? 1 : 2) +
 	       jpeg_file_overhead(rung->n_planes, rung->orientation);
+}
+
+int rung_encode(struct scorer *s, const struct coef_image *im, int own_quality, int quality, struct buf *b,
+	bool *ret_packed)
+{
+	bool own = rung_is_own(im, own_quality, quality);
+	const struct coef_image *rung = own ? im : &s->rung;
+	struct jpeg_tables t;
+	size_t begin = b->len;
+	int r;
+
+	rung_tables(s, im, own_quality, quality, &t);
+	r = own ? 0 : coef_requantise(im, &t, &s->rung);
+	if (r < 0)
+		return r;
+	*ret_packed = packable(s, rung, quality, own);
+	if (*ret_packed) {
+		r = pack_write(rung, &s->shared.pack, b);
+		if (r < 0 || !s->pack_max || b->len - begin <= s->pack_max)
+			return r;
+		b->len = begin;
+		*ret_packed = false;
+	}
+	return jpeg_write_file(rung, &t, b);
 }
 
 float kl_divergence(const float *p, const float *q, int k)
@@ -141,16 +174,18 @@ int score(struct scorer *s, const struct coef_image *im, int own_quality, const 
 {
 	size_t input = (size_t)s->shape.size * (size_t)s->shape.size * 3;
 	struct curve c = {.n = n, .hardness = -1, .entropy = -1};
-	int r = s->params ? input_from_coef(im, s->shape.size, s->rgb) : 0;
+	int r = s->params ? input_maker_load(s->maker, im, s->shape.size) : 0;
 	bool teach = lessons && lessons_want_rungs(lessons, im), packed;
 
+	if (r == 0 && s->params)
+		input_make(s->maker, NULL, s->rgb);
 	for (int i = 0; r == 0 && i < n; i++) {
 		bool own = rung_is_own(im, own_quality, quality[i]);
 		const struct coef_image *rung = own ? im : &s->rung;
 		struct jpeg_tables t;
 
 		rung_tables(s, im, own_quality, quality[i], &t);
-		r = own ? 0 : coef_requantise(im, &t, &s->rung);
+		r = own ? 0 : coef_requantise_bands(im, &t, &s->rung);
 		if (r < 0)
 			break;
 		c.quality[i] = quality[i];
@@ -160,7 +195,7 @@ int score(struct scorer *s, const struct coef_image *im, int own_quality, const 
 		if (teach)
 			lessons_count(lessons, rung);
 		if (s->params)
-			r = input_from_coef(rung, s->shape.size, s->rgb + (size_t)(i + 1) * input);
+			input_make(s->maker, own ? NULL : &t, s->rgb + (size_t)(i + 1) * input);
 	}
 	if (r < 0)
 		return r;

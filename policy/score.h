@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "common/codec/coef.h"
+#include "common/codec/input.h"
 #include "common/net/net.h"
 #include "policy/predict.h"
 #include "policy/shared.h"
@@ -15,6 +15,7 @@ struct scorer {
 	struct net_shape shape;
 	const float *params;   /* borrowed; NULL: rates only */
 	struct net_work *work; /* owned */
+	struct input_maker *maker; /* owned */
 	uint8_t *rgb;	       /* [RUNGS_MAX + 1][S][S][3]; owned */
 	float *logits;	       /* [RUNGS_MAX + 1][K]; owned */
 	struct coef_image rung; /* scratch */
@@ -38,10 +39,16 @@ bool rung_is_own(const struct coef_image *im, int own_quality, int quality);
 void rung_tables(const struct scorer *s, const struct coef_image *im, int own_quality, int quality,
 	struct jpeg_tables *ret);
 
-/* Bytes of the image at the rung just requantised, as it is stored: packed with the shared set, or
- * a file. */
-uint32_t rung_rate(const struct scorer *s, const struct coef_image *rung, int quality,
-	bool own_tables, bool *ret_packed);
+/*
+ * Bytes of the image at a rung, of which the bands (coef.h) suffice, as it is stored: packed with the
+ * shared set, or a file.
+ */
+uint32_t rung_rate(
+	const struct scorer *s, const struct coef_image *rung, int quality, bool own_tables, bool *ret_packed);
+
+/* Appends the image at a quality as it is stored. *ret_packed: with the shared set. -ENOMEM. */
+int rung_encode(struct scorer *s, const struct coef_image *im, int own_quality, int quality, struct buf *b,
+	bool *ret_packed);
 
 /*
  * The curve of im over the n given qualities; klass -1 when unknown. lessons, when not NULL, gets

@@ -3,9 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define COEF_MAX	  1023.0f /* what a baseline scan can code */
-#define REQUANTISE_ROUND 0.45f
-
 void coef_done(struct coef_image *im)
 {
 	free(im->block_memory);
@@ -74,15 +71,44 @@ HOT static void requantise_blocks(const int16_t *in, size_t n_blocks, const floa
 	const float *offset, int16_t *out)
 {
 	for (size_t b = 0; b < n_blocks; b++, in += DCT_SIZE2, out += DCT_SIZE2)
-		for (int k = 0; k < DCT_SIZE2; k++) {
-			float x = (float)in[k] * ratio[k];
-
-			x += x < 0 ? -offset[k] : offset[k];
-			out[k] = (int16_t)(int)CLAMP(x, -COEF_MAX, COEF_MAX);
-		}
+		for (int k = 0; k < DCT_SIZE2; k++)
+			out[k] = requantise_one(in[k], (struct requantise){ratio[k], offset[k]});
 }
 
-int coef_requantise(const struct coef_image *src, const struct jpeg_tables *t, struct coef_image *dst)
+/* Rows from..to of blocks; steps too. */
+static void requantise_rows(const struct coef_plane *src, const uint16_t step[DCT_SIZE2], int from, int to,
+	struct coef_plane *dst)
+{
+	size_t at = (size_t)from * (size_t)src->blocks_w;
+	float ratio[DCT_SIZE2], offset[DCT_SIZE2];
+
+	for (int k = 0; k < DCT_SIZE2; k++) {
+		struct requantise q = requantise_from(src->quant[k], step[k]);
+
+		ratio[k] = q.ratio;
+		offset[k] = q.offset;
+	}
+	requantise_blocks(src->coef + at * DCT_SIZE2, (size_t)(to - from) * (size_t)src->blocks_w, ratio,
+		offset, dst->coef + at * DCT_SIZE2);
+}
+
+int coef_mcu_rows(const struct coef_image *im)
+{
+	return ceil_div(im->plane[0].blocks_h, im->plane[0].v);
+}
+
+int coef_band_apart(const struct coef_image *im)
+{
+	int64_t blocks = 0;
+
+	for (int i = 0; i < im->n_planes; i++)
+		blocks += (int64_t)im->plane[i].blocks_w * im->plane[i].blocks_h;
+	return (int)MAX(1, MIN(blocks / BANDS_BLOCKS, coef_mcu_rows(im) / BANDS_MIN));
+}
+
+/* Re-quantises every MCU row when apart is 1, else the bands and a row on both sides of each. */
+static int requantise_apart(const struct coef_image *src, const struct jpeg_tables *t, int apart,
+	struct coef_image *dst)
 {
 	int r = 0;
 
@@ -95,19 +121,28 @@ int coef_requantise(const struct coef_image *src, const struct jpeg_tables *t, s
 	for (int i = 0; i < src->n_planes; i++) {
 		const struct coef_plane *from = &src->plane[i];
 		struct coef_plane *to = &dst->plane[i];
-		float ratio[DCT_SIZE2], offset[DCT_SIZE2];
+		uint16_t step[DCT_SIZE2];
 
-		for (int k = 0; k < DCT_SIZE2; k++) {
-			uint16_t step = t->quant[i > 0][JPEG_NATURAL_ORDER[k]];
-
-			ratio[k] = (float)from->quant[k] / (float)step;
-			offset[k] = from->quant[k] > 1 && from->quant[k] < step ? REQUANTISE_ROUND : 0.5f;
-			to->quant[k] = step;
-		}
-		requantise_blocks(from->coef, (size_t)from->blocks_w * (size_t)from->blocks_h, ratio,
-			offset, to->coef);
+		for (int k = 0; k < DCT_SIZE2; k++)
+			step[k] = t->quant[i > 0][JPEG_NATURAL_ORDER[k]];
+		if (apart == 1)
+			requantise_rows(from, step, 0, from->blocks_h, to);
+		for (int my = apart / 2; apart > 1 && my < coef_mcu_rows(src); my += apart)
+			requantise_rows(from, step, MAX(my * from->v - 1, 0),
+				MIN((my + 1) * from->v + 1, from->blocks_h), to);
+		memcpy(to->quant, step, sizeof(step));
 	}
 	return 0;
+}
+
+int coef_requantise(const struct coef_image *src, const struct jpeg_tables *t, struct coef_image *dst)
+{
+	return requantise_apart(src, t, 1, dst);
+}
+
+int coef_requantise_bands(const struct coef_image *src, const struct jpeg_tables *t, struct coef_image *dst)
+{
+	return requantise_apart(src, t, coef_band_apart(src), dst);
 }
 
 static int magnitude_bits(int v)
@@ -177,23 +212,47 @@ static void count_block(const struct coef_plane *p, int bx, int by, int set, int
 	count_ac(q, set, c);
 }
 
+static void count_mcu_row(const struct coef_image *im, int my, int dc[PLANES_MAX], struct symbol_counts *ret)
+{
+	int mcus_w = ceil_div(im->plane[0].blocks_w, im->plane[0].h);
+
+	for (int mx = 0; mx < mcus_w; mx++)
+		for (int i = 0; i < im->n_planes; i++) {
+			const struct coef_plane *p = &im->plane[i];
+
+			for (int by = 0; by < p->v; by++)
+				for (int bx = 0; bx < p->h; bx++)
+					count_block(p, mx * p->h + bx, my * p->v + by, i > 0, &dc[i], ret);
+		}
+}
+
 void coef_count(const struct coef_image *im, struct symbol_counts *ret)
 {
-	const struct coef_plane *y = &im->plane[0];
-	int mcus_w = ceil_div(y->blocks_w, y->h), mcus_h = ceil_div(y->blocks_h, y->v);
 	int dc[PLANES_MAX] = {0};
 
 	memset(ret, 0, sizeof(*ret));
-	for (int my = 0; my < mcus_h; my++)
-		for (int mx = 0; mx < mcus_w; mx++)
-			for (int i = 0; i < im->n_planes; i++) {
-				const struct coef_plane *p = &im->plane[i];
+	for (int my = 0; my < coef_mcu_rows(im); my++)
+		count_mcu_row(im, my, dc, ret);
+}
 
-				for (int by = 0; by < p->v; by++)
-					for (int bx = 0; bx < p->h; bx++)
-						count_block(p, mx * p->h + bx, my * p->v + by,
-							i > 0, &dc[i], ret);
-			}
+static void scale_counts(uint32_t *count, int n, int64_t rows, int64_t counted)
+{
+	for (int i = 0; i < n; i++)
+		count[i] = (uint32_t)MIN((count[i] * rows + counted / 2) / counted, (int64_t)UINT32_MAX);
+}
+
+void coef_count_bands(const struct coef_image *im, struct symbol_counts *ret)
+{
+	int dc[PLANES_MAX] = {0}, apart = coef_band_apart(im), rows = coef_mcu_rows(im), counted = 0;
+
+	memset(ret, 0, sizeof(*ret));
+	for (int my = apart / 2; my < rows; my += apart, counted++)
+		count_mcu_row(im, my, dc, ret);
+	for (int s = 0; apart > 1 && s < 2; s++) {
+		scale_counts(ret->dc[s], 16, rows, counted);
+		scale_counts(ret->ac[s], 256, rows, counted);
+	}
+	ret->extra_bits = ret->extra_bits * (uint64_t)rows / (uint64_t)counted;
 }
 
 static void natural_quant(const struct coef_plane *p, uint16_t ret[DCT_SIZE2])

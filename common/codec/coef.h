@@ -46,18 +46,55 @@ uint8_t coef_layout(const struct coef_image *im);
 int layout_parse(uint8_t layout, int *ret_n_planes, int *ret_h, int *ret_v);
 
 /*
- * Re-quantises src to the steps of t into dst. dst may be src: rounding is coefficient by
- * coefficient. What was quantised before is rounded to nearest with ties, and a little more, towards
- * zero: coefficients are Laplacian, so the value behind a quantised one lies nearer to zero than its
- * step's middle. -ENOMEM.
+ * How a coefficient at one step goes to another: to nearest with ties, and, when it was quantised before
+ * and the step grows, a little more towards zero: coefficients are Laplacian, so the value behind a
+ * quantised one lies nearer to zero than its step's middle.
  */
+struct requantise {
+	float ratio, offset;
+};
+
+#define REQUANTISE_ROUND 0.45f
+#define COEF_MAX	 1023.0f /* what a baseline scan can code */
+
+static inline struct requantise requantise_from(uint16_t from_step, uint16_t to_step)
+{
+	bool again = from_step > 1 && from_step < to_step;
+
+	return (struct requantise){
+		(float)from_step / (float)to_step, again ? REQUANTISE_ROUND : 0.5f};
+}
+
+static inline int16_t requantise_one(float level, struct requantise q)
+{
+	float x = level * q.ratio;
+
+	x += x < 0 ? -q.offset : q.offset;
+	return (int16_t)(int)CLAMP(x, -COEF_MAX, COEF_MAX);
+}
+
+/* Re-quantises src to the steps of t into dst, which may be src. -ENOMEM. */
 int coef_requantise(const struct coef_image *src, const struct jpeg_tables *t, struct coef_image *dst);
+
+/*
+ * Estimates of large pictures look at bands: MCU rows apart / 2, and every apart-th from there on. All of
+ * them when apart is 1. coef_requantise_bands() leaves the other rows of dst undefined, but for those
+ * that are next to a band.
+ */
+#define BANDS_BLOCKS 1024 /* of all planes, about, that bands have together ... */
+#define BANDS_MIN    6	  /* ... but so many bands at least */
+int coef_mcu_rows(const struct coef_image *im);
+int coef_band_apart(const struct coef_image *im);
+int coef_requantise_bands(const struct coef_image *src, const struct jpeg_tables *t, struct coef_image *dst);
 
 /* Bit k: whether coefficient k of a block [64] is not zero. */
 uint64_t coef_nonzero(const int16_t *q);
 
 /* Symbols of the image's baseline scan: interleaved when it has three planes. */
 void coef_count(const struct coef_image *im, struct symbol_counts *ret);
+
+/* The same of the bands alone, made up to the whole. */
+void coef_count_bands(const struct coef_image *im, struct symbol_counts *ret);
 
 /* Quality of the image's own tables, by luminance. */
 int coef_quality(const struct coef_image *im);

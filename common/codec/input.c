@@ -4,116 +4,10 @@
 #include <math.h>
 #include <string.h>
 
-/* Samples of one plane after the scaled inverse transform. */
-struct samples {
-	int stride, rows;
-	double width, height; /* the part that holds picture */
-	float *v;	      /* [rows][stride]; owned */
-};
-
-/* The smallest block size whose samples still cover size pixels. */
-static int scaled_block(double extent, int size)
-{
-	for (int n = 1; n < 8; n *= 2)
-		if (extent * n / 8 >= size)
-			return n;
-	return 8;
-}
-
-/* basis[x][u]: sample x of an n-point inverse DCT of 8-point coefficients. */
-static void inverse_basis(int n, float basis[8][8])
-{
-	for (int x = 0; x < n; x++)
-		for (int u = 0; u < n; u++)
-			basis[x][u] = (float)(cos((2 * x + 1) * u * M_PI / (2 * n)) *
-				(u == 0 ? sqrt(0.125) : 0.5));
-}
-
-static float clamp_sample(float v)
-{
-	return CLAMP(v + 128.0f, 0.0f, 255.0f);
-}
-
-static bool only_dc(const int16_t *q)
-{
-	uint64_t w[16], any;
-
-	memcpy(w, q, sizeof(w));
-	any = w[0] & ~(uint64_t)0xffff;
-	if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
-		any = w[0] << 16;
-	for (int i = 1; i < 16; i++)
-		any |= w[i];
-	return any == 0;
-}
-
-static void fill_block(float dc, int nx, int ny, float *out, int stride)
-{
-	float v = clamp_sample(dc / 8);
-
-	for (int y = 0; y < ny; y++)
-		for (int x = 0; x < nx; x++)
-			out[y * stride + x] = v;
-}
-
-HOT static void inverse_block(const float c[8][8], const float bx[8][8], const float by[8][8], int nx,
-	int ny, float *out, int stride)
-{
-	float rows[8][8] = {0};
-
-	for (int v = 0; v < ny; v++)
-		for (int x = 0; x < nx; x++)
-			for (int u = 0; u < nx; u++)
-				rows[v][x] += bx[x][u] * c[v][u];
-	for (int y = 0; y < ny; y++)
-		for (int x = 0; x < nx; x++) {
-			float sum = 0;
-
-			for (int v = 0; v < ny; v++)
-				sum += by[y][v] * rows[v][x];
-			out[y * stride + x] = clamp_sample(sum);
-		}
-}
-
-static void transform_plane(const struct coef_plane *p, int nx, int ny, struct samples *s)
-{
-	float bx[8][8], by[8][8], c[8][8];
-	const int16_t *q = p->coef;
-
-	inverse_basis(nx, bx);
-	inverse_basis(ny, by);
-	for (int y = 0; y < p->blocks_h; y++)
-		for (int x = 0; x < p->blocks_w; x++, q += DCT_SIZE2) {
-			float *out = s->v + (size_t)y * (size_t)ny * (size_t)s->stride + x * nx;
-
-			if (only_dc(q) || (nx == 1 && ny == 1)) {
-				fill_block((float)q[0] * p->quant[0], nx, ny, out, s->stride);
-				continue;
-			}
-			for (int k = 0; k < DCT_SIZE2; k++)
-				c[JPEG_NATURAL_ORDER[k] / 8][JPEG_NATURAL_ORDER[k] % 8] =
-					(float)q[k] * p->quant[k];
-			inverse_block(c, bx, by, nx, ny, out, s->stride);
-		}
-}
-
-static int plane_samples(const struct coef_image *im, int i, int size, struct samples *s)
-{
-	const struct coef_plane *p = &im->plane[i], *luma = &im->plane[0];
-	double w = ceil((double)im->width * p->h / luma->h), h = ceil((double)im->height * p->v / luma->v);
-	int nx = scaled_block(w, size), ny = scaled_block(h, size);
-
-	s->stride = p->blocks_w * nx;
-	s->rows = p->blocks_h * ny;
-	s->width = w * nx / 8;
-	s->height = h * ny / 8;
-	s->v = malloc((size_t)s->stride * (size_t)s->rows * sizeof(float));
-	if (!s->v)
-		return -ENOMEM;
-	transform_plane(p, nx, ny, s);
-	return 0;
-}
-
+/*
+ * N: blocks of a plane; nx, ny: samples of a block on each axis; W = blocks on a row * nx. The transform
+ * runs over all blocks of a plane side by side, which is what vectors are good for.
+ */
 /* One output sample is the weighted sum of n samples from first. */
 struct tap {
 	int first, n;
@@ -162,39 +56,284 @@ static int axis_init(struct axis *a, double extent, int limit, int size)
 	return 0;
 }
 
-/* s to out[size][size]: columns first, one line of memory per input row. */
-static int resample(const struct samples *s, int size, float *out)
+
+struct plane_maker {
+	int blocks_w, blocks; /* N */
+	int nx, ny, n_coef;   /* n_coef = nx * ny */
+	uint8_t zigzag[DCT_SIZE2];	 /* [ny][nx]: where frequency (v, u) is */
+	uint16_t quant[DCT_SIZE2];	 /* as captured, zigzag order */
+	float basis_x[8][8], basis_y[8][8]; /* [sample][frequency] */
+	float *level;	/* [n_coef][N]: as captured, in steps */
+	float *value;	/* [n_coef][N]: of the quality in hand, an eighth of each; then the samples */
+	float *partial; /* [ny][nx][N]: transformed along x */
+	float *samples; /* [rows][stride] */
+	int stride, rows;
+	double width, height; /* the part of samples that holds picture */
+	struct axis x, y;
+};
+
+struct input_maker {
+	/* what the memory is made for */
+	int width, height, n_planes, h, v, size;
+	int orientation;
+	struct plane_maker plane[PLANES_MAX];
+	float *wide;   /* [rows][size] of the largest plane */
+	float *out;    /* [n_planes][size][size] */
+	float *memory; /* owned */
+};
+
+/* The smallest block size whose samples still cover size pixels. */
+static int scaled_block(double extent, int size)
 {
-	_cleanup_free_ float *wide = malloc((size_t)s->rows * (size_t)size * sizeof(float));
-	struct axis ax = {0}, ay = {0};
-	int r = wide ? axis_init(&ax, s->width, s->stride, size) : -ENOMEM;
+	for (int n = 1; n < 8; n *= 2)
+		if (extent * n / 8 >= size)
+			return n;
+	return 8;
+}
 
-	if (r == 0)
-		r = axis_init(&ay, s->height, s->rows, size);
-	for (int y = 0; r == 0 && y < s->rows; y++)
-		for (int o = 0; o < size; o++) {
-			const struct tap *t = &ax.tap[o];
-			const float *in = s->v + (size_t)y * (size_t)s->stride + t->first;
-			float sum = 0;
+/* basis[x][u]: sample x of an n-point inverse DCT of 8-point coefficients, but for an eighth in all. */
+static void inverse_basis(int n, float basis[8][8])
+{
+	for (int x = 0; x < n; x++)
+		for (int u = 0; u < n; u++)
+			basis[x][u] = (float)(cos((2 * x + 1) * u * M_PI / (2 * n)) * (u == 0 ? 1 : M_SQRT2));
+}
 
-			for (int i = 0; i < t->n; i++)
-				sum += t->weight[i] * in[i];
-			wide[y * size + o] = sum;
-		}
-	for (int o = 0; r == 0 && o < size; o++) {
-		const struct tap *t = &ay.tap[o];
+static void plane_init(struct plane_maker *y, const struct coef_image *im, int i, int size)
+{
+	const struct coef_plane *p = &im->plane[i], *luma = &im->plane[0];
+	double w = ceil((double)im->width * p->h / luma->h), h = ceil((double)im->height * p->v / luma->v);
 
-		for (int x = 0; x < size; x++) {
-			float sum = 0;
+	y->blocks_w = p->blocks_w;
+	y->blocks = p->blocks_w * p->blocks_h;
+	y->nx = scaled_block(w, size);
+	y->ny = scaled_block(h, size);
+	y->n_coef = y->nx * y->ny;
+	for (int k = 0; k < DCT_SIZE2; k++) {
+		int u = JPEG_NATURAL_ORDER[k] % 8, v = JPEG_NATURAL_ORDER[k] / 8;
 
-			for (int i = 0; i < t->n; i++)
-				sum += t->weight[i] * wide[(t->first + i) * size + x];
-			out[o * size + x] = sum;
+		if (u < y->nx && v < y->ny)
+			y->zigzag[v * y->nx + u] = (uint8_t)k;
+	}
+	inverse_basis(y->nx, y->basis_x);
+	inverse_basis(y->ny, y->basis_y);
+	y->stride = p->blocks_w * y->nx;
+	y->rows = p->blocks_h * y->ny;
+	y->width = w * y->nx / 8;
+	y->height = h * y->ny / 8;
+}
+
+/* Hands out the floats of one block of memory, or counts them while there is none. */
+static float *take(float *memory, size_t *used, size_t n)
+{
+	float *p = memory ? memory + *used : NULL;
+
+	*used += ROUND_UP(n, (size_t)16);
+	return p;
+}
+
+static size_t place(struct input_maker *m, float *memory)
+{
+	size_t used = 0, pixels = (size_t)m->size * (size_t)m->size;
+	int rows = 0;
+
+	for (int i = 0; i < m->n_planes; i++) {
+		struct plane_maker *y = &m->plane[i];
+		size_t n = (size_t)y->n_coef * (size_t)y->blocks;
+
+		y->level = take(memory, &used, n);
+		y->value = take(memory, &used, n);
+		y->partial = take(memory, &used, n);
+		y->samples = take(memory, &used, n);
+		rows = MAX(rows, y->rows);
+	}
+	m->wide = take(memory, &used, (size_t)rows * (size_t)m->size);
+	m->out = take(memory, &used, (size_t)m->n_planes * pixels);
+	return used;
+}
+
+static void forget(struct input_maker *m)
+{
+	for (int i = 0; i < PLANES_MAX; i++) {
+		free(m->plane[i].x.tap);
+		free(m->plane[i].y.tap);
+	}
+	free(m->memory);
+	*m = (struct input_maker){0};
+}
+
+/* Memory and all that depends on the picture's geometry. */
+static int prepare(struct input_maker *m, const struct coef_image *im, int size)
+{
+	int r = 0;
+
+	forget(m);
+	m->width = im->width;
+	m->height = im->height;
+	m->n_planes = im->n_planes;
+	m->h = im->plane[0].h;
+	m->v = im->plane[0].v;
+	m->size = size;
+	for (int i = 0; i < im->n_planes; i++)
+		plane_init(&m->plane[i], im, i, size);
+	m->memory = aligned_alloc(64, place(m, NULL) * sizeof(float));
+	if (!m->memory)
+		r = -ENOMEM;
+	else
+		place(m, m->memory);
+	for (int i = 0; r == 0 && i < im->n_planes; i++) {
+		struct plane_maker *y = &m->plane[i];
+
+		r = axis_init(&y->x, y->width, y->stride, size);
+		if (r == 0)
+			r = axis_init(&y->y, y->height, y->rows, size);
+	}
+	if (r < 0)
+		forget(m);
+	return r;
+}
+
+static void load_plane(struct plane_maker *y, const struct coef_plane *p)
+{
+	const int16_t *q = p->coef;
+
+	memcpy(y->quant, p->quant, sizeof(y->quant));
+	for (int b = 0; b < y->blocks; b++, q += DCT_SIZE2)
+		for (int c = 0; c < y->n_coef; c++)
+			y->level[c * y->blocks + b] = q[y->zigzag[c]];
+}
+
+int input_maker_load(struct input_maker *m, const struct coef_image *im, int size)
+{
+	bool fits = m->memory && m->width == im->width && m->height == im->height &&
+		m->n_planes == im->n_planes && m->h == im->plane[0].h && m->v == im->plane[0].v &&
+		m->size == size;
+	int r = fits ? 0 : prepare(m, im, size);
+
+	if (r < 0)
+		return r;
+	m->orientation = im->orientation;
+	for (int i = 0; i < im->n_planes; i++)
+		load_plane(&m->plane[i], &im->plane[i]);
+	return 0;
+}
+
+struct input_maker *input_maker_new(void)
+{
+	return calloc(1, sizeof(struct input_maker));
+}
+
+void input_maker_free(struct input_maker *m)
+{
+	if (!m)
+		return;
+	forget(m);
+	free(m);
+}
+
+HOT static void scale(const float *level, int n, float step, float *out)
+{
+	for (int i = 0; i < n; i++)
+		out[i] = level[i] * step;
+}
+
+HOT static void requantise(const float *level, int n, struct requantise q, float step, float *out)
+{
+	for (int i = 0; i < n; i++)
+		out[i] = (float)requantise_one(level[i], q) * step;
+}
+
+/* The coefficients of a quality. quant: its steps, natural order; NULL: as captured. */
+static void set_values(struct plane_maker *y, const uint16_t *quant)
+{
+	for (int c = 0; c < y->n_coef; c++) {
+		int k = y->zigzag[c];
+		const float *level = y->level + c * y->blocks;
+		float *out = y->value + c * y->blocks;
+
+		if (quant) {
+			uint16_t step = quant[JPEG_NATURAL_ORDER[k]];
+
+			requantise(level, y->blocks, requantise_from(y->quant[k], step),
+				(float)step / 8, out);
+		} else {
+			scale(level, y->blocks, (float)y->quant[k] / 8, out);
 		}
 	}
-	free(ax.tap);
-	free(ay.tap);
-	return r;
+}
+
+/* out [N] = sum over i of factor[i] * in[i * apart] [N] */
+static inline __attribute__((always_inline)) void combine(
+	const float *in, size_t apart, int terms, const float *factor, int n, float *out)
+{
+	for (int b = 0; b < n; b++)
+		out[b] = factor[0] * in[b];
+	for (int i = 1; i < terms; i++)
+		for (int b = 0; b < n; b++)
+			out[b] += factor[i] * in[(size_t)i * apart + (size_t)b];
+}
+
+/* Inverse transform of all blocks: first along x, then along y, into value. */
+HOT_FMA static void inverse(struct plane_maker *y)
+{
+	int n = y->blocks, nx = y->nx, ny = y->ny;
+	size_t one = (size_t)n, row = (size_t)nx * one;
+
+	for (int v = 0; v < ny; v++)
+		for (int x = 0; x < nx; x++)
+			combine(y->value + (size_t)v * row, one, nx, y->basis_x[x], n,
+				y->partial + (size_t)v * row + (size_t)x * one);
+	for (int s = 0; s < ny; s++)
+		for (int x = 0; x < nx; x++)
+			combine(y->partial + (size_t)x * one, row, ny, y->basis_y[s], n,
+				y->value + (size_t)s * row + (size_t)x * one);
+}
+
+static float clamp_sample(float v)
+{
+	return CLAMP(v + 128.0f, 0.0f, 255.0f);
+}
+
+/* From [ny][nx][N] to the plane's rows. */
+HOT static void lay_out(struct plane_maker *y)
+{
+	int nx = y->nx, ny = y->ny, w = y->blocks_w;
+
+	for (int row = 0; row < y->rows; row++) {
+		float *out = y->samples + (size_t)row * (size_t)y->stride;
+
+		for (int x = 0; x < nx; x++) {
+			const float *in = y->value + (row % ny * nx + x) * y->blocks + row / ny * w;
+
+			for (int bx = 0; bx < w; bx++)
+				out[bx * nx + x] = clamp_sample(in[bx]);
+		}
+	}
+}
+
+/* Samples to out [size][size]: columns first, one line of memory per input row. */
+HOT_FMA static void resample(const struct plane_maker *y, int size, float *wide, float *out)
+{
+	for (int row = 0; row < y->rows; row++) {
+		const float *in = y->samples + (size_t)row * (size_t)y->stride;
+
+		for (int o = 0; o < size; o++) {
+			const struct tap *t = &y->x.tap[o];
+			float sum = 0;
+
+			for (int i = 0; i < t->n; i++)
+				sum += t->weight[i] * in[t->first + i];
+			wide[row * size + o] = sum;
+		}
+	}
+	memset(out, 0, (size_t)size * (size_t)size * sizeof(float));
+	for (int o = 0; o < size; o++) {
+		const struct tap *t = &y->y.tap[o];
+
+		for (int i = 0; i < t->n; i++)
+			for (int x = 0; x < size; x++)
+				out[o * size + x] += t->weight[i] * wide[(t->first + i) * size + x];
+	}
 }
 
 static uint8_t to_byte(float v)
@@ -226,42 +365,49 @@ static int coded_index(int orientation, int y, int x, int size)
 	return y * size + x;
 }
 
-static void to_rgb(const float *plane, const struct coef_image *im, int size, uint8_t *rgb)
+static void put_pixel(float luma, float cb, float cr, uint8_t *rgb)
 {
-	int n = size * size;
+	rgb[0] = to_byte(luma + 1.402f * cr);
+	rgb[1] = to_byte(luma - 0.344136286f * cb - 0.714136286f * cr);
+	rgb[2] = to_byte(luma + 1.772f * cb);
+}
+
+static void to_rgb(const struct input_maker *m, uint8_t *rgb)
+{
+	int size = m->size, n = size * size;
+	const float *luma = m->out, *cb = m->out + n, *cr = m->out + 2 * n;
+	bool upright = m->orientation < 2 || m->orientation > 8;
 
 	for (int y = 0; y < size; y++)
 		for (int x = 0; x < size; x++, rgb += 3) {
-			int i = coded_index(im->orientation, y, x, size);
-			float luma = plane[i], cb = 0, cr = 0;
+			int i = upright ? y * size + x : coded_index(m->orientation, y, x, size);
 
-			if (im->n_planes == 3) {
-				cb = plane[n + i] - 128;
-				cr = plane[2 * n + i] - 128;
-			}
-			rgb[0] = to_byte(luma + 1.402f * cr);
-			rgb[1] = to_byte(luma - 0.344136286f * cb - 0.714136286f * cr);
-			rgb[2] = to_byte(luma + 1.772f * cb);
+			if (m->n_planes == 3)
+				put_pixel(luma[i], cb[i] - 128, cr[i] - 128, rgb);
+			else
+				put_pixel(luma[i], 0, 0, rgb);
 		}
+}
+
+void input_make(struct input_maker *m, const struct jpeg_tables *t, uint8_t *rgb)
+{
+	for (int i = 0; i < m->n_planes; i++) {
+		struct plane_maker *y = &m->plane[i];
+
+		set_values(y, t ? t->quant[i > 0] : NULL);
+		inverse(y);
+		lay_out(y);
+		resample(y, m->size, m->wide, m->out + (size_t)i * (size_t)m->size * (size_t)m->size);
+	}
+	to_rgb(m, rgb);
 }
 
 int input_from_coef(const struct coef_image *im, int size, uint8_t *rgb)
 {
-	_cleanup_free_ float *plane =
-		malloc((size_t)size * (size_t)size * PLANES_MAX * sizeof(float));
+	_cleanup_(input_maker_freep) struct input_maker *m = input_maker_new();
+	int r = m ? input_maker_load(m, im, size) : -ENOMEM;
 
-	if (!plane)
-		return -ENOMEM;
-	for (int i = 0; i < im->n_planes; i++) {
-		struct samples s = {0};
-		int r = plane_samples(im, i, size, &s);
-
-		if (r == 0)
-			r = resample(&s, size, plane + (size_t)i * (size_t)size * (size_t)size);
-		free(s.v);
-		if (r < 0)
-			return r;
-	}
-	to_rgb(plane, im, size, rgb);
-	return 0;
+	if (r == 0)
+		input_make(m, NULL, rgb);
+	return r;
 }

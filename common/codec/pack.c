@@ -5,7 +5,6 @@
 #include <string.h>
 
 #define ADAPT_SHIFT   5	   /* how fast: 1/32 of the way at every decision */
-#define ESTIMATE_ROWS 1024 /* blocks of a plane that an estimate looks at, about */
 #define COUNT_MAX     (UINT32_C(1) << 24)
 #define DC_LENGTH_MAX 17
 #define LENGTH_MAX    15
@@ -374,36 +373,33 @@ INLINE void code_row(struct coder *c, enum mode mode, const struct walk *w, int 
 	}
 }
 
-/* Rows of a plane of which an estimate looks at one. */
-static int rows_apart(const struct coef_plane *p)
+/*
+ * A plane's rows in MCU row my. All DCs of a plane come before the rest, so that the others know the DCs
+ * all around.
+ */
+INLINE void code_band(struct coder *c, enum mode mode, const struct walk *w, int my, bool dc)
 {
-	return MAX(1, (int)((int64_t)p->blocks_w * p->blocks_h / ESTIMATE_ROWS));
-}
-
-/* All DCs of a plane come first, so that the others know the DCs all around. */
-INLINE void code_plane(struct coder *c, enum mode mode, const struct walk *w)
-{
-	int apart = mode == COUNT || mode == ESTIMATE ? rows_apart(w->p) : 1, rows = 0;
-	float before = c->bits;
-
-	for (int by = apart / 2; by < w->p->blocks_h; by += apart, rows++)
-		code_dc_row(c, mode, w, by);
-	for (int by = apart / 2; by < w->p->blocks_h; by += apart)
-		code_row(c, mode, w, by);
-	if (mode == ESTIMATE)
-		c->bits = before + (c->bits - before) * (float)w->p->blocks_h / (float)MAX(rows, 1);
+	for (int by = my * w->p->v; by < MIN((my + 1) * w->p->v, w->p->blocks_h); by++)
+		if (dc)
+			code_dc_row(c, mode, w, by);
+		else
+			code_row(c, mode, w, by);
 }
 
 INLINE void code_image(
 	struct coder *c, enum mode mode, const struct pack_model *m, const struct coef_image *im)
 {
+	int apart = mode == COUNT || mode == ESTIMATE ? coef_band_apart(im) : 1, rows = coef_mcu_rows(im);
 	struct walk w;
 
 	for (int i = 0; i < PACK_CONTEXTS; i++)
 		c->one[i] = (uint16_t)(m->one[i] << 8);
 	for (int i = 0; i < im->n_planes; i++) {
 		walk_init(&w, m, &im->plane[i], i > 0);
-		code_plane(c, mode, &w);
+		for (int my = apart / 2; my < rows; my += apart)
+			code_band(c, mode, &w, my, true);
+		for (int my = apart / 2; my < rows; my += apart)
+			code_band(c, mode, &w, my, false);
 	}
 }
 
@@ -461,10 +457,13 @@ void pack_fit(const struct pack_counts *sum, struct pack_model *m)
 
 uint32_t pack_bytes(const struct coef_image *im, const struct pack_model *m)
 {
+	int apart = coef_band_apart(im), rows = coef_mcu_rows(im), seen = 0;
 	struct coder c = {0};
 
 	code_image(&c, ESTIMATE, m, im);
-	return (uint32_t)MAX(1, lroundf(c.bits / 8 + 0.5f));
+	for (int my = apart / 2; my < rows; my += apart)
+		seen++;
+	return (uint32_t)MAX(1, lroundf(c.bits / 8 * (float)rows / (float)seen + 0.5f));
 }
 
 /* The shortest bytes that, zeros behind them, lie in the interval. */

@@ -48,7 +48,7 @@ void pack_set_scales(const struct pack_counts *sum, struct pack_model *m);
 void pack_count(const struct coef_image *im, const struct pack_model *m, struct pack_counts *sum);
 void pack_fit(const struct pack_counts *sum, struct pack_model *m);
 
-/* Bytes that pack_write() will append; of large pictures an estimate from a part of their rows. */
+/* Bytes that pack_write() will append; of large pictures an estimate from their bands (coef.h). */
 uint32_t pack_bytes(const struct coef_image *im, const struct pack_model *m);
 
 /* Appends at least one byte. -ENOMEM. */

@@ -25,7 +25,7 @@ enum stage { DECODE_ENCODE, DECODE, RATES, PREDICT, INPUT, FORWARD, FULL, STAGES
 static const char *const stage_names[STAGES] = {
 	[DECODE_ENCODE] = "decode a JPEG and encode it once (coefficients, optimal tables)",
 	[DECODE] = "decode to coefficients",
-	[RATES] = "re-quantise and count the whole ladder",
+	[RATES] = "re-quantise and estimate the whole ladder",
 	[PREDICT] = "the same, and the curve by predictor",
 	[INPUT] = "coefficients to the network's input, once",
 	[FORWARD] = "network, one picture of a batch of 16",
@@ -49,12 +49,48 @@ static double bench_runs(const struct lab *l)
 	return 0;
 }
 
+/* Picture i of the bench, as it came, in im. */
+static int decode_nth(struct bench *b, int i)
+{
+	int own;
+
+	return lab_decode(b->l, TRAIN, (int)((int64_t)i * b->l->data.split[TRAIN].n / b->n), &b->im, &own);
+}
+
+/* Every other picture teaches the packer, as captures do. */
+static int teach_packer(struct bench *b)
+{
+	struct table_set *set = &b->scorer.shared;
+	_cleanup_free_ struct pack_lessons *lessons = calloc(1, sizeof(*lessons));
+	int r = lessons ? 0 : -ENOMEM;
+
+	for (int pass = 0; r == 0 && pass < 2; pass++)
+		for (int i = 0; r == 0 && i < b->n; i += 2) {
+			r = decode_nth(b, i);
+			if (r < 0 || !lessons_want_rungs(lessons, &b->im))
+				continue;
+			for (int q = 0; r == 0 && q < LADDER_RUNGS; q++) {
+				struct jpeg_tables t;
+
+				tables_standard(LADDER[q], &t);
+				r = coef_requantise(&b->im, &t, &b->other);
+				lessons_count(lessons, &b->other);
+			}
+		}
+	if (r < 0)
+		return r;
+	lessons_fit(lessons, set);
+	set->id = 1;
+	table_set_steps(set);
+	return 0;
+}
+
 static int prepare(struct bench *b)
 {
 	struct lab *l = b->l;
 	struct net_layout at;
 	size_t input = (size_t)l->shape.size * (size_t)l->shape.size * 3;
-	int r = 0, own;
+	int r = 0;
 
 	net_layout(&l->shape, &at);
 	b->n = MIN(PICTURES, l->data.split[TRAIN].n);
@@ -69,14 +105,16 @@ static int prepare(struct bench *b)
 	for (int i = 0; r == 0 && i < b->n; i++) {
 		struct jpeg_tables t;
 
-		r = lab_decode(l, TRAIN, (int)((int64_t)i * l->data.split[TRAIN].n / b->n), &b->im, &own);
-		tables_standard(MIN(own, 95), &t);
+		r = decode_nth(b, i);
+		tables_standard(95, &t);
 		if (r == 0)
 			r = coef_requantise(&b->im, &t, &b->im);
 		if (r == 0)
 			r = jpeg_write_file(&b->im, &t, &b->file[i]);
 	}
-	return r < 0 ? r : scorer_set_model(&b->scorer, &l->shape, b->params);
+	if (r == 0)
+		r = scorer_set_model(&b->scorer, &l->shape, b->params);
+	return r < 0 ? r : teach_packer(b);
 }
 
 static int run_stage(struct bench *b, enum stage s, int i, int own)
@@ -214,74 +252,66 @@ static double time_training(const struct lab *l, int threads)
 	return best[ROUNDS / 2];
 }
 
-/* Every other picture teaches a model of the packer; the others are packed with it, and as files.
- */
+struct packing {
+	double packed, scan, file; /* bytes */
+	double pack_us, unpack_us, off; /* off: of the estimate, as a share */
+};
+
+static int pack_picture(struct bench *b, int i, const struct jpeg_tables *t, struct packing *sum)
+{
+	const struct pack_model *m = &b->scorer.shared.pack;
+	_cleanup_buf_ struct buf bytes = {0};
+	struct symbol_counts c;
+	int64_t begin, middle;
+	int r = decode_nth(b, i);
+
+	if (r == 0)
+		r = coef_requantise(&b->im, t, &b->other);
+	if (r < 0)
+		return r;
+	coef_count(&b->other, &c);
+	sum->scan += scan_bytes(&c, t);
+	sum->file += scan_bytes_optimal(&c, b->other.n_planes == 1 ? 1 : 2) +
+		jpeg_file_overhead(b->other.n_planes, b->other.orientation);
+	begin = clock_steady_us();
+	r = pack_write(&b->other, m, &bytes);
+	middle = clock_steady_us();
+	if (r < 0)
+		return r;
+	sum->packed += (double)bytes.len;
+	sum->pack_us += (double)(middle - begin);
+	sum->off += fabs(pack_bytes(&b->other, m) / (double)bytes.len - 1);
+	middle = clock_steady_us();
+	r = pack_read(bytes.data, bytes.len, m, &b->other);
+	sum->unpack_us += (double)(clock_steady_us() - middle);
+	return r;
+}
+
+/* The pictures that the packer was not taught with: packed, and as files. */
 static int compare_packing(struct bench *b, FILE *csv)
 {
 	static const int quality[] = {5, 10, 20, 30, 50, 75};
-	_cleanup_free_ struct pack_counts *sum = calloc(1, sizeof(*sum));
-	struct pack_model m = {0};
-	struct jpeg_tables t;
-	int r = sum ? 0 : -ENOMEM, own, total = b->l->data.split[TRAIN].n;
+	int r = 0;
 
-	for (int pass = 0; r == 0 && pass < 2; pass++) {
-		for (int i = 0; r == 0 && i < b->n; i += 2) {
-			r = lab_decode(b->l, TRAIN, (int)((int64_t)i * total / b->n), &b->im, &own);
-			if (r == 0 && pass == 0)
-				pack_measure(&b->im, sum);
-			for (size_t q = 0; r == 0 && pass && q < ARRAY_SIZE(quality); q++) {
-				tables_standard(quality[q], &t);
-				r = coef_requantise(&b->im, &t, &b->other);
-				pack_count(&b->other, &m, sum);
-			}
-		}
-		if (pass == 0)
-			pack_set_scales(sum, &m);
-	}
-	if (r < 0)
-		return r;
-	pack_fit(sum, &m);
-	fputs("quality,packed_bytes,standard_huffman_bytes,own_huffman_file_bytes,pack_us,unpack_"
-	      "us\n",
-		csv);
-	printf("\n%8s %10s %16s %16s %10s %10s\n", "quality", "packed", "standard scan",
-		"optimised file", "pack us", "unpack us");
+	fputs("quality,packed_bytes,standard_huffman_bytes,optimised_file_bytes,pack_us,unpack_us,"
+	      "estimate_off_percent\n", csv);
+	printf("\n%7s %10s %18s %18s %9s %10s %9s\n", "quality", "packed", "standard scan",
+		"optimised file", "pack us", "unpack us", "estimate");
 	for (size_t q = 0; r == 0 && q < ARRAY_SIZE(quality); q++) {
-		double packed = 0, scan = 0, file = 0, pack_us = 0, unpack_us = 0;
+		struct packing s = {0};
+		struct jpeg_tables t;
 		int n = 0;
 
 		tables_standard(quality[q], &t);
-		for (int i = 1; r == 0 && i < b->n; i += 2, n++) {
-			_cleanup_buf_ struct buf bytes = {0};
-			struct symbol_counts c;
-			int64_t begin;
-
-			r = lab_decode(b->l, TRAIN, (int)((int64_t)i * total / b->n), &b->im, &own);
-			if (r == 0)
-				r = coef_requantise(&b->im, &t, &b->other);
-			if (r < 0)
-				break;
-			coef_count(&b->other, &c);
-			scan += scan_bytes(&c, &t);
-			file += scan_bytes_optimal(&c, b->other.n_planes == 1 ? 1 : 2) +
-				jpeg_file_overhead(b->other.n_planes, b->other.orientation);
-			begin = clock_steady_us();
-			r = pack_write(&b->other, &m, &bytes);
-			pack_us += (double)(clock_steady_us() - begin);
-			packed += (double)bytes.len;
-			begin = clock_steady_us();
-			if (r == 0)
-				r = pack_read(bytes.data, bytes.len, &m, &b->other);
-			unpack_us += (double)(clock_steady_us() - begin);
-		}
-		if (r == 0) {
-			n = MAX(n, 1);
-			fprintf(csv, "%d,%.1f,%.1f,%.1f,%.1f,%.1f\n", quality[q], packed / n,
-				scan / n, file / n, pack_us / n, unpack_us / n);
-			printf("%8d %10.1f %10.1f %4.0f %% %10.1f %4.0f %% %10.1f %10.1f\n",
-				quality[q], packed / n, scan / n, 100 * (packed / scan - 1),
-				file / n, 100 * (packed / file - 1), pack_us / n, unpack_us / n);
-		}
+		for (int i = 1; r == 0 && i < b->n; i += 2, n++)
+			r = pack_picture(b, i, &t, &s);
+		if (r < 0 || !n)
+			break;
+		fprintf(csv, "%d,%.1f,%.1f,%.1f,%.1f,%.1f,%.2f\n", quality[q], s.packed / n, s.scan / n,
+			s.file / n, s.pack_us / n, s.unpack_us / n, 100 * s.off / n);
+		printf("%7d %10.1f %10.1f %+5.0f %% %10.1f %+5.0f %% %9.1f %10.1f %7.1f %%\n", quality[q],
+			s.packed / n, s.scan / n, 100 * (s.packed / s.scan - 1), s.file / n,
+			100 * (s.packed / s.file - 1), s.pack_us / n, s.unpack_us / n, 100 * s.off / n);
 	}
 	return r;
 }

@@ -224,18 +224,14 @@ static int score_one(struct lab *l, void *arg, int i, struct scratch *scratch)
 	return score_capture(c->s, a, scratch);
 }
 
-/* Encodes im, of the tables of quality, as the daemon's worker does. */
-static int encode(struct stream *s, const struct coef_image *im, int quality, bool own, struct held *h)
+/* Encodes im as the daemon's worker does. */
+static int encode(struct stream *s, const struct coef_image *im, int own_quality, int quality, struct held *h)
 {
-	const struct scorer *sc = &s->scorer[0];
+	struct scorer *sc = &s->scorer[0];
 	_cleanup_buf_ struct buf b = {0};
-	struct jpeg_tables t;
 	bool packed;
-	int r;
+	int r = rung_encode(sc, im, own_quality, quality, &b, &packed);
 
-	rung_rate(sc, im, quality, own, &packed);
-	rung_tables(sc, im, quality, quality, &t);
-	r = packed ? pack_write(im, &sc->shared.pack, &b) : jpeg_write_file(im, &t, &b);
 	if (r < 0 || b.failed)
 		return r < 0 ? r : -ENOMEM;
 	free(h->data);
@@ -276,7 +272,6 @@ static int take_step(struct stream *s, struct held *h, struct coef_image *im)
 {
 	struct curve c = h->curve, rates;
 	int r = decode_held(s, h, im), to = 0;
-	struct jpeg_tables t;
 
 	if (r < 0)
 		return r;
@@ -288,12 +283,8 @@ static int take_step(struct stream *s, struct held *h, struct coef_image *im)
 	memcpy(c.rate, rates.rate, sizeof(c.rate));
 	while (c.quality[to] != h->next.to)
 		to++;
-	rung_tables(&s->scorer[0], im, h->quality, h->next.to, &t);
-	r = coef_requantise(im, &t, im);
-	if (r < 0)
-		return r;
 	count_held(s, h, -1);
-	r = encode(s, im, h->next.to, false, h);
+	r = encode(s, im, h->quality, h->next.to, h);
 	held_at(s, h, &c, to);
 	count_held(s, h, 1);
 	return r;
@@ -442,8 +433,6 @@ static int admit(struct stream *s, struct arrival *a, struct coef_image *im)
 		.set = -1};
 	int at = choose_rung(MODE_ADAPTIVE, &a->curve, &s->population, s->price, false), r, own;
 	int quality = a->curve.quality[at];
-	struct jpeg_tables t;
-	bool kept;
 	double need;
 
 	if (!s->o.plain_ranks) {
@@ -455,13 +444,8 @@ static int admit(struct stream *s, struct arrival *a, struct coef_image *im)
 		return 0;
 	}
 	r = lab_decode(s->l, TRAIN, a->index, im, &own);
-	kept = r == 0 && rung_is_own(im, own, quality);
-	if (r == 0 && !kept) {
-		rung_tables(&s->scorer[0], im, own, quality, &t);
-		r = coef_requantise(im, &t, im);
-	}
 	if (r == 0)
-		r = encode(s, im, quality, kept, &h);
+		r = encode(s, im, own, quality, &h);
 	need = h.len + FRAME_BYTES;
 	if (r == 0 && h.set >= 0 && !s->used[h.set])
 		need += s->set_bytes[h.set];
