@@ -181,7 +181,7 @@ static void run_list(struct call *c)
 }
 
 /* The id a client means; answers the client and returns false when there is none. */
-static bool find_id(struct call *c, const char *text, int64_t *ret)
+bool call_find_id(struct call *c, const char *text, int64_t *ret)
 {
 	int r = text ? view_find(c->d->view, text, ret) : -ENOENT;
 
@@ -243,7 +243,7 @@ static void run_show(struct call *c)
 	int64_t id;
 	int r;
 
-	if (!find_id(c, text, &id)) {
+	if (!call_find_id(c, text, &id)) {
 		json_decref(curve);
 		return;
 	}
@@ -316,7 +316,7 @@ static void change_many(struct call *c, enum op_kind kind,
 	for (size_t i = 0; i < n; i++) { /* all or nothing: look them up first */
 		int64_t id;
 
-		if (!find_id(c, json_string_value(json_array_get(ids, i)), &id))
+		if (!call_find_id(c, json_string_value(json_array_get(ids, i)), &id))
 			return;
 	}
 	m = calloc(1, sizeof(*m));
@@ -577,6 +577,7 @@ const struct verb VERBS[] = {
 	{"Status", false, run_status},
 	{"List", false, run_list},
 	{"Show", false, run_show},
+	{"File", false, run_file},
 	{"Verify", false, run_verify},
 	{"Label", true, run_label},
 	{"Pin", true, run_pin},

@@ -19,6 +19,12 @@ struct verb {
 	void (*run)(struct call *call);
 };
 
+/* The id that text begins, or an error sent to the client. */
+bool call_find_id(struct call *c, const char *text, int64_t *ret);
+
+/* export.c: the image as a file that any program opens. */
+void run_file(struct call *c);
+
 extern const struct verb VERBS[];
 extern const size_t N_VERBS;
 

@@ -21,7 +21,9 @@ enum message {
 	MSG_CAPTURE,	/* u32 label id, u8 rates only, capture bytes -> MSG_CURVE or MSG_REFUSED */
 	MSG_STORED,	/* struct stored_image, bytes -> the same */
 	MSG_ENCODE,	/* u8 quality: of what was decoded last -> MSG_ENCODED or MSG_REFUSED */
-	MSG_COUNTS,	/* -> MSG_COUNTED: lessons since the last time, then forgotten */
+	MSG_EXPORT, /* struct stored_image, packed bytes -> MSG_ENCODED with a file, or MSG_REFUSED
+		     */
+	MSG_COUNTS, /* -> MSG_COUNTED: lessons since the last time, then forgotten */
 	/* from a worker */
 	MSG_CURVE,   /* struct curve_answer */
 	MSG_REFUSED, /* i32 errno, reason */

@@ -143,32 +143,62 @@ static void on_capture(struct worker *w, struct reader *r)
 	answer_curve(w, &a, label, w->max_quality, rates_only, &w->lessons);
 }
 
-static void on_stored(struct worker *w, struct reader *r)
+/* A stored image into w->image, its steps into t when it was packed; false: refused. */
+static bool decode_stored(
+	struct worker *w, struct reader *r, struct stored_image *s, struct jpeg_tables *t)
 {
 	const struct table_set *set;
-	struct stored_image s;
-	struct jpeg_tables t;
-	struct curve_answer a = {0};
 	int e;
 
-	get_stored(r, &s);
-	set = find_tables(w, s.tables);
+	get_stored(r, s);
+	set = find_tables(w, s->tables);
 	w->own_quality = 0;
 	w->fresh = false;
-	if (r->failed || (!s.whole_file && (!set || !table_set_tables(set, s.quality, &t)))) {
+	if (r->failed || (!s->whole_file && (!set || !table_set_tables(set, s->quality, t)))) {
 		refuse(w, -EBADMSG, "stored image without its tables");
-		return;
+		return false;
 	}
-	e = s.whole_file ? file_decode(r->data, r->len, &w->image)
-			 : packed_decode(r->data, r->len, s.layout, s.width, s.height,
-				   s.orientation, &t, &set->pack, &w->image);
-	if (e < 0) {
+	e = s->whole_file ? file_decode(r->data, r->len, &w->image)
+			  : packed_decode(r->data, r->len, s->layout, s->width, s->height,
+				    s->orientation, t, &set->pack, &w->image);
+	if (e < 0)
 		refuse(w, e, "stored bytes do not decode");
+	return e == 0;
+}
+
+static void on_stored(struct worker *w, struct reader *r)
+{
+	struct stored_image s;
+	struct curve_answer a = {0};
+	struct jpeg_tables t;
+
+	if (!decode_stored(w, r, &s, &t))
 		return;
-	}
 	w->own_quality = s.quality;
 	a.taken_s = 0;
 	answer_curve(w, &a, s.label, s.quality, s.rates_only, NULL);
+}
+
+static void on_export(struct worker *w, struct reader *r)
+{
+	struct stored_image s;
+	struct jpeg_tables t;
+	size_t at;
+	int e;
+
+	if (!decode_stored(w, r, &s, &t))
+		return;
+	if (s.whole_file)
+		coef_tables(&w->image, &t);
+	at = frame_begin(&w->out, MSG_ENCODED);
+	buf_put_u32(&w->out, 0);
+	e = jpeg_write_file(&w->image, &t, &w->out);
+	if (e < 0) {
+		w->out.len = at;
+		refuse(w, e, "cannot be encoded");
+		return;
+	}
+	frame_end(&w->out, at);
 }
 
 static void on_encode(struct worker *w, struct reader *r)
@@ -237,6 +267,9 @@ static int handle(struct worker *w, uint8_t type, struct reader *r)
 		break;
 	case MSG_ENCODE:
 		on_encode(w, r);
+		break;
+	case MSG_EXPORT:
+		on_export(w, r);
 		break;
 	case MSG_COUNTS:
 		on_counts(w);

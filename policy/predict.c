@@ -45,7 +45,8 @@ void band_energy(const struct coef_image *im, const struct coef_image *rung, flo
 
 		for (int my = apart / 2; my < rows; my += apart) {
 			int from = my * a->v, to = MIN((my + 1) * a->v, a->blocks_h);
-			size_t at = (size_t)from * (size_t)a->blocks_w, n = (size_t)(to - from) * (size_t)a->blocks_w;
+			size_t at = (size_t)from * (size_t)a->blocks_w;
+			size_t n = (size_t)(to - from) * (size_t)a->blocks_w;
 
 			add_energy(a, rung ? &rung->plane[i] : NULL, at, n, sum);
 			blocks += i == 0 ? (int64_t)n : 0;

@@ -7,29 +7,19 @@
 #include <time.h>
 
 #include "common/config.h"
-#include "common/control/varlink.h"
 #include "common/parse.h"
 #include "larder-config.h"
+#include "tools/larderctl.h"
 
 #define DEFAULT_CONFIG LARDER_SYSCONFDIR "/larder/larderd.conf"
 #define IDS_PER_CALL   10000
-
-/* Exit status: documented in --help. */
-enum { EXIT_OK, EXIT_REFUSED, EXIT_USAGE, EXIT_NO_DAEMON, EXIT_FINDINGS };
-
-struct ctl {
-	int fd;
-	bool json;
-	int argc;
-	char **argv; /* behind the verb */
-};
 
 struct command {
 	const char *name, *arguments, *help;
 	int (*run)(struct ctl *c);
 };
 
-static json_t *call(struct ctl *c, const char *method, json_t *parameters, int *ret_status)
+json_t *call(struct ctl *c, const char *method, json_t *parameters, int *ret_status)
 {
 	char error[1024];
 	json_t *reply = varlink_call(c->fd, method, parameters, error, sizeof(error));
@@ -47,7 +37,7 @@ static void print_json(const json_t *v)
 	putchar('\n');
 }
 
-static const char *text(const json_t *o, const char *key)
+const char *text(const json_t *o, const char *key)
 {
 	const char *s = json_string_value(json_object_get(o, key));
 
@@ -64,7 +54,7 @@ static void print_clean(const char *s)
 			putchar(*s);
 }
 
-static int64_t number(const json_t *o, const char *key)
+int64_t number(const json_t *o, const char *key)
 {
 	return json_integer_value(json_object_get(o, key));
 }
@@ -179,7 +169,7 @@ static int run_status(struct ctl *c)
 	return status;
 }
 
-static void print_date(int64_t s, char *out, size_t size)
+void print_date(int64_t s, char *out, size_t size)
 {
 	time_t t = (time_t)s;
 	struct tm tm;
@@ -204,9 +194,9 @@ static void print_image_line(const json_t *im)
 	putchar('\n');
 }
 
-enum { OPT_LABEL = 300, OPT_QUALITY, OPT_LIMIT, OPT_NOW, OPT_WAIT };
+enum { OPT_LABEL = 300, OPT_QUALITY, OPT_LIMIT, OPT_NOW, OPT_WAIT, OPT_OPEN };
 
-static bool parse_option_int(const char *what, const char *s, int64_t lo, int64_t hi, int64_t *ret)
+bool parse_option_int(const char *what, const char *s, int64_t lo, int64_t hi, int64_t *ret)
 {
 	if (parse_int(s, ret) == 0 && *ret >= lo && *ret <= hi)
 		return true;
@@ -291,14 +281,26 @@ static void print_image(const json_t *im)
 
 static int run_show(struct ctl *c)
 {
-	int status = EXIT_OK;
+	static const struct option show_options[] = {
+		{"open", required_argument, NULL, OPT_OPEN}, {NULL, 0, NULL, 0}};
+	const char *path = NULL;
+	int status = EXIT_OK, o;
 	json_t *reply;
 
-	if (c->argc != 2) {
+	optind = 0;
+	while ((o = getopt_long(c->argc, c->argv, "", show_options, NULL)) >= 0) {
+		if (o != OPT_OPEN)
+			return EXIT_USAGE;
+		path = optarg;
+	}
+	if (c->argc - optind != 1) {
 		fputs("larderctl: show: one image id is needed\n", stderr);
 		return EXIT_USAGE;
 	}
-	reply = call(c, CONTROL_INTERFACE ".Show", json_pack("{ss}", "id", c->argv[1]), &status);
+	if (path) /* the picture alone */
+		return save_image(c, c->argv[optind], path);
+	reply = call(
+		c, CONTROL_INTERFACE ".Show", json_pack("{ss}", "id", c->argv[optind]), &status);
 	if (reply && c->json)
 		print_json(json_object_get(reply, "image"));
 	else if (reply)
@@ -425,12 +427,16 @@ static int run_verify(struct ctl *c)
 static const struct command commands[] = {
 	{"status", "", "what is stored, what is going on", run_status},
 	{"list", "[--label L] [--quality Q] [--limit N]", "images, by id", run_list},
-	{"show", "ID", "one image and the reason for its quality", run_show},
+	{"show", "ID [--open FILE]", "one image and the reason for its quality; or the picture",
+		run_show},
+	{"export", "DIR [--label L] [--quality Q]", "all images as files, and a table of them",
+		run_export},
 	{"label", "LABEL ID...", "give images a label; '' takes it away", run_label},
 	{"pin", "ID...", "never degrade or drop these", run_pin},
 	{"unpin", "ID...", "treat them like the others again", run_unpin},
 	{"remove", "ID...", "delete images from the store", run_remove},
-	{"train", "[--now] [--wait]", "train when idle; or at once; and wait for the result", run_train},
+	{"train", "[--now] [--wait]", "train when idle; or at once; and wait for the result",
+		run_train},
 	{"pause", "", "no training until resume", run_pause},
 	{"resume", "", "training may run again", run_resume},
 	{"reload", "", "read the settings again", run_reload},

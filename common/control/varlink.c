@@ -24,6 +24,10 @@ const char CONTROL_DESCRIPTION[] =
 	"# One image and the reason for its quality. id: a unique beginning is enough.\n"
 	"method Show(id: string) -> (image: object)\n"
 	"\n"
+	"# The image as a complete file, as many bytes in base64 from offset on as one answer "
+	"holds.\n"
+	"method File(id: string, offset: ?int) -> (data: string, offset: int, size: int)\n"
+	"\n"
 	"# Gives images a label; an empty one takes it away.\n"
 	"method Label(ids: []string, label: string) -> (changed: int)\n"
 	"method Pin(ids: []string) -> (changed: int)\n"
@@ -59,6 +63,48 @@ json_t *varlink_text(const char *bytes)
 			buf_put(&b, hex, (size_t)snprintf(hex, sizeof(hex), "\\x%02x", *p));
 	}
 	return json_stringn((const char *)b.data, b.len);
+}
+
+static const char BASE64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+json_t *varlink_blob(const uint8_t *data, size_t len)
+{
+	_cleanup_buf_ struct buf b = {0};
+
+	for (size_t i = 0; i < len; i += 3) {
+		size_t n = MIN(len - i, (size_t)3);
+		uint32_t v = (uint32_t)data[i] << 16 | (n > 1 ? (uint32_t)data[i + 1] << 8 : 0) |
+			     (n > 2 ? data[i + 2] : 0);
+		const char four[4] = {BASE64[v >> 18], BASE64[v >> 12 & 63],
+			n > 1 ? BASE64[v >> 6 & 63] : '=', n > 2 ? BASE64[v & 63] : '='};
+
+		buf_put(&b, four, sizeof(four));
+	}
+	return b.failed ? NULL : json_stringn(b.len ? (const char *)b.data : "", b.len);
+}
+
+int varlink_blob_read(const json_t *blob, struct buf *ret)
+{
+	const char *s = json_string_value(blob);
+	size_t len = json_string_length(blob);
+
+	if (!s || len % 4)
+		return -EBADMSG;
+	for (size_t i = 0; i < len; i += 4) {
+		size_t n = i + 4 < len || s[i + 3] != '=' ? 3 : s[i + 2] != '=' ? 2 : 1;
+		uint32_t v = 0;
+
+		for (size_t k = 0; k < 4; k++) {
+			const char *digit = k <= n && s[i + k] ? strchr(BASE64, s[i + k]) : NULL;
+
+			if (k <= n && !digit)
+				return -EBADMSG;
+			v = v << 6 | (digit ? (uint32_t)(digit - BASE64) : 0);
+		}
+		for (size_t k = 0; k < n; k++)
+			buf_put_u8(ret, (uint8_t)(v >> (16 - 8 * k)));
+	}
+	return ret->failed ? -ENOMEM : 0;
 }
 
 int varlink_put(struct buf *b, json_t *message)

@@ -17,6 +17,11 @@ extern const char CONTROL_DESCRIPTION[];
 /* A JSON string of any bytes: what is no UTF-8 appears as \xNN. */
 json_t *varlink_text(const char *bytes);
 
+/* Bytes as a JSON string in base64 (RFC 4648), and back. NULL: out of memory. -EBADMSG: it is none.
+ */
+json_t *varlink_blob(const uint8_t *data, size_t len);
+int varlink_blob_read(const json_t *blob, struct buf *ret);
+
 /* Appends the message and its NUL; takes the reference. -ENOMEM. */
 int varlink_put(struct buf *b, json_t *message);
 

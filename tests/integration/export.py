@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Packed images come out of the store as JPEG files that another larderd takes as captures."""
+import csv
+import os
+import sqlite3
+
+from harness import Daemon, check, finish, picture
+
+d = Daemon().start()
+for i in range(260):
+    d.drop(f"kind {i % 2}/{i}.png" if i % 5 else f"loose-{i}.png", picture(i % 2, i))
+    if i == 180:
+        d.drained()  # so that there is a table set for the rest
+d.drained()
+d.drop("quote\"d/a,b.png", picture(0, 999))
+d.drop("noise/large.ppm", b"P6 1100 800 255\n" + os.urandom(1100 * 800 * 3))
+d.drained()
+index = sqlite3.connect(f"file:{d.store}/index.db?mode=ro", uri=True)
+packed = index.execute("SELECT count(*) FROM images WHERE tables <> 0").fetchone()[0]
+check(packed > 30, f"{packed} images are packed")
+index.close()
+d.verify()
+
+out = os.path.join(d.root, "out")
+d.ctl("export", out)
+with open(os.path.join(out, "images.csv"), encoding="utf-8", newline="") as f:
+    rows = list(csv.DictReader(f))
+stored = d.status()["captures"]["stored"]
+check(len(rows) == stored, f"{len(rows)} in the table of {stored}")
+check({r["label"] for r in rows} == {"kind 0", "kind 1", "quote\"d", "noise", ""}, "labels")
+for r in rows:
+    with open(os.path.join(out, r["file"]), "rb") as f:
+        data = f.read()
+    check(data[:2] == b"\xff\xd8" and data[-2:] == b"\xff\xd9", f"{r['file']} is a JPEG")
+    check(r["label"] != "noise" or len(data) == int(r["stored_bytes"]) > 512 << 10, "a file in several answers")
+    check(os.path.dirname(r["file"]) == (r["label"] or "unlabelled"), "in the folder of its label")
+check("0 images written" in d.ctl("export", out)[1], "what is there is not fetched again")
+os.remove(os.path.join(out, rows[3]["file"]))
+check("1 images written" in d.ctl("export", out)[1], "and what is missing is")
+some = os.path.join(d.root, "some")
+check(d.ask("export", some, "--label", "kind 0")["written"] == sum(r["label"] == "kind 0" for r in rows), "by label")
+
+# One picture; and what cannot be written says so.
+one = os.path.join(d.root, "one.jpg")
+d.ctl("show", rows[0]["id"], "--open", one)
+with open(one, "rb") as a, open(os.path.join(out, rows[0]["file"]), "rb") as b:
+    check(a.read() == b.read(), "the same file")
+check(d.ctl("show", rows[0]["id"], "--open", "/nowhere/x.jpg", check_status=False)[0] == 1, "no such folder")
+check("DIR" in d.ctl("--help")[1], "help")
+for args in (["export"], ["export", out, "more"], ["export", out, "--quality", "0"]):
+    check(d.ctl(*args, check_status=False)[0] == 2, f"{args} is wrong use")
+check(d.ctl("export", "/proc/none", check_status=False)[0] == 1, "a directory that cannot be made")
+
+# Every one of them is a picture for a decoder that knows nothing of packing.
+e = Daemon().start()
+for r in rows:
+    with open(os.path.join(out, r["file"]), "rb") as f:
+        e.drop(f"again/{r['id']}.jpg", f.read())
+e.drained()
+c = e.status()["captures"]
+check(c["quarantined"] == 0 and c["stored"] + c["duplicate"] == len(rows), f"taken again: {c}")
+for daemon in (d, e):
+    daemon.stop()
+    daemon.remove()
+finish()

@@ -1,0 +1,284 @@
+/*
+ * Images out of the store: one as a file, or all of them in folders by label with a table beside
+ * them.
+ *
+ *   DIR/<label>/<id>.jpg	"unlabelled" without a label; other endings of captures kept as they
+ * came DIR/images.csv		one line for each, in the order of ids
+ *
+ * What is there already is not fetched again, so an export that was stopped goes on where it was.
+ * Files appear whole or not at all.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/io.h"
+#include "tools/larderctl.h"
+
+#define PER_CALL 200
+
+/* The image's bytes, however many answers they take. */
+static int fetch(struct ctl *c, const char *id, struct buf *ret)
+{
+	int status = EXIT_OK;
+	int64_t size;
+
+	do {
+		json_t *reply = call(c, CONTROL_INTERFACE ".File",
+			json_pack("{ss sI}", "id", id, "offset", (json_int_t)ret->len), &status);
+		size_t before = ret->len;
+
+		if (!reply)
+			return status;
+		size = number(reply, "size");
+		if (varlink_blob_read(json_object_get(reply, "data"), ret) < 0 ||
+			ret->len == before) {
+			fprintf(stderr, "larderctl: %s: larderd's answer is not understood\n", id);
+			status = EXIT_REFUSED;
+		}
+		json_decref(reply);
+	} while (status == EXIT_OK && (int64_t)ret->len < size);
+	return status;
+}
+
+static const char *ending_of(const struct buf *b)
+{
+	static const struct {
+		const char *magic, *ending;
+	} known[] = {{"\xff\xd8", "jpg"}, {"\x89PNG", "png"}, {"P6", "ppm"}, {"P3", "ppm"},
+		{"P5", "pgm"}, {"P2", "pgm"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (b->len >= strlen(known[i].magic) &&
+			!memcmp(b->data, known[i].magic, strlen(known[i].magic)))
+			return known[i].ending;
+	return "bin";
+}
+
+/* Writes dir/name whole or not at all. */
+static int save(int dir, const char *shown, const char *name, const struct buf *b)
+{
+	int r = io_write_durable(dir, name, b->data, b->len);
+
+	if (r < 0)
+		fprintf(stderr, "larderctl: %s: %s\n", shown, strerror(-r));
+	return r < 0 ? EXIT_REFUSED : EXIT_OK;
+}
+
+int save_image(struct ctl *c, const char *id, const char *path)
+{
+	_cleanup_buf_ struct buf b = {0};
+	_cleanup_free_ char *folder = strdup(path);
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	_cleanup_close_ int dir = -1;
+	int status;
+
+	if (!folder || !*name) {
+		fprintf(stderr, "larderctl: --open '%s': the name of a file is needed\n", path);
+		return EXIT_USAGE;
+	}
+	folder[name - path] = '\0';
+	dir = open(*folder ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0) {
+		fprintf(stderr, "larderctl: %s: %s\n", *folder ? folder : ".", strerror(errno));
+		return EXIT_REFUSED;
+	}
+	status = fetch(c, id, &b);
+	return status == EXIT_OK ? save(dir, path, name, &b) : status;
+}
+
+struct export
+{
+	struct ctl *c;
+	const char *path; /* borrowed */
+	int dir;
+	FILE *table;
+	int64_t total, written, there;
+};
+
+/* A label as the name of one folder. */
+static void folder_of(const json_t *im, char *ret, size_t size)
+{
+	const char *label = text(im, "label");
+
+	snprintf(ret, size, "%s%s", label[0] == '.' ? "_" : "", label[0] ? label : "unlabelled");
+	for (char *p = ret; *p; p++)
+		if (*p == '/')
+			*p = '_';
+}
+
+/* In quotes, quotes doubled (RFC 4180). */
+static void put_field(FILE *f, const char *s)
+{
+	fputc('"', f);
+	for (; *s; s++) {
+		if (*s == '"')
+			fputc('"', f);
+		fputc(*s, f);
+	}
+	fputc('"', f);
+}
+
+static void put_line(const struct export *x, const json_t *im, const char *file)
+{
+	char when[32] = "";
+
+	if (number(im, "taken"))
+		print_date(number(im, "taken"), when, sizeof(when));
+	put_field(x->table, file);
+	fputc(',', x->table);
+	put_field(x->table, text(im, "label"));
+	fprintf(x->table, ",%s,%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%s,%s,",
+		json_is_true(json_object_get(im, "validation")) ? "validation" : "training",
+		number(im, "quality"), number(im, "bytes"), number(im, "width"),
+		number(im, "height"), when, text(im, "id"));
+	put_field(x->table, text(im, "name"));
+	fputc('\n', x->table);
+}
+
+/* The ending under which it was exported before, or NULL. */
+static const char *there_already(int folder, const char *id)
+{
+	static const char *const endings[] = {"jpg", "png", "ppm", "pgm", "bin"};
+	char name[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(endings); i++) {
+		snprintf(name, sizeof(name), "%.32s.%s", id, endings[i]);
+		if (faccessat(folder, name, F_OK, 0) == 0)
+			return endings[i];
+	}
+	return NULL;
+}
+
+static int export_image(struct export *x, const json_t *im)
+{
+	char folder[512], name[64], file[600];
+	const char *id = text(im, "id"), *ending;
+	_cleanup_buf_ struct buf b = {0};
+	_cleanup_close_ int dir = -1;
+	int status = EXIT_OK;
+
+	folder_of(im, folder, sizeof(folder));
+	if (!*id || strlen(id) > 32 || strspn(id, "0123456789abcdef") != strlen(id)) {
+		fprintf(stderr, "larderctl: larderd's answer is not understood\n");
+		return EXIT_REFUSED;
+	}
+	dir = io_open_dir(x->dir, folder);
+	if (dir < 0) {
+		fprintf(stderr, "larderctl: %s/%s: %s\n", x->path, folder, strerror(-dir));
+		return EXIT_REFUSED;
+	}
+	ending = there_already(dir, id);
+	x->there += ending != NULL;
+	if (!ending) {
+		status = fetch(x->c, id, &b);
+		ending = ending_of(&b);
+		snprintf(name, sizeof(name), "%s.%s", id, ending);
+		snprintf(file, sizeof(file), "%s/%s", x->path, folder);
+		if (status == EXIT_OK)
+			status = save(dir, file, name, &b);
+		x->written += status == EXIT_OK;
+	}
+	snprintf(file, sizeof(file), "%s/%s.%s", folder, id, ending);
+	if (status == EXIT_OK)
+		put_line(x, im, file);
+	return status;
+}
+
+static void say_progress(const struct export *x)
+{
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "\r%" PRId64 " of %" PRId64 " images\033[K", x->written + x->there,
+			x->total);
+}
+
+/* How many images the store holds, for the progress. */
+static int64_t count_images(struct ctl *c, int *ret_status)
+{
+	json_t *reply = call(c, CONTROL_INTERFACE ".Status", json_object(), ret_status);
+	int64_t n = number(json_object_get(json_object_get(reply, "status"), "store"), "images");
+
+	json_decref(reply);
+	return n;
+}
+
+/* Images that go while this runs are left out: a store that is in use changes. */
+static int export_all(struct export *x, const char *label, int64_t quality)
+{
+	json_t *after = NULL;
+	int status = EXIT_OK;
+
+	do {
+		json_t *reply = call(x->c, CONTROL_INTERFACE ".List",
+			json_pack("{ss* sI so* sI}", "label", label, "quality", (json_int_t)quality,
+				"after", json_incref(after), "limit", (json_int_t)PER_CALL),
+			&status);
+		const json_t *im;
+		size_t i;
+
+		json_decref(after);
+		after = json_incref(json_object_get(reply, "next"));
+		json_array_foreach(json_object_get(reply, "images"), i, im)
+		{
+			status = MAX(export_image(x, im), status);
+			say_progress(x);
+		}
+		json_decref(reply);
+	} while (after);
+	if (isatty(STDERR_FILENO))
+		fputs("\r\033[K", stderr);
+	return status;
+}
+
+enum { OPT_LABEL = 300, OPT_QUALITY };
+
+int run_export(struct ctl *c)
+{
+	static const struct option options[] = {{"label", required_argument, NULL, OPT_LABEL},
+		{"quality", required_argument, NULL, OPT_QUALITY}, {NULL, 0, NULL, 0}};
+	struct export x = {.c = c, .dir = -1};
+	_cleanup_close_ int dir = -1;
+	const char *label = NULL;
+	int64_t quality = 0;
+	int o, fd, status = EXIT_OK;
+
+	optind = 0;
+	while ((o = getopt_long(c->argc, c->argv, "", options, NULL)) >= 0)
+		if (o == OPT_LABEL)
+			label = optarg;
+		else if (o != OPT_QUALITY || !parse_option_int("quality", optarg, 1, 100, &quality))
+			return EXIT_USAGE;
+	if (c->argc - optind != 1) {
+		fputs("larderctl: export: the name of one directory is needed\n", stderr);
+		return EXIT_USAGE;
+	}
+	x.path = c->argv[optind];
+	x.dir = dir = io_open_dir(AT_FDCWD, x.path);
+	fd = dir < 0 ? dir
+		     : openat(dir, "images.csv", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	x.table = fd < 0 ? NULL : fdopen(fd, "w");
+	if (!x.table) {
+		fprintf(stderr, "larderctl: %s%s: %s\n", x.path, dir < 0 ? "" : "/images.csv",
+			strerror(dir < 0 ? -dir : errno));
+		return EXIT_REFUSED;
+	}
+	fputs("file,label,part,quality,stored_bytes,width,height,taken_utc,id,name\n", x.table);
+	x.total = count_images(c, &status);
+	if (status == EXIT_OK)
+		status = export_all(&x, label, quality);
+	if (ferror(x.table) | (fclose(x.table) != 0)) {
+		fprintf(stderr, "larderctl: %s/images.csv: %s\n", x.path, strerror(errno));
+		status = EXIT_REFUSED;
+	}
+	if (c->json)
+		printf("{\"written\": %" PRId64 ", \"there_already\": %" PRId64 "}\n", x.written,
+			x.there);
+	else
+		printf("%" PRId64 " images written to %s, %" PRId64 " were there already\n",
+			x.written, x.path, x.there);
+	return status;
+}
