@@ -7,6 +7,9 @@
 #include "common/codec/input.h"
 #include "common/codec/jpeg.h"
 
+#define COARSE	4      /* rungs from one to the next that are always asked about */
+#define BRACKET 0.005f /* nats: closer neighbours need nothing between them asked about */
+
 void scorer_done(struct scorer *s)
 {
 	net_work_free(s->work);
@@ -148,44 +151,124 @@ static float entropy(const float *p, int k)
 	return (float)sum;
 }
 
-/* Runs the batch and fills kl and loss; input 0 is the capture itself. */
-static void judge(struct scorer *s, int n, int klass, struct curve *c)
+/* A ladder on its way through the network. Slot 0 of rgb and logits is the capture's, where it
+ * stays. */
+struct ladder_run {
+	struct scorer *s;
+	struct curve *c;
+	const struct jpeg_tables *tables; /* [n] */
+	int own;			  /* the rung that is the capture itself, or -1 */
+	int klass;
+	int rung[RUNGS_MAX], n; /* of the batch in hand */
+	bool known[RUNGS_MAX];
+};
+
+static void ask_for(struct ladder_run *l, int rung)
 {
-	int k = s->shape.classes;
+	size_t input = (size_t)l->s->shape.size * (size_t)l->s->shape.size * 3;
 
-	net_forward(s->work, s->params, s->rgb, n + 1, s->logits);
-	for (int i = 0; i <= n; i++)
+	input_make(l->s->maker, rung == l->own ? NULL : &l->tables[rung],
+		l->s->rgb + (size_t)(l->n + 1) * input);
+	l->rung[l->n++] = rung;
+}
+
+/* Runs the batch. The first one brings the capture with it. */
+static void run_batch(struct ladder_run *l, bool first)
+{
+	struct scorer *s = l->s;
+	struct curve *c = l->c;
+	int k = s->shape.classes, from = first ? 0 : 1, n = l->n + 1 - from;
+	size_t input = (size_t)s->shape.size * (size_t)s->shape.size * 3;
+
+	net_forward(s->work, s->params, s->rgb + (size_t)from * input, n, s->logits + from * k);
+	s->asked += n;
+	for (int i = from; i <= l->n; i++)
 		softmax(s->logits + i * k, k);
-	c->hardness = klass >= 0 ? el2n(s->logits, k, klass) : -1;
-	c->entropy = entropy(s->logits, k);
-	for (int i = 0; i < n; i++) {
-		const float *rung = s->logits + (i + 1) * k;
+	for (int i = 0; i < l->n; i++) {
+		const float *answer = s->logits + (i + 1) * k;
+		int rung = l->rung[i];
 
-		c->kl[i] = kl_divergence(s->logits, rung, k);
-		if (klass >= 0)
-			c->loss[i] = logf(MAX(s->logits[klass], 1e-12f)) -
-				logf(MAX(rung[klass], 1e-12f));
+		c->kl[rung] = kl_divergence(s->logits, answer, k);
+		if (l->klass >= 0)
+			c->loss[rung] = logf(MAX(s->logits[l->klass], 1e-12f)) -
+					logf(MAX(answer[l->klass], 1e-12f));
+		l->known[rung] = true;
 	}
+	l->n = 0;
+}
+
+/* Rungs between two that answer alike: what lies between them geometrically, as divergence falls.
+ */
+static void interpolate(struct ladder_run *l, int low, int high)
+{
+	struct curve *c = l->c;
+	float a = MAX(c->kl[low], 1e-9f), b = MAX(c->kl[high], 1e-9f);
+
+	for (int i = low + 1; i < high; i++) {
+		float share = (float)(i - low) / (float)(high - low);
+
+		c->kl[i] = a * powf(b / a, share);
+		c->loss[i] = c->loss[low] + (c->loss[high] - c->loss[low]) * share;
+		l->known[i] = true;
+	}
+}
+
+/*
+ * Asks for the middle of every gap between known rungs whose divergences differ by more than
+ * BRACKET, and fills in the others. False when nothing is left to ask.
+ */
+static bool refine(struct ladder_run *l)
+{
+	const struct curve *c = l->c;
+	int low = 0;
+
+	for (int high = 1; high < c->n; high++) {
+		if (!l->known[high])
+			continue;
+		if (high - low > 1 && fabsf(c->kl[low] - c->kl[high]) <= BRACKET &&
+			!l->s->every_rung)
+			interpolate(l, low, high);
+		else if (high - low > 1)
+			ask_for(l, (low + high) / 2);
+		low = high;
+	}
+	return l->n > 0;
+}
+
+/* kl and loss of the whole ladder. */
+static void judge(
+	struct scorer *s, const struct jpeg_tables *tables, int own, int klass, struct curve *c)
+{
+	struct ladder_run l = {.s = s, .c = c, .tables = tables, .own = own, .klass = klass};
+
+	input_make(s->maker, NULL, s->rgb);
+	for (int i = 0; i < c->n; i += COARSE)
+		ask_for(&l, i);
+	if ((c->n - 1) % COARSE)
+		ask_for(&l, c->n - 1);
+	run_batch(&l, true);
+	while (refine(&l))
+		run_batch(&l, false);
+	c->hardness = klass >= 0 ? el2n(s->logits, s->shape.classes, klass) : -1;
+	c->entropy = entropy(s->logits, s->shape.classes);
 	c->scored = true;
 }
 
 int score(struct scorer *s, const struct coef_image *im, int own_quality, const uint8_t *quality,
 	int n, int klass, struct pack_lessons *lessons, struct curve *ret)
 {
-	size_t input = (size_t)s->shape.size * (size_t)s->shape.size * 3;
 	struct curve c = {.n = n, .hardness = -1, .entropy = -1};
-	int r = s->params ? input_maker_load(s->maker, im, s->shape.size) : 0;
+	int r = s->params ? input_maker_load(s->maker, im, s->shape.size) : 0, own_rung = -1;
 	bool teach = lessons && lessons_want_rungs(lessons, im), packed;
+	struct jpeg_tables tables[RUNGS_MAX];
 
-	if (r == 0 && s->params)
-		input_make(s->maker, NULL, s->rgb);
 	for (int i = 0; r == 0 && i < n; i++) {
 		bool own = rung_is_own(im, own_quality, quality[i]);
 		const struct coef_image *rung = own ? im : &s->rung;
-		struct jpeg_tables t;
 
-		rung_tables(s, im, own_quality, quality[i], &t);
-		r = own ? 0 : coef_requantise_bands(im, &t, &s->rung);
+		own_rung = own ? i : own_rung;
+		rung_tables(s, im, own_quality, quality[i], &tables[i]);
+		r = own ? 0 : coef_requantise_bands(im, &tables[i], &s->rung);
 		if (r < 0)
 			break;
 		c.quality[i] = quality[i];
@@ -194,8 +277,6 @@ int score(struct scorer *s, const struct coef_image *im, int own_quality, const 
 			band_energy(im, rung, s->features->lost[i]);
 		if (teach)
 			lessons_count(lessons, rung);
-		if (s->params)
-			input_make(s->maker, own ? NULL : &t, s->rgb + (size_t)(i + 1) * input);
 	}
 	if (r < 0)
 		return r;
@@ -204,7 +285,7 @@ int score(struct scorer *s, const struct coef_image *im, int own_quality, const 
 		s->features->n = n;
 	}
 	if (s->params)
-		judge(s, n, klass, &c);
+		judge(s, tables, own_rung, klass, &c);
 	*ret = c;
 	return 0;
 }

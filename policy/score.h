@@ -1,8 +1,9 @@
 /*
- * Scoring: from coefficients and a network to a curve. Every rung is re-quantised, its size counted,
- * its input made; the ladder then goes through the network as one batch. Divergence is
- * KL(answer to the capture || answer to the rung), from softmax outputs; with a known class the
- * difference of cross-entropies is given too. Pure computation on the caller's memory.
+ * Scoring: from coefficients and a network to a curve. Every rung's size is estimated; the network
+ * is asked about a few rungs, then about those between two that it answers differently; what lies
+ * between two that are within 0.005 nats is interpolated. Divergence is KL(answer to the capture ||
+ * answer to the rung), from softmax outputs; with a known class the difference of cross-entropies
+ * is given too. Pure computation on the caller's memory.
  */
 #pragma once
 
@@ -19,6 +20,8 @@ struct scorer {
 	uint8_t *rgb;	       /* [RUNGS_MAX + 1][S][S][3]; owned */
 	float *logits;	       /* [RUNGS_MAX + 1][K]; owned */
 	struct coef_image rung; /* scratch */
+	bool every_rung;	/* asks the network about all rungs, for comparison */
+	int64_t asked;		/* pictures that went through the network */
 	struct features *features; /* borrowed; when not NULL, score() fills it */
 	struct table_set shared;   /* the newest; id 0: none yet */
 	uint32_t pack_max; /* bytes: what takes more becomes a file that any program opens; 0: no

@@ -52,6 +52,54 @@ static void test_score(void)
 	free(params);
 }
 
+/*
+ * Asking about the rungs that differ gives the curve that asking about all gives, to what is not
+ * worth asking about; a network that hardly cares is asked about few, one that does about nearly
+ * all.
+ */
+static void test_asking(void)
+{
+	_cleanup_pixels_ struct pixels px = {0};
+	_cleanup_coef_ struct coef_image im = {0};
+	struct scorer s = {0};
+	struct net_layout at;
+	uint8_t quality[RUNGS_MAX];
+	int n = ladder_for(100, 2, 95, quality);
+	int64_t asked[2];
+	float *params;
+
+	net_layout(&shape, &at);
+	params = malloc(at.total * sizeof(float));
+	net_init(&shape, 1, params);
+	draw(&px, 90, 70, 2);
+	CHECK_INT(pixels_to_coef(&px, &im), 0);
+	for (int cares = 0; cares < 2; cares++) {
+		struct curve every, some;
+
+		for (size_t i = at.linear_weight; i < at.linear_bias; i++)
+			params[i] *= cares ? 400 : 0.5f;
+		CHECK_INT(scorer_set_model(&s, &shape, params), 0);
+		s.every_rung = true;
+		s.asked = 0;
+		CHECK_INT(score(&s, &im, 100, quality, n, 2, NULL, &every), 0);
+		CHECK_INT(s.asked, n + 1);
+		s.every_rung = false;
+		s.asked = 0;
+		CHECK_INT(score(&s, &im, 100, quality, n, 2, NULL, &some), 0);
+		asked[cares] = s.asked;
+		for (int i = 0; i < n; i++) {
+			CHECK_NEAR(some.kl[i], every.kl[i], 0.02 + 0.1 * (double)every.kl[i]);
+			CHECK_INT(some.rate[i], every.rate[i]);
+		}
+		CHECK_NEAR(some.kl[0], every.kl[0], 1e-6);
+		CHECK_NEAR(some.kl[n - 1], every.kl[n - 1], 1e-6);
+		CHECK(cares ? every.kl[0] > 0.01f : every.kl[0] < 0.005f);
+	}
+	CHECK(asked[0] < 8 && asked[1] > asked[0] + 2);
+	scorer_done(&s);
+	free(params);
+}
+
 /* A set from what one picture teaches. */
 static void teach(const struct coef_image *im, struct table_set *set)
 {
@@ -217,4 +265,4 @@ static void test_steps(void)
 	free(params);
 }
 
-TEST_MAIN(test_score, test_shared, test_set_bytes, test_kl, test_steps)
+TEST_MAIN(test_score, test_asking, test_shared, test_set_bytes, test_kl, test_steps)

@@ -18,9 +18,12 @@
 #define ROUNDS 7
 #define PICTURES 100
 #define TRAIN_STEPS 30
+#define TRAIN_ON      2000 /* pictures */
+#define TRAINED_STEPS 600
+#define PRICES	      9
 #define PEAK_SIDE   1024
 
-enum stage { DECODE_ENCODE, DECODE, RATES, PREDICT, INPUT, FORWARD, FULL, STAGES };
+enum stage { DECODE_ENCODE, DECODE, RATES, PREDICT, INPUT, FORWARD, EVERY_RUNG, FULL, STAGES };
 
 static const char *const stage_names[STAGES] = {
 	[DECODE_ENCODE] = "decode a JPEG and encode it once (coefficients, optimal tables)",
@@ -29,7 +32,8 @@ static const char *const stage_names[STAGES] = {
 	[PREDICT] = "the same, and the curve by predictor",
 	[INPUT] = "coefficients to the network's input, once",
 	[FORWARD] = "network, one picture of a batch of 16",
-	[FULL] = "score in full: ladder, inputs, network",
+	[EVERY_RUNG] = "score, the network asked about every rung",
+	[FULL] = "score: ladder, inputs, network asked where rungs differ",
 };
 
 struct bench {
@@ -46,7 +50,7 @@ struct bench {
 static double bench_runs(const struct lab *l)
 {
 	(void)l;
-	return 0;
+	return 1;
 }
 
 /* Picture i of the bench, as it came, in im. */
@@ -85,6 +89,24 @@ static int teach_packer(struct bench *b)
 	return 0;
 }
 
+/* A network that has something to say: what is asked of one that has not costs less. */
+static int train_network(struct bench *b)
+{
+	struct lab *l = b->l;
+	int n = MIN(TRAIN_ON, l->data.split[TRAIN].n), r;
+	_cleanup_free_ struct choice *v = malloc((size_t)n * sizeof(*v));
+	_cleanup_dataset_ struct dataset d = {0};
+
+	if (!v)
+		return -ENOMEM;
+	for (int i = 0; i < n; i++)
+		v[i] = (struct choice){(int)((int64_t)i * l->data.split[TRAIN].n / n), 100};
+	r = choice_dataset(l, NULL, v, n, &d);
+	return r < 0 ? r
+		     : lab_run(l, &d, l->seed, MIN(l->steps, TRAINED_STEPS), NULL, 0, NULL,
+			       b->params, "trained on originals, for scoring");
+}
+
 static int prepare(struct bench *b)
 {
 	struct lab *l = b->l;
@@ -100,8 +122,8 @@ static int prepare(struct bench *b)
 	b->logits = malloc(16 * (size_t)l->shape.classes * sizeof(float));
 	if (!b->file || !b->params || !b->rgb || !b->logits)
 		return -ENOMEM;
-	net_init(&l->shape, 1, b->params);
 	predictor_init(&b->predictor);
+	r = train_network(b);
 	for (int i = 0; r == 0 && i < b->n; i++) {
 		struct jpeg_tables t;
 
@@ -151,8 +173,12 @@ static int run_stage(struct bench *b, enum stage s, int i, int own)
 	case FORWARD:
 		net_forward(b->scorer.work, b->params, b->rgb, 16, b->logits);
 		return 0;
+	case EVERY_RUNG:
 	case FULL:
-		return score(&b->scorer, &b->im, own, quality, n, -1, NULL, &c);
+		b->scorer.every_rung = s == EVERY_RUNG;
+		r = score(&b->scorer, &b->im, own, quality, n, -1, NULL, &c);
+		b->scorer.every_rung = false;
+		return r;
 	case STAGES:
 		break;
 	}
@@ -252,6 +278,68 @@ static double time_training(const struct lab *l, int threads)
 	return best[ROUNDS / 2];
 }
 
+/* At how many prices the choice is the same when only differing rungs were asked about. */
+static int compare_asking(struct bench *b, FILE *csv)
+{
+	_cleanup_free_ struct curve *every = calloc((size_t)b->n, sizeof(*every));
+	_cleanup_free_ struct curve *some = calloc((size_t)b->n, sizeof(*some));
+	struct population population;
+	double asked[2] = {0};
+	double best = 0,
+	       chosen = 0; /* harm, and bytes at their price, as every rung's curve has them */
+	int r = every && some ? 0 : -ENOMEM, same = 0;
+
+	population_init(&population);
+	for (int i = 0; r == 0 && i < 2 * b->n; i++) {
+		struct curve *c = i % 2 ? &some[i / 2] : &every[i / 2];
+		uint8_t quality[RUNGS_MAX];
+		struct capture_info info;
+
+		r = capture_decode(
+			b->file[i / 2].data, b->file[i / 2].len, INT64_C(1) << 30, &b->im, &info);
+		b->scorer.every_rung = i % 2 == 0;
+		b->scorer.asked = 0;
+		if (r == 0)
+			r = score(&b->scorer, &b->im, info.quality, quality,
+				stream_ladder(info.quality, quality), -1, NULL, c);
+		b->scorer.every_rung = false;
+		asked[i % 2] += (double)b->scorer.asked / b->n;
+		if (r == 0)
+			curve_make_monotone(c);
+		if (r == 0 && i % 2 == 0)
+			population_add(&population, c);
+	}
+	for (int p = 0; r == 0 && p < PRICES; p++) {
+		/* What taking the population from one rung to the next is worth. */
+		float price = MAX((population.kl[p] - population.kl[p + 1]) /
+					  MAX(population.rate[p + 1] - population.rate[p], 1),
+			0);
+
+		for (int i = 0; i < b->n; i++) {
+			int a = choose_rung(MODE_ADAPTIVE, &every[i], &population, price, false);
+			int c = choose_rung(MODE_ADAPTIVE, &some[i], &population, price, false);
+			float harm[RUNGS_MAX];
+
+			curve_harm(&every[i], &population, harm);
+			best += (double)(harm[a] + price * (float)every[i].rate[a]);
+			chosen += (double)(harm[c] + price * (float)every[i].rate[c]);
+			same += a == c;
+		}
+	}
+	if (r < 0)
+		return r;
+	fprintf(csv,
+		"pictures asked about of %.2f,%.2f,\nchoices that are the same,%.4f,\n"
+		"harm and price of the choices,%.6f,\n",
+		asked[0], asked[1], (double)same / (PRICES * b->n), chosen / best);
+	printf("asked about %.1f pictures instead of %.1f: %.1f %% of the choices at %d prices are "
+	       "the same, "
+	       "harm and price of all are %+.3f %%\n",
+		asked[1], asked[0], 100.0 * same / (PRICES * b->n), PRICES,
+		100 * (chosen / best - 1));
+	return 0;
+}
+
 struct packing {
 	double packed, scan, file; /* bytes */
 	double pack_us, unpack_us, off; /* off: of the estimate, as a share */
@@ -347,6 +435,8 @@ static int bench(struct lab *l)
 				gflops, 100 * gflops / threads / peak);
 		}
 	}
+	if (r == 0)
+		r = compare_asking(&b, csv);
 	if (r == 0)
 		r = compare_packing(&b, csv);
 	if (csv && lab_close_file(csv, "bench.csv") < 0)
