@@ -152,6 +152,7 @@ struct walk {
 	int type;		 /* 0 luma, 1 chroma */
 	uint8_t size[DCT_SIZE2]; /* mean magnitude in steps, 2 log2 + 10, within 0..15 */
 	uint8_t rest[DCT_SIZE2]; /* how many are expected from k on, in twelve classes */
+	int64_t foretold_unit[6]; /* quarters of a step in 64 steps of DC, 2^-20 */
 };
 
 static uint8_t rest_class(int sum)
@@ -174,6 +175,8 @@ static void walk_init(
 
 	w->p = p;
 	w->type = type;
+	for (int k = 1; k < 6; k++)
+		w->foretold_unit[k] = ((int64_t)p->quant[0] << 20) / (64 * MAX(p->quant[k], 1));
 	for (int k = DCT_SIZE2 - 1; k >= 0; k--) {
 		int size = (m->scale[type][k] - 16 - log4(MAX(p->quant[k], 1)) + 64) / 2 - 32;
 
@@ -243,25 +246,22 @@ INLINE void code_dc_row(struct coder *c, enum mode mode, const struct walk *w, i
 	}
 }
 
-static int quarters(int64_t numerator, int step)
-{
-	return (int)CLAMP(numerator / (64 * MAX(step, 1)), -99, 99);
-}
-
 /* The first five by the DCs around (T.81, K.8.1), in quarters of a step. */
-static void foretell(const struct coef_plane *p, int bx, int by, int ret[6])
+static void foretell(const struct walk *w, int bx, int by, int ret[6])
 {
-	const uint16_t *s = p->quant;
-	int64_t d[9];
+	const struct coef_plane *p = w->p;
+	int64_t d[9], sum[6];
 
 	for (int i = 0; i < 9; i++)
-		d[i] = s[0] * block_at(p, CLAMP(bx + i % 3 - 1, 0, p->blocks_w - 1),
-				      CLAMP(by + i / 3 - 1, 0, p->blocks_h - 1))[0];
-	ret[1] = quarters(36 * (d[3] - d[5]), s[1]);
-	ret[2] = quarters(36 * (d[1] - d[7]), s[2]);
-	ret[3] = quarters(9 * (d[1] + d[7] - 2 * d[4]), s[3]);
-	ret[4] = quarters(5 * (d[0] - d[2] - d[6] + d[8]), s[4]);
-	ret[5] = quarters(9 * (d[3] + d[5] - 2 * d[4]), s[5]);
+		d[i] = block_at(p, CLAMP(bx + i % 3 - 1, 0, p->blocks_w - 1),
+			CLAMP(by + i / 3 - 1, 0, p->blocks_h - 1))[0];
+	sum[1] = 36 * (d[3] - d[5]);
+	sum[2] = 36 * (d[1] - d[7]);
+	sum[3] = 9 * (d[1] + d[7] - 2 * d[4]);
+	sum[4] = 5 * (d[0] - d[2] - d[6] + d[8]);
+	sum[5] = 9 * (d[3] + d[5] - 2 * d[4]);
+	for (int k = 1; k < 6; k++)
+		ret[k] = (int)CLAMP(sum[k] * w->foretold_unit[k] / (1 << 20), -99, 99);
 }
 
 /* A block's surroundings; blocks that are not there are NULL and have no coefficients. */
@@ -367,7 +367,7 @@ INLINE void code_row(struct coder *c, enum mode mode, const struct walk *w, int 
 
 		a.above = by ? block_at(w->p, bx, by - 1) : NULL;
 		a.above_mask = by ? coef_nonzero(a.above) : 0;
-		foretell(w->p, bx, by, a.foretold);
+		foretell(w, bx, by, a.foretold);
 		a.left_mask = code_block(c, mode, w, &a, q);
 		a.left = q;
 	}
