@@ -133,10 +133,23 @@ static void augment(const uint8_t *in, int size, int dx, int dy, bool mirror, ui
 	}
 }
 
+/* An epoch's batches are alike: a last one of a few pictures would give each of them a whole step. */
+static int batch_begin(const struct train *t, int64_t batch)
+{
+	return (int)(t->data->n * batch / train_steps_per_epoch(t));
+}
+
+int train_next_batch(const struct train *t)
+{
+	int64_t at = t->step % train_steps_per_epoch(t);
+
+	return batch_begin(t, at + 1) - batch_begin(t, at);
+}
+
 static int load_batch(struct train *t)
 {
 	int per_epoch = train_steps_per_epoch(t), size = t->shape.size;
-	int first = (int)(t->step % per_epoch) * t->o.batch, n = MIN(t->o.batch, t->data->n - first);
+	int first = batch_begin(t, t->step % per_epoch), n = train_next_batch(t);
 	size_t image = (size_t)size * (size_t)size * 3;
 	struct rng r;
 

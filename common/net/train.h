@@ -45,6 +45,9 @@ double train_steps(struct train *t, int n);
 int64_t train_step_count(const struct train *t);
 int64_t train_steps_total(const struct train *t);
 int train_steps_per_epoch(const struct train *t);
+
+/* Pictures that the next step will see: of an epoch's steps, as many or one more. */
+int train_next_batch(const struct train *t);
 const float *train_params(const struct train *t);
 
 /*

@@ -155,4 +155,37 @@ static void test_model(void)
 	model_done(&m);
 }
 
-TEST_MAIN(test_learns, test_resume, test_balance, test_model)
+/* Every picture once an epoch, and no batch of a few that would weigh as much as a whole one. */
+static void test_batches(void)
+{
+	static const struct net_shape tiny = {8, {4, 4, 4}, 2};
+	_cleanup_(team_freep) struct team *team = team_new(1);
+
+	for (int n = 1; n < 300; n += 1 + n / 50) {
+		struct dataset d = {.n = n, .size = 8, .classes = 2, .rgb = calloc((size_t)n, 8 * 8 * 3),
+			.label = calloc((size_t)n, sizeof(int)), .weight = calloc((size_t)n, sizeof(float))};
+		struct train_options o;
+		struct train *t;
+		int sum = 0, low = n, high = 0;
+
+		train_options_init(&o, 8);
+		o.epochs = 2;
+		t = train_new(&tiny, &d, &o, team);
+		for (int i = 0; i < train_steps_per_epoch(t); i++) {
+			int batch = train_next_batch(t);
+
+			sum += batch;
+			low = MIN(low, batch);
+			high = MAX(high, batch);
+			train_steps(t, 1);
+		}
+		CHECK_INT(sum, n);
+		CHECK(high <= o.batch && high - low <= 1);
+		train_free(t);
+		free(d.rgb);
+		free(d.label);
+		free(d.weight);
+	}
+}
+
+TEST_MAIN(test_learns, test_batches, test_resume, test_balance, test_model)
