@@ -100,6 +100,8 @@ void keeper_free(struct keeper *k);
 /* hard: steps could not be applied for want of room themselves; drop. */
 void keeper_make_room(struct daemon *d, int64_t need, bool hard);
 /* Learns shared tables when it is time; an image that is not scored yet will be. */
+/* What a byte is worth to a capture: when the store is full, what it will be worth before long. */
+float keeper_door_price(const struct daemon *d);
 void keeper_image_met(struct daemon *d, bool scored);
 void keeper_tables_known(struct daemon *d, int sets, const struct table_set *newest);
 void keeper_check(struct daemon *d); /* over the limit, images to rescore? */

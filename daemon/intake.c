@@ -323,7 +323,7 @@ static int decide(struct capture *c, struct curve_answer *a)
 	population_add(&d->population, &a->curve);
 	if (mode == MODE_ADAPTIVE && !validation)
 		rank(c, a->curve.hardness);
-	rung = choose_rung(mode, &a->curve, &d->population, d->price, validation);
+	rung = choose_rung(mode, &a->curve, &d->population, keeper_door_price(d), validation);
 	if (mode == MODE_ADAPTIVE)
 		rung = no_larger(&a->curve, rung, c->data.len);
 	next = choose_next(mode, &a->curve, &d->population, rung, validation,

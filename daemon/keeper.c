@@ -299,33 +299,51 @@ static void step_done(struct step_job *s)
 		end_round(k);
 }
 
-/* Row of the image after the step to hull rung to: harm cut, next step worked out. */
-static void fill_step(struct step_job *s, const struct curve_answer *a, int to)
+/* Divergences as scored once, rates as the worker has just counted them. False: rates are missing.
+ */
+static bool step_curve(const struct step_job *s, const struct curve_answer *a, struct curve *ret)
 {
-	struct daemon *d = s->k->d;
-	struct curve c;
-	struct next_step next;
 	int n = 0;
 
-	/* Divergences as scored once, rates as the worker has just counted them. */
-	curve_of_row(&s->row, (int)d->config.policy.min_quality, &c);
-	for (int i = 0; i < c.n; i++)
+	curve_of_row(&s->row, (int)s->k->d->config.policy.min_quality, ret);
+	for (int i = 0; i < ret->n; i++)
 		for (int j = 0; j < a->curve.n; j++)
-			if (a->curve.quality[j] == c.quality[i]) {
-				c.rate[i] = a->curve.rate[j];
+			if (a->curve.quality[j] == ret->quality[i]) {
+				ret->rate[i] = a->curve.rate[j];
 				n++;
 			}
-	s->op->row = s->row;
-	s->op->row.quality = (uint8_t)to;
-	s->op->row.step = -1;
-	s->op->row.step_to = 0;
-	for (int i = 0; n == c.n && i < c.n; i++)
-		if (c.quality[i] == to) {
+	return n == ret->n;
+}
+
+/*
+ * Where the step leads, by rates and prices as they are now, and the row after it: harm cut, next
+ * step worked out. Returns the quality.
+ */
+static uint8_t fill_step(struct step_job *s, const struct curve_answer *a)
+{
+	struct daemon *d = s->k->d;
+	struct image_row *row = &s->op->row;
+	struct next_step next;
+	struct curve c;
+	bool known = step_curve(s, a, &c);
+	int to;
+
+	*row = s->row;
+	row->quality = s->row.step_to;
+	row->step = -1;
+	row->step_to = 0;
+	if (!known)
+		return row->quality;
+	if (curve_step_to(&c, &d->population, c.n - 1, s->k->target, &to))
+		row->quality = c.quality[to];
+	for (int i = 0; i < c.n; i++)
+		if (c.quality[i] == row->quality) {
 			next = choose_next(MODE_ADAPTIVE, &c, &d->population, i, false, 0, 0);
-			s->op->row.step = next.step;
-			s->op->row.step_to = next.to;
-			row_set_harm(&s->op->row, &c, i);
+			row->step = next.step;
+			row->step_to = next.to;
+			row_set_harm(row, &c, i);
 		}
+	return row->quality;
 }
 
 static bool step_answer(struct job *job, uint8_t type, struct reader *payload, bool *ret_bad)
@@ -339,9 +357,8 @@ static bool step_answer(struct job *job, uint8_t type, struct reader *payload, b
 		s->op = op_new(OP_STEP);
 		if (!s->op)
 			return true;
-		fill_step(s, &a, s->row.step_to);
 		at = frame_begin(&job->followup, MSG_ENCODE);
-		buf_put_u8(&job->followup, s->row.step_to);
+		buf_put_u8(&job->followup, fill_step(s, &a));
 		frame_end(&job->followup, at);
 		return false;
 	}
@@ -486,6 +503,20 @@ static int degrade(struct keeper *k, int want, float limit)
 	return n;
 }
 
+/* With less than a tenth to spare images are degraded for what comes. */
+static bool nearly_full(const struct daemon *d)
+{
+	const struct usage *u = writer_usage(d->writer);
+	int64_t kept = training_model_reserve(d) + store_relief_bytes(d->limit);
+
+	return u->total - u->index_free >= d->limit - kept - d->limit / 10;
+}
+
+float keeper_door_price(const struct daemon *d)
+{
+	return nearly_full(d) ? MAX(d->price, d->keeper->target) : d->price;
+}
+
 void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 {
 	struct keeper *k = d->keeper;
@@ -501,9 +532,11 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 	if (d->config.policy.mode == MODE_ADAPTIVE) {
 		const struct regime r = regime(d);
 		double images, divergence = mean_divergence(d, &images);
+		const struct plan plan = keeper_plan(d, image_budget(d));
 		float limit = plan_price(&r, images, divergence, image_budget(d));
 		int steps = plan_steps((double)need, mean, want);
 
+		k->target = plan_target_price(&d->population, &plan);
 		log_debug("full%s: mean %.0f bytes, price %.3g, limit %.3g", hard ? ", steps did not fit" : "",
 			mean, (double)d->price, (double)limit);
 		if (!hard && degrade(k, steps, limit) > 0) {
@@ -576,7 +609,7 @@ void keeper_check(struct daemon *d)
 			keeper_make_room(d, over, false);
 	}
 	/* With room to spare new images need not pay what scarcity once cost. */
-	if (u->total - u->index_free < d->limit - kept - d->limit / 10)
+	if (!nearly_full(d))
 		d->price *= 0.98f;
 	rescore_next(k);
 }

@@ -19,6 +19,8 @@ struct keeper {
 	bool dropping;	  /* the last round dropped */
 	bool full;	  /* the last round found nothing */
 	int64_t full_said_us;
+	float target; /* price that a byte will have when the plan has come true; of the last relief
+		       */
 	int drop_step;	  /* Mode=drop: order up to which images went */
 	int64_t images_met; /* scored since start: when tables are made */
 	int tables_made;	  /* times */

@@ -9,6 +9,7 @@
 #define KL_MIN	  1e-5
 #define KL_STEP	  0.0563 /* log of the ratio between neighbouring codes: 255 codes to 16 nats */
 #define PRICE_MIN 1e-20
+#define RATE_USUAL 4.0f /* times the population's rates: as much is an image's own affair */
 #define RATE_SCALE 16 /* mean rates are no whole bytes: decisions count in sixteenths */
 
 void population_init(struct population *p)
@@ -150,13 +151,36 @@ int hull(const uint32_t *rate, const float *harm, int n, int ret_rung[RUNGS_MAX]
 	return m;
 }
 
-/* Rates that decide: the image's own, or the population's for an image nobody has looked at. */
+/* How many times an image is larger than the population is wide, both ways; 1 within that. */
+static float beyond_usual(const struct curve *c, const struct population *p)
+{
+	float sum = 0, ratio;
+	int n = 0;
+
+	for (int i = 0; i < c->n; i++) {
+		float common = population_rate(p, c->quality[i]);
+
+		if (common < 1 || !c->rate[i])
+			continue;
+		sum += logf((float)c->rate[i] / common);
+		n++;
+	}
+	ratio = n ? expf(sum / (float)n) : 1;
+	return ratio > RATE_USUAL	? ratio / RATE_USUAL
+	       : ratio < 1 / RATE_USUAL ? ratio * RATE_USUAL
+					: 1;
+}
+
 static void deciding_rates(const struct curve *c, const struct population *p, uint32_t ret[RUNGS_MAX])
 {
-	for (int i = 0; i < c->n; i++) {
-		float rate = c->scored ? 0 : population_rate(p, c->quality[i]);
+	float beyond =
+		c->scored ? beyond_usual(c, p) : 1; /* all unscored images stop at one rung */
 
-		ret[i] = rate >= 1 ? (uint32_t)(rate * RATE_SCALE) : c->rate[i] * RATE_SCALE;
+	for (int i = 0; i < c->n; i++) {
+		float common = population_rate(p, c->quality[i]);
+
+		ret[i] = common >= 1 ? (uint32_t)MAX(common * beyond * RATE_SCALE, 1)
+				     : c->rate[i] * RATE_SCALE;
 	}
 }
 
@@ -186,30 +210,68 @@ static int reachable(const struct curve *c, int at, int ret_rung[RUNGS_MAX])
 	return n;
 }
 
+/* The hull of the rungs that may be reached from at, and of at itself: which, their rates and
+ * harms. */
+struct reach {
+	int from[RUNGS_MAX], n; /* rungs; the last is at */
+	int hull[RUNGS_MAX], m; /* of those, indices into from */
+	uint32_t rate[RUNGS_MAX];
+	float harm[RUNGS_MAX];
+};
+
+static void reach_from(const struct curve *c, const struct population *p, int at, struct reach *r)
+{
+	uint32_t rate[RUNGS_MAX];
+	float harm[RUNGS_MAX];
+
+	r->n = reachable(c, at, r->from);
+	curve_harm(c, p, harm);
+	deciding_rates(c, p, rate);
+	for (int i = 0; i < r->n; i++) {
+		r->rate[i] = rate[r->from[i]];
+		r->harm[i] = harm[r->from[i]];
+	}
+	r->m = hull(r->rate, r->harm, r->n, r->hull);
+}
+
 bool curve_next_step(const struct curve *c, const struct population *p, int at, int *ret_to,
 	float *ret_price)
 {
-	uint32_t all_rate[RUNGS_MAX], rate[RUNGS_MAX];
-	float all_harm[RUNGS_MAX], harm[RUNGS_MAX];
-	int from[RUNGS_MAX], rung[RUNGS_MAX], n = reachable(c, at, from), m;
+	struct reach r;
+	int m;
 
-	curve_harm(c, p, all_harm);
-	deciding_rates(c, p, all_rate);
-	for (int i = 0; i < n; i++) {
-		rate[i] = all_rate[from[i]];
-		harm[i] = all_harm[from[i]];
-	}
-	m = hull(rate, harm, n, rung);
+	reach_from(c, p, at, &r);
+	m = r.m;
 	/* The hull may end below at: stepping there frees bytes and spoils nothing. */
-	if (rung[m - 1] != n - 1) {
-		*ret_to = from[rung[m - 1]];
+	if (r.hull[m - 1] != r.n - 1) {
+		*ret_to = r.from[r.hull[m - 1]];
 		*ret_price = 0;
-		return rate[rung[m - 1]] < rate[n - 1];
+		return r.rate[r.hull[m - 1]] < r.rate[r.n - 1];
 	}
 	if (m < 2)
 		return false;
-	*ret_to = from[rung[m - 2]];
-	*ret_price = RATE_SCALE * step_price(rate, harm, rung[m - 2], rung[m - 1]);
+	*ret_to = r.from[r.hull[m - 2]];
+	*ret_price = RATE_SCALE * step_price(r.rate, r.harm, r.hull[m - 2], r.hull[m - 1]);
+	return true;
+}
+
+bool curve_step_to(
+	const struct curve *c, const struct population *p, int at, float price, int *ret_to)
+{
+	struct reach r;
+	float first;
+	int m, to;
+
+	if (!curve_next_step(c, p, at, &to, &first))
+		return false;
+	reach_from(c, p, at, &r);
+	m = r.m;
+	while (m > 1 &&
+		(r.from[r.hull[m - 1]] > to ||
+			RATE_SCALE * step_price(r.rate, r.harm, r.hull[m - 2], r.hull[m - 1]) <
+				price))
+		m--;
+	*ret_to = r.from[r.hull[m - 1]];
 	return true;
 }
 

@@ -72,8 +72,12 @@ int hull(const uint32_t *rate, const float *harm, int n, int ret_rung[RUNGS_MAX]
 float step_price(const uint32_t *rate, const float *harm, int a, int b);
 
 /*
- * Rung at a price: from the top of the hull down while the next step is cheaper than price. Rates of
- * an unscored curve are replaced by the population's, so that all unscored images stop at one rung.
+ * Rung at a price: from the top of the hull down while the next step is cheaper than price.
+ *
+ * The rates that decide, here and below, are the population's, not the image's own: an image that
+ * is hard to compress is not worth less, and making it pay for its bytes costs accuracy (DESIGN.md,
+ * Policy). Only what is beyond four times more or less than usual, a picture of another size,
+ * counts.
  */
 int curve_choose(const struct curve *c, const struct population *p, float price);
 
@@ -83,6 +87,15 @@ int curve_choose(const struct curve *c, const struct population *p, float price)
  */
 bool curve_next_step(const struct curve *c, const struct population *p, int at, int *ret_to,
 	float *ret_price);
+
+/*
+ * Where a step from rung at should lead when bytes are expected to cost price before long: the best
+ * of the reachable rungs at that price, and at least as far down as curve_next_step() goes.
+ * Re-quantising once to where an image will end beats doing it in small steps. False when there is
+ * no step.
+ */
+bool curve_step_to(
+	const struct curve *c, const struct population *p, int at, float price, int *ret_to);
 
 /* Divergence in one byte, 1e-5 to 16 nats in steps of 5.8 %; 0 is none. */
 uint8_t kl_encode(float kl);

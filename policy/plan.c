@@ -10,6 +10,7 @@
 #define INFORMATION_MIN	  0.05	 /* nats */
 #define INFORMATION_PRIOR 1.4
 #define STEPS_MIN	8
+#define RATE_UNITS	  16 /* of a byte: mean rates are no whole bytes */
 #define STEPS_PER_NEED	4
 
 double plan_information(const struct population *p, const double *images, int labels)
@@ -80,6 +81,22 @@ float plan_price(const struct regime *r, double images, double divergence, doubl
 			  r->information;
 
 	return (float)(dropped / (degraded * MAX(budget, 1)));
+}
+
+float plan_target_price(const struct population *p, const struct plan *plan)
+{
+	uint32_t rate[LADDER_RUNGS];
+	int rung[LADDER_RUNGS + 1], m, at = 0;
+	float up, down;
+
+	for (int i = 0; i < LADDER_RUNGS; i++)
+		rate[i] = (uint32_t)lroundf(p->rate[i] * RATE_UNITS);
+	m = hull(rate, p->kl, LADDER_RUNGS, rung);
+	while (at + 1 < m && LADDER[rung[at]] < plan->quality)
+		at++;
+	up = at + 1 < m ? RATE_UNITS * step_price(rate, p->kl, rung[at], rung[at + 1]) : 0;
+	down = at > 0 ? RATE_UNITS * step_price(rate, p->kl, rung[at - 1], rung[at]) : 4 * up;
+	return up > 0 ? sqrtf(up * down) : down / 2;
 }
 
 int plan_steps(double need, double mean_bytes, int max)

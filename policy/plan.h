@@ -61,6 +61,12 @@ struct plan plan_make(const struct population *p, const struct regime *r, double
  */
 float plan_price(const struct regime *r, double images, double divergence, double budget);
 
+/*
+ * The price, in nats a byte, at which an image like the population's mean is stored at the plan's
+ * quality: the middle of those at which it would go one rung up and one down.
+ */
+float plan_target_price(const struct population *p, const struct plan *plan);
+
 /* Steps down to take at once for need bytes: few rounds, and prices do not run ahead of the need. */
 int plan_steps(double need, double mean_bytes, int max);
 

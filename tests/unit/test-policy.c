@@ -118,6 +118,58 @@ static void test_choose(void)
 	CHECK(ladder_step_allowed(40, 10) && ladder_step_allowed(10, 2) && ladder_step_allowed(100, 95));
 }
 
+/* An image that is hard to compress is not worth less; one of another size is another matter. */
+static void test_rates(void)
+{
+	struct curve c = example(1, 20), busy = example(1, 50), huge = example(1, 2000),
+		     tiny = example(1, 1);
+	struct population p;
+	bool lower = false, higher = false;
+
+	learn(&p, &c);
+	for (float x = 1e-6f; x < 1; x *= 1.5f) {
+		int rung = curve_choose(&c, &p, x);
+
+		CHECK_INT(curve_choose(&busy, &p, x), rung);
+		CHECK(curve_choose(&huge, &p, x) <= rung && curve_choose(&tiny, &p, x) >= rung);
+		lower |= curve_choose(&huge, &p, x) < rung;
+		higher |= curve_choose(&tiny, &p, x) > rung;
+	}
+	CHECK(lower && higher);
+}
+
+/*
+ * At the price of the plan an image like the mean is stored at the plan's quality; and a step leads
+ * there at once where it may, one step down where that is too near, and never upwards.
+ */
+static void test_target(void)
+{
+	struct curve c = example(1, 20);
+	struct population p;
+
+	learn(&p, &c);
+	for (int i = 0; i < c.n; i++) {
+		struct plan plan = {c.quality[i], (double)c.rate[i], 100};
+		float price = plan_target_price(&p, &plan);
+
+		CHECK(price > 0);
+		CHECK_INT(curve_choose(&c, &p, price), i);
+		for (int at = 0; at < c.n; at++) {
+			int next, to = -1;
+			float first;
+
+			if (!curve_next_step(&c, &p, at, &next, &first)) {
+				CHECK(!curve_step_to(&c, &p, at, price, &to));
+				continue;
+			}
+			CHECK(curve_step_to(&c, &p, at, price, &to));
+			CHECK(to <= next && ladder_step_allowed(c.quality[at], c.quality[to]));
+			if (ladder_step_allowed(c.quality[at], c.quality[i]) && i <= next)
+				CHECK(abs(to - i) <= 1);
+		}
+	}
+}
+
 /* Before there is a model everybody gets the same rung, whatever their sizes. */
 static void test_cold_start(void)
 {
@@ -411,6 +463,6 @@ static void test_predictor(void)
 	CHECK_NEAR(guess.kl[1], 0, 0);
 }
 
-TEST_MAIN(test_ladder, test_monotone, test_hull, test_choose, test_cold_start, test_codes, test_plan,
-	test_member, test_hardness, test_worth, test_balance, test_shares, test_modes, test_idle, test_gate,
-	test_predictor)
+TEST_MAIN(test_rates, test_target, test_ladder, test_monotone, test_hull, test_choose,
+	test_cold_start, test_codes, test_plan, test_member, test_hardness, test_worth,
+	test_balance, test_shares, test_modes, test_idle, test_gate, test_predictor)

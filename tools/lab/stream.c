@@ -281,10 +281,11 @@ static int take_step(struct stream *s, struct held *h, struct coef_image *im)
 	if (r < 0)
 		return r;
 	memcpy(c.rate, rates.rate, sizeof(c.rate));
-	while (c.quality[to] != h->next.to)
-		to++;
+	if (!curve_step_to(&c, &s->population, c.n - 1, s->target, &to))
+		while (c.quality[to] != h->next.to) /* by the rates as they were */
+			to++;
 	count_held(s, h, -1);
-	r = encode(s, im, h->quality, h->next.to, h);
+	r = encode(s, im, h->quality, c.quality[to], h);
 	held_at(s, h, &c, to);
 	count_held(s, h, 1);
 	return r;
@@ -412,6 +413,7 @@ static int make_room(struct stream *s, double need)
 	/* What was seen, and as much again: nobody knows when a stream ends. */
 	s->plan = plan_make(&s->population, &regime, s->o.budget, FRAME_BYTES,
 		2.0 * (double)(s->n + s->dropped), LADDER[0], 95);
+	s->target = plan_target_price(&s->population, &s->plan);
 	r = degrade(s, plan_steps(need, mean, RELIEF_MAX), limit, &n);
 	if (r < 0 || n)
 		return r;
@@ -431,7 +433,8 @@ static int admit(struct stream *s, struct arrival *a, struct coef_image *im)
 		.first_rank = s->rank[a->index],
 		.rank = s->rank[a->index],
 		.set = -1};
-	int at = choose_rung(MODE_ADAPTIVE, &a->curve, &s->population, s->price, false), r, own;
+	float price = s->bytes > 0.9 * s->o.budget ? MAX(s->price, s->target) : s->price;
+	int at = choose_rung(MODE_ADAPTIVE, &a->curve, &s->population, price, false), r, own;
 	int quality = a->curve.quality[at];
 	double need;
 

@@ -52,7 +52,7 @@ struct stream {
 	double most;	/* bytes at most */
 	int held_at[101]; /* images held at each quality */
 	int64_t dropped, met;
-	float price;
+	float price, target; /* target: what a byte will cost when the plan has come true */
 	struct population population;
 	struct plan plan;
 	struct table_set set[TABLE_SETS_MAX];
