@@ -155,7 +155,10 @@ static void test_interval(void)
 	CHECK(isnan(interval_of(one, 1)));
 }
 
-/* Nothing beats the bound, one price comes next to it, and neither spends more than there is. */
+/*
+ * Nothing beats the bound, neither spends more than there is, and one price comes near it although the
+ * rates that decide are the population's: what is given up of harm, own rates would cost in accuracy.
+ */
 static void test_allocate(void)
 {
 	enum { N = 400 };
@@ -185,7 +188,7 @@ static void test_allocate(void)
 		CHECK_INT(allocate(curve, N, &p, budget, &a), 0);
 		CHECK(a.by_price.bytes <= budget && a.by_steps.bytes <= budget);
 		CHECK(a.by_price.harm >= a.bound_harm - 1e-6 && a.by_steps.harm >= a.bound_harm - 1e-6);
-		CHECK(a.by_price.share_of_bound > 0.995 && a.by_price.share_of_bound <= 1 + 1e-9);
+		CHECK(a.by_price.share_of_bound > 0.94 && a.by_price.share_of_bound <= 1 + 1e-9);
 	}
 }
 
