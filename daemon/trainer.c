@@ -73,18 +73,10 @@ static void on_tables(void *user, uint32_t id, const uint8_t *data, size_t len)
 		t->set_known[t->n_known++].id = id;
 }
 
-static const struct table_set *find_tables(const struct trainer *t, uint32_t id)
-{
-	for (int i = 0; i < t->n_known; i++)
-		if (t->set_known[i].id == id)
-			return &t->set_known[i];
-	return NULL;
-}
-
 /* The row's picture as coefficients, in t->image. */
 static int read_image(struct trainer *t, const struct image_row *row)
 {
-	const struct table_set *set = find_tables(t, row->tables);
+	const struct table_set *set = table_set_find(t->set_known, t->n_known, row->tables);
 	_cleanup_buf_ struct buf data = {0};
 	struct jpeg_tables tables;
 	int r = view_data(t->view, row, &data);

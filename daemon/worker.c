@@ -81,14 +81,6 @@ static int on_tables(struct worker *w, struct reader *r)
 	return 0;
 }
 
-static const struct table_set *find_tables(const struct worker *w, uint32_t id)
-{
-	for (int i = 0; i < w->n_known; i++)
-		if (w->known[i].id == id)
-			return &w->known[i];
-	return NULL;
-}
-
 static void answer_curve(struct worker *w, struct curve_answer *a, uint32_t label,
 	uint8_t max_quality, bool rates_only, struct pack_lessons *lessons)
 {
@@ -151,7 +143,7 @@ static bool decode_stored(
 	int e;
 
 	get_stored(r, s);
-	set = find_tables(w, s->tables);
+	set = table_set_find(w->known, w->n_known, s->tables);
 	w->own_quality = 0;
 	w->fresh = false;
 	if (r->failed || (!s->whole_file && (!set || !table_set_tables(set, s->quality, t)))) {

@@ -10,7 +10,6 @@
 #define KL_STEP	  0.0563 /* log of the ratio between neighbouring codes: 255 codes to 16 nats */
 #define PRICE_MIN 1e-20
 #define RATE_USUAL 4.0f /* times the population's rates: as much is an image's own affair */
-#define RATE_SCALE 16 /* mean rates are no whole bytes: decisions count in sixteenths */
 
 void population_init(struct population *p)
 {

@@ -18,6 +18,7 @@
 
 #define OWN_WEIGHT 0.15f /* of an image's own curve against the population's */
 #define OWN_MAX	   6.0f
+#define RATE_SCALE 16 /* mean rates are no whole bytes: decisions count in sixteenths */
 
 struct curve {
 	int n;

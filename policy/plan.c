@@ -9,8 +9,7 @@
 #define DIVERGENCE_MIN	  1e-3	 /* nats: nothing is held without any */
 #define INFORMATION_MIN	  0.05	 /* nats */
 #define INFORMATION_PRIOR 1.4
-#define STEPS_MIN	8
-#define RATE_UNITS	  16 /* of a byte: mean rates are no whole bytes */
+#define STEPS_MIN	  8
 #define STEPS_PER_NEED	4
 
 double plan_information(const struct population *p, const double *images, int labels)
@@ -90,12 +89,12 @@ float plan_target_price(const struct population *p, const struct plan *plan)
 	float up, down;
 
 	for (int i = 0; i < LADDER_RUNGS; i++)
-		rate[i] = (uint32_t)lroundf(p->rate[i] * RATE_UNITS);
+		rate[i] = (uint32_t)lroundf(p->rate[i] * RATE_SCALE);
 	m = hull(rate, p->kl, LADDER_RUNGS, rung);
 	while (at + 1 < m && LADDER[rung[at]] < plan->quality)
 		at++;
-	up = at + 1 < m ? RATE_UNITS * step_price(rate, p->kl, rung[at], rung[at + 1]) : 0;
-	down = at > 0 ? RATE_UNITS * step_price(rate, p->kl, rung[at - 1], rung[at]) : 4 * up;
+	up = at + 1 < m ? RATE_SCALE * step_price(rate, p->kl, rung[at], rung[at + 1]) : 0;
+	down = at > 0 ? RATE_SCALE * step_price(rate, p->kl, rung[at - 1], rung[at]) : 4 * up;
 	return up > 0 ? sqrtf(up * down) : down / 2;
 }
 

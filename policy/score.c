@@ -58,13 +58,11 @@ void rung_tables(const struct scorer *s, const struct coef_image *im, int own_qu
 		tables_standard(quality, ret);
 }
 
-/* Whether the rung's steps are the shared set's, so that it can be packed. */
+/* Whether the rung's steps are the shared set's; quality is in LADDER. */
 static bool fits_shared(const struct table_set *set, const struct coef_image *rung, int quality)
 {
 	const uint16_t(*quant)[DCT_SIZE2] = set->quant[ladder_nearest(quality)];
 
-	if (!set->id || LADDER[ladder_nearest(quality)] != quality)
-		return false;
 	for (int i = 0; i < rung->n_planes; i++)
 		for (int k = 0; k < DCT_SIZE2; k++)
 			if (rung->plane[i].quant[k] != quant[i > 0][JPEG_NATURAL_ORDER[k]])

@@ -36,6 +36,14 @@ bool table_set_tables(const struct table_set *set, int quality, struct jpeg_tabl
 	return true;
 }
 
+const struct table_set *table_set_find(const struct table_set *sets, int n, uint32_t id)
+{
+	for (int i = 0; i < n; i++)
+		if (sets[i].id == id)
+			return &sets[i];
+	return NULL;
+}
+
 void table_set_write(const struct table_set *set, struct buf *b)
 {
 	buf_put_u8(b, FORMAT);

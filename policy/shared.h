@@ -24,6 +24,9 @@ void table_set_steps(struct table_set *set);
 /* The set's steps of a quality, or false when it is no rung or there is no set. */
 bool table_set_tables(const struct table_set *set, int quality, struct jpeg_tables *ret);
 
+/* The set of an id among sets [n], or NULL. */
+const struct table_set *table_set_find(const struct table_set *sets, int n, uint32_t id);
+
 /* All but the id, as it is stored; reading checks every value: -EBADMSG. */
 void table_set_write(const struct table_set *set, struct buf *b);
 int table_set_read(const uint8_t *data, size_t len, struct table_set *ret);

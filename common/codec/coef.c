@@ -145,14 +145,9 @@ int coef_requantise_bands(const struct coef_image *src, const struct jpeg_tables
 	return requantise_apart(src, t, coef_band_apart(src), dst);
 }
 
-static int magnitude_bits(int v)
-{
-	return v ? 32 - __builtin_clz((unsigned)(v < 0 ? -v : v)) : 0;
-}
-
 static void count_dc(int diff, int set, struct symbol_counts *c)
 {
-	int bits = magnitude_bits(diff);
+	int bits = coef_bits(diff);
 
 	c->dc[set][MIN(bits, 15)]++;
 	c->extra_bits += (unsigned)bits;
@@ -183,7 +178,7 @@ static void count_ac(const int16_t *q, int set, struct symbol_counts *c)
 	int last = 0;
 
 	while (mask) {
-		int k = __builtin_ctzll(mask), run = k - last - 1, bits = magnitude_bits(q[k]);
+		int k = __builtin_ctzll(mask), run = k - last - 1, bits = coef_bits(q[k]);
 
 		for (; run > 15; run -= 16)
 			c->ac[set][0xf0]++;

@@ -87,6 +87,12 @@ int coef_mcu_rows(const struct coef_image *im);
 int coef_band_apart(const struct coef_image *im);
 int coef_requantise_bands(const struct coef_image *src, const struct jpeg_tables *t, struct coef_image *dst);
 
+/* Bits of a value's magnitude: 0 for 0, else the category that T.81 codes it in. */
+static inline int coef_bits(int v)
+{
+	return v ? 32 - __builtin_clz((unsigned)(v < 0 ? -v : v)) : 0;
+}
+
 /* Bit k: whether coefficient k of a block [64] is not zero. */
 uint64_t coef_nonzero(const int16_t *q);
 

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/carve.h"
+
 /*
  * N: blocks of a plane; nx, ny: samples of a block on each axis; W = blocks on a row * nx. The transform
  * runs over all blocks of a plane side by side, which is what vectors are good for.
@@ -123,15 +125,6 @@ static void plane_init(struct plane_maker *y, const struct coef_image *im, int i
 	y->height = h * y->ny / 8;
 }
 
-/* Hands out the floats of one block of memory, or counts them while there is none. */
-static float *take(float *memory, size_t *used, size_t n)
-{
-	float *p = memory ? memory + *used : NULL;
-
-	*used += ROUND_UP(n, (size_t)16);
-	return p;
-}
-
 static size_t place(struct input_maker *m, float *memory)
 {
 	size_t used = 0, pixels = (size_t)m->size * (size_t)m->size;
@@ -141,14 +134,14 @@ static size_t place(struct input_maker *m, float *memory)
 		struct plane_maker *y = &m->plane[i];
 		size_t n = (size_t)y->n_coef * (size_t)y->blocks;
 
-		y->level = take(memory, &used, n);
-		y->value = take(memory, &used, n);
-		y->partial = take(memory, &used, n);
-		y->samples = take(memory, &used, n);
+		y->level = carve(memory, &used, n);
+		y->value = carve(memory, &used, n);
+		y->partial = carve(memory, &used, n);
+		y->samples = carve(memory, &used, n);
 		rows = MAX(rows, y->rows);
 	}
-	m->wide = take(memory, &used, (size_t)rows * (size_t)m->size);
-	m->out = take(memory, &used, (size_t)m->n_planes * pixels);
+	m->wide = carve(memory, &used, (size_t)rows * (size_t)m->size);
+	m->out = carve(memory, &used, (size_t)m->n_planes * pixels);
 	return used;
 }
 

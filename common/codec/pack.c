@@ -132,11 +132,6 @@ INLINE int code_raw(struct coder *c, enum mode mode, int bit)
 	return narrow(c, mode, 32768, bit);
 }
 
-static int bit_length(int v)
-{
-	return v ? 32 - __builtin_clz((unsigned)abs(v)) : 0;
-}
-
 /* 4 log2(v), rounded. v > 0. */
 static int log4(uint64_t v)
 {
@@ -211,7 +206,7 @@ INLINE int code_dc(
 	int base = AT_DC_LENGTH + (w->type * 4 + activity) * 24, n = 0, v;
 
 	while (n < DC_LENGTH_MAX && code(c, mode, base + CLAMP(2 * n + 18 - w->size[0], 0, 23),
-					    bit_length(residual) > n))
+					    coef_bits(residual) > n))
 		n++;
 	if (!n)
 		return 0;
@@ -321,7 +316,7 @@ INLINE int code_value(struct coder *c, enum mode mode, const struct walk *w, con
 	int base = AT_LENGTH + (w->type * 4 + (blocks + here + 1) / 2) * 16, n = 1, magnitude;
 
 	while (n < LENGTH_MAX &&
-		code(c, mode, base + CLAMP(2 * n + 10 - w->size[k], 0, 15), bit_length(v) > n))
+		code(c, mode, base + CLAMP(2 * n + 10 - w->size[k], 0, 15), coef_bits(v) > n))
 		n++;
 	magnitude = code_mantissa(c, mode, AT_TOP + w->type * 16 + n, n, abs(v));
 	return code_sign(c, mode, a, k, v < 0) ? -magnitude : magnitude;

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "common/net/carve.h"
+#include "common/carve.h"
 #include "common/net/gemm.h"
 #include "common/net/winograd.h"
 #include "common/rng.h"

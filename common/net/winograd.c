@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "common/macros.h"
-#include "common/net/carve.h"
+#include "common/carve.h"
 #include "common/net/gemm.h"
 
 #define LANES	  8 /* channels at a time */
