@@ -10,6 +10,17 @@
 
 static const struct net_shape shape = {32, {4, 6, 8}, 4};
 
+/* Parameters of a network that has learnt nothing; the caller frees them. */
+static float *untrained(struct net_layout *ret)
+{
+	float *params;
+
+	net_layout(&shape, ret);
+	params = malloc(ret->total * sizeof(float));
+	net_init(&shape, 1, params);
+	return params;
+}
+
 /* Rates are what the encoder will write; the picture itself diverges from itself by nothing. */
 static void test_score(void)
 {
@@ -22,9 +33,7 @@ static void test_score(void)
 	int n = ladder_for(100, 2, 100, quality);
 	float *params;
 
-	net_layout(&shape, &at);
-	params = malloc(at.total * sizeof(float));
-	net_init(&shape, 1, params);
+	params = untrained(&at);
 	draw(&px, 90, 70, 2);
 	CHECK_INT(pixels_to_coef(&px, &im), 0);
 	CHECK_INT(scorer_set_model(&s, &shape, params), 0);
@@ -68,9 +77,7 @@ static void test_asking(void)
 	int64_t asked[2];
 	float *params;
 
-	net_layout(&shape, &at);
-	params = malloc(at.total * sizeof(float));
-	net_init(&shape, 1, params);
+	params = untrained(&at);
 	draw(&px, 90, 70, 2);
 	CHECK_INT(pixels_to_coef(&px, &im), 0);
 	for (int cares = 0; cares < 2; cares++) {
@@ -222,9 +229,7 @@ static void test_steps(void)
 	struct jpeg_tables tables;
 	float *params;
 
-	net_layout(&shape, &at);
-	params = malloc(at.total * sizeof(float));
-	net_init(&shape, 1, params);
+	params = untrained(&at);
 	draw(&px, 64, 64, 2);
 	CHECK_INT(pixels_to_coef(&px, &im), 0);
 	CHECK_INT(scorer_set_model(&s, &shape, params), 0);
