@@ -56,7 +56,7 @@ struct config {
 	} model;
 	struct {
 		bool enabled;
-		int64_t epochs, batch_size, min_new_images, keep_models, threads;
+		int64_t epochs, batch_size, min_new_images, course_images, keep_models, threads;
 		double validation_percent;
 	} training;
 	struct {

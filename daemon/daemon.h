@@ -61,7 +61,6 @@ struct daemon {
 
 	/* Policy's state. */
 	struct population population;
-	struct hardness met_hardness, held_hardness; /* by the current model: captures, and what is stored */
 	float price;
 	int64_t sequence; /* captures taken so far */
 	struct model model; /* current; params NULL: none */

@@ -296,18 +296,6 @@ static int no_larger(const struct curve *curve, int rung, size_t bytes)
 	return rung;
 }
 
-/* Among the captures that this model has met. */
-static void rank(struct capture *c, float el2n)
-{
-	struct daemon *d = c->d;
-	int first = c->row.rank;
-
-	c->row.rank = member_rank_scored(first, &d->met_hardness, el2n);
-	if (c->row.rank != first)
-		c->row.flags |= IMAGE_RANKED;
-	hardness_add(&d->met_hardness, el2n);
-}
-
 /* The decision. Fills the row; returns the quality to encode at. */
 static int decide(struct capture *c, struct curve_answer *a)
 {
@@ -321,8 +309,6 @@ static int decide(struct capture *c, struct curve_answer *a)
 	validation = stratum_is_validation(c->row.stratum);
 	curve_make_monotone(&a->curve);
 	population_add(&d->population, &a->curve);
-	if (mode == MODE_ADAPTIVE && !validation)
-		rank(c, a->curve.hardness);
 	rung = choose_rung(mode, &a->curve, &d->population, keeper_door_price(d), validation);
 	if (mode == MODE_ADAPTIVE)
 		rung = no_larger(&a->curve, rung, c->data.len);
@@ -454,12 +440,10 @@ static bool predicts(const struct capture *c)
 static bool is_hopeless(const struct capture *c)
 {
 	const struct daemon *d = c->d;
-	int rank = member_rank(c->hash);
 
 	if (d->config.policy.mode != MODE_ADAPTIVE || is_validation(c))
 		return false;
-	return keeper_at_the_door(
-		d, stratum_of(c->label, false), d->model.params ? member_rank_best(rank) : rank, -1);
+	return keeper_at_the_door(d, stratum_of(c->label, false), member_rank(c->hash), -1);
 }
 
 static void start_scoring(struct capture *c)

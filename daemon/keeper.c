@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "daemon/course.h"
 #include "daemon/keeper_internal.h"
 
 #define SHRINK_PAGES	 64
@@ -99,8 +100,11 @@ static double image_budget(const struct daemon *d)
 	return (double)(d->limit - training_model_reserve(d) - (u->total - u->index - u->objects));
 }
 
-/* What the current network's answers tell, of the labels that are trained on; a training goes on
- * for epochs. */
+/*
+ * What the current network's answers tell, of the labels that are trained on; a training goes on
+ * for epochs, and may learn from what comes meanwhile. Offered is what was seen, and as much again:
+ * nobody knows when a stream ends.
+ */
 static struct regime regime(const struct daemon *d)
 {
 	size_t n = 0, labels = 0;
@@ -110,16 +114,16 @@ static struct regime regime(const struct daemon *d)
 	for (size_t i = 0; images && i < n; i++)
 		if (!stratum_is_validation(s[i].number) && stratum_label(s[i].number) > 0)
 			images[labels++] = (double)s[i].images;
-	return (struct regime){plan_information(&d->population, images, (int)labels), INFINITY};
+	return (struct regime){plan_information(&d->population, images, (int)labels), INFINITY,
+		MAX(2.0 * (double)(daemon_images(d) + d->counters[COUNT_DROPPED]), 1),
+		(double)course_length(d)};
 }
 
 struct plan keeper_plan(const struct daemon *d, double budget)
 {
 	const struct regime r = regime(d);
-	/* What was seen so far, and as much again: nobody knows when a stream ends. */
-	double offered = 2.0 * (double)(daemon_images(d) + d->counters[COUNT_DROPPED]);
 
-	return plan_make(&d->population, &r, budget, overhead_per_image(d), MAX(offered, 1),
+	return plan_make(&d->population, &r, budget, overhead_per_image(d),
 		(int)d->config.policy.min_quality, (int)d->config.policy.max_quality);
 }
 

@@ -104,7 +104,6 @@ void put_curve(struct buf *b, const struct curve_answer *a)
 	buf_put_u64(b, (uint64_t)a->taken_s);
 	buf_put(b, a->format, sizeof(a->format));
 	buf_put_u8(b, a->curve.scored);
-	buf_put_f32(b, a->curve.hardness);
 	buf_put_f32(b, a->curve.entropy);
 	buf_put_u8(b, (uint8_t)a->curve.n);
 	for (int i = 0; i < a->curve.n; i++) {
@@ -130,12 +129,11 @@ int get_curve(struct reader *r, struct curve_answer *ret)
 	if (format)
 		memcpy(a.format, format, sizeof(a.format) - 1);
 	a.curve.scored = reader_u8(r);
-	a.curve.hardness = reader_f32(r);
 	a.curve.entropy = reader_f32(r);
 	a.curve.n = reader_u8(r);
 	if (r->failed || a.width < 1 || a.width > 65535 || a.height < 1 || a.height > 65535 ||
-		a.orientation < 1 || a.orientation > 8 || a.own_quality < 1 || a.own_quality > 100 ||
-		a.curve.n < 1 || a.curve.n > RUNGS_MAX || !(a.curve.hardness <= 2) ||
+		a.orientation < 1 || a.orientation > 8 || a.own_quality < 1 ||
+		a.own_quality > 100 || a.curve.n < 1 || a.curve.n > RUNGS_MAX ||
 		!(a.curve.entropy <= 8))
 		return -EBADMSG;
 	for (int i = 0; i < a.curve.n; i++) {
@@ -250,6 +248,7 @@ void put_train_order(struct buf *b, const struct train_order *o)
 	buf_put_u32(b, (uint32_t)o->epochs);
 	buf_put_u32(b, (uint32_t)o->batch);
 	buf_put_u32(b, (uint32_t)o->threads);
+	put_f64(b, o->until);
 	buf_put_u32(b, (uint32_t)o->min_images);
 	buf_put_u32(b, (uint32_t)o->per_class_min);
 	buf_put_u64(b, o->seed);
@@ -273,13 +272,15 @@ int get_train_order(struct reader *r, struct train_order *ret)
 	o.epochs = (int)reader_u32(r);
 	o.batch = (int)reader_u32(r);
 	o.threads = (int)reader_u32(r);
+	o.until = get_f64(r);
 	o.min_images = (int)reader_u32(r);
 	o.per_class_min = (int)reader_u32(r);
 	o.seed = reader_u64(r);
 	o.memory_max = (int64_t)reader_u64(r);
 	o.model = reader_blob(r, &o.model_len);
 	o.checkpoint = reader_blob(r, &o.checkpoint_len);
-	if (!reader_finished(r) || o.epochs < 1 || o.batch < 1 || o.threads < 1)
+	if (!reader_finished(r) || o.epochs < 1 || o.batch < 1 || o.threads < 1 ||
+		!(o.until > 0 && o.until <= 1))
 		return -EBADMSG;
 	*ret = o;
 	return 0;

@@ -35,6 +35,7 @@ enum message {
 	MSG_PROGRESS,	/* u32 epoch, u32 epochs, f32 loss, u32 images */
 	MSG_CHECKPOINT, /* bytes */
 	MSG_TRAINED,	/* struct train_result, safetensors bytes */
+	MSG_SLICE, /* u32 images shown: got as far as the order said; a checkpoint came before */
 };
 
 /* Appends a frame's head; frame_end fills in its length. */
@@ -79,6 +80,7 @@ int get_counts(struct reader *r, struct pack_lessons *ret, struct sensitivity *r
 struct train_order {
 	char store[512];
 	int input_size, channels[3], epochs, batch, threads;
+	double until; /* share of the steps to get to, 0 to 1 */
 	int min_images, per_class_min;
 	uint64_t seed;
 	int64_t memory_max;

@@ -19,16 +19,6 @@ static void rescore_done(struct step_job *s)
 	}
 }
 
-/* Most of what is held the model was trained on: it is compared with itself alone. */
-static void rank_again(struct image_row *row, struct hardness *h, float el2n)
-{
-	int first = row->flags & IMAGE_RANKED ? member_rank_first(row->rank) : row->rank;
-
-	row->rank = member_rank_scored(first, h, el2n);
-	row->flags = row->rank == first ? row->flags : row->flags | IMAGE_RANKED;
-	hardness_add(h, el2n);
-}
-
 /* Updates a row's divergences by a new model's, relative to what is stored now. */
 static struct op *rescored(struct step_job *s, struct curve_answer *a)
 {
@@ -47,8 +37,6 @@ static struct op *rescored(struct step_job *s, struct curve_answer *a)
 		a->curve.kl[i] += paid;
 	next = choose_next(MODE_ADAPTIVE, &a->curve, &d->population, a->curve.n - 1, validation, 0, 0);
 	op->row = s->row;
-	if (!validation)
-		rank_again(&op->row, &d->held_hardness, a->curve.hardness);
 	op->row.step = next.step;
 	op->row.step_to = next.to;
 	op->row.model = d->model.version;
@@ -152,6 +140,5 @@ void keeper_rescore(struct daemon *d)
 void keeper_new_model(struct daemon *d)
 {
 	population_new_model(&d->population);
-	d->met_hardness = d->held_hardness = (struct hardness){0};
 	keeper_rescore(d);
 }

@@ -69,8 +69,9 @@ static const char *const sql[STATEMENTS] = {
 	[ST_STEP] =
 		"UPDATE images SET step=?2, step_to=?3, quality=?4, tables=?5, flags=?6, bytes=?7,"
 		" crc=?8, model=?9, harm=?10, data=?11 WHERE id = ?1",
-	[ST_RESCORE] = "UPDATE images SET step=?2, step_to=?3, flags=?4, model=?5, harm=?6,"
-		       " rank=?7 WHERE id = ?1",
+	[ST_RESCORE] = "UPDATE images SET step=?2, step_to=?3, flags=?4, model=?5, harm=?6"
+		       " WHERE id = ?1",
+	[ST_SPENT] = "UPDATE images SET rank=?2 WHERE id = ?1",
 	[ST_REMOVE] = "DELETE FROM images WHERE id = ?1",
 	[ST_COUNT] =
 		"INSERT INTO counters VALUES(?1, ?2) ON CONFLICT DO UPDATE SET value = value + ?2",

@@ -49,7 +49,6 @@ enum image_flags {
 	IMAGE_FILE = 2,	    /* bytes are in objects/ */
 	IMAGE_ORIGINAL = 4, /* bytes are the capture's own, of any format (Mode=drop) */
 	IMAGE_SCORED = 8,   /* harm comes from a network */
-	IMAGE_RANKED = 16,  /* rank too */
 };
 
 /* A row of images without its bytes. */
@@ -89,6 +88,7 @@ enum op_kind {
 	OP_INSERT,     /* row, data, file: a new image */
 	OP_STEP,       /* row, data, was_quality: the same image at a lower quality */
 	OP_RESCORE,    /* row, was_quality: harm, step and model of the row */
+	OP_SPENT,      /* row.id: training has been shown it (policy/member.h) */
 	OP_REMOVE,     /* row.id: dropped for room or by command */
 	OP_COUNT,      /* file, counter: a capture that is not stored */
 	OP_QUARANTINE, /* file, row.id, text: counted, to be moved to quarantine */
@@ -219,6 +219,9 @@ int view_cheapest(struct store_view *v, int limit, row_fn fn, void *user);
 
 /* Of a stratum, highest rank first, pinned ones left out. */
 int view_last_ranks(struct store_view *v, uint32_t stratum, int limit, row_fn fn, void *user);
+
+/* Of a stratum, lowest rank first, those that training has not been shown. */
+int view_unspent(struct store_view *v, uint32_t stratum, int limit, row_fn fn, void *user);
 
 /* By id from after on; model >= 0: only rows not scored by that version. */
 int view_walk(struct store_view *v, int64_t after, int64_t not_model, int limit, row_fn fn, void *user);

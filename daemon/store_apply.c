@@ -9,6 +9,7 @@
 #include "common/digest.h"
 #include "common/io.h"
 #include "daemon/store_internal.h"
+#include "policy/member.h"
 
 #define LABELS_MAX 20000
 
@@ -340,11 +341,22 @@ static int apply_rescore(struct store *s, struct op *op)
 	sqlite3_bind_int64(st, 1, op->row.id);
 	bind_step(st, 2, old.flags & IMAGE_PINNED ? -1 : op->row.step);
 	sqlite3_bind_int(st, 3, op->row.step_to);
-	sqlite3_bind_int64(st, 4, old.flags | (op->row.flags & (IMAGE_SCORED | IMAGE_RANKED)));
+	sqlite3_bind_int64(st, 4, old.flags | (op->row.flags & IMAGE_SCORED));
 	sqlite3_bind_int64(st, 5, op->row.model);
 	sqlite3_bind_blob(st, 6, op->row.harm, op->row.n_harm, SQLITE_STATIC);
-	sqlite3_bind_int(st, 7, op->row.rank);
 	return store_run(s, ST_RESCORE);
+}
+
+static int apply_spent(struct store *s, struct op *op)
+{
+	struct image_row row;
+	int r = current_row(s, op, &row);
+
+	if (r <= 0)
+		return r;
+	sqlite3_bind_int64(s->st[ST_SPENT], 1, row.id);
+	sqlite3_bind_int(s->st[ST_SPENT], 2, member_rank_spent(row.rank));
+	return store_run(s, ST_SPENT);
 }
 
 static int apply_remove(struct store *s, struct op *op, struct batch *b)
@@ -453,6 +465,8 @@ static int apply_one(struct store *s, struct op *op, struct batch *b)
 		return apply_step(s, op, b);
 	case OP_RESCORE:
 		return apply_rescore(s, op);
+	case OP_SPENT:
+		return apply_spent(s, op);
 	case OP_REMOVE:
 		return apply_remove(s, op, b);
 	case OP_COUNT:

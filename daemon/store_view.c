@@ -10,6 +10,7 @@
 #include "common/digest.h"
 #include "common/io.h"
 #include "daemon/store_internal.h"
+#include "policy/member.h"
 
 #define OBJECT_BYTES_MAX (INT64_C(1) << 30)
 
@@ -187,6 +188,22 @@ int view_last_ranks(struct store_view *v, uint32_t stratum, int limit, row_fn fn
 		return r;
 	sqlite3_bind_int64(st, 1, stratum);
 	sqlite3_bind_int(st, 2, limit);
+	return each_row(st, fn, user);
+}
+
+int view_unspent(struct store_view *v, uint32_t stratum, int limit, row_fn fn, void *user)
+{
+	sqlite3_stmt *st;
+	int r = prepare(v,
+		"SELECT " ROW_COLUMNS " FROM images WHERE stratum=?1 AND rank < ?2"
+		" ORDER BY rank LIMIT ?3",
+		&st);
+
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(st, 1, stratum);
+	sqlite3_bind_int(st, 2, RANK_SPENT);
+	sqlite3_bind_int(st, 3, limit);
 	return each_row(st, fn, user);
 }
 

@@ -1,6 +1,7 @@
 #include "daemon/trainer.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -284,13 +285,14 @@ static int send_checkpoint(struct trainer *t, const struct train *train)
 static int run_epochs(struct trainer *t, struct train *train)
 {
 	int per_epoch = train_steps_per_epoch(train), r = 0;
+	int64_t until = llround(t->order.until * (double)train_steps_total(train));
 	int64_t last_checkpoint = clock_steady_us(), last_progress = 0;
 	double loss = 0;
 
-	while (r == 0 && train_step_count(train) < train_steps_total(train)) {
+	while (r == 0 && train_step_count(train) < until) {
 		int64_t now;
 
-		loss = train_steps(train, 8);
+		loss = train_steps(train, (int)MIN(8, until - train_step_count(train)));
 		now = clock_steady_us();
 		if (now - last_progress >= PROGRESS_EVERY) {
 			r = send_progress(t, (int)(train_step_count(train) / per_epoch), loss);
@@ -301,7 +303,19 @@ static int run_epochs(struct trainer *t, struct train *train)
 			last_checkpoint = now;
 		}
 	}
-	return r < 0 ? r : send_progress(t, t->order.epochs, loss);
+	return r < 0 ? r : send_progress(t, (int)(train_step_count(train) / per_epoch), loss);
+}
+
+/* As far as the order said, and no further for now. */
+static int send_slice(struct trainer *t, const struct train *train)
+{
+	int r = send_checkpoint(t, train);
+	size_t at;
+
+	t->out.len = 0;
+	at = frame_begin(&t->out, MSG_SLICE);
+	buf_put_u32(&t->out, (uint32_t)t->set[0].n);
+	return r < 0 ? r : send_frame(t, at);
 }
 
 static int send_result(struct trainer *t, struct team *team, const struct train *train, int64_t began)
@@ -355,7 +369,11 @@ static int train_and_report(struct trainer *t)
 	if (t->order.checkpoint_len)
 		train_restore(train, t->order.checkpoint, t->order.checkpoint_len); /* else from the start */
 	r = run_epochs(t, train);
-	return r < 0 ? r : send_result(t, team, train, began);
+	if (r < 0)
+		return r;
+	return train_step_count(train) < train_steps_total(train)
+		       ? send_slice(t, train)
+		       : send_result(t, team, train, began);
 }
 
 static int work(struct trainer *t)

@@ -19,6 +19,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "daemon/course.h"
 #include "daemon/daemon.h"
 #include "daemon/proto.h"
 #include "policy/gate.h"
@@ -43,11 +44,13 @@ struct training {
 	enum training_state state;
 	bool forced, now, paused; /* forced: asked for; now: without waiting for idle */
 	char why[200];
-	int64_t labelled_at_last; /* counter when the last training began */
+	int64_t labelled_at_last; /* counter when the last training or slice began */
+	struct course course;
 	int64_t retry_after_us;
 	uint32_t epoch, epochs;
 	float loss;
 	int64_t started_labelled;
+	double share; /* of the steps, to get to */
 	uv_timer_t timer;
 	bool timer_on;
 
@@ -80,7 +83,7 @@ struct training *training_new(struct daemon *d)
 
 	if (!t)
 		return NULL;
-	t->d = d;
+	t->d = t->course.d = d;
 	uv_timer_init(d->loop, &t->timer);
 	t->timer.data = t;
 	snprintf(t->why, sizeof(t->why), "starting");
@@ -169,6 +172,8 @@ int training_load_model(struct daemon *d)
 	t->labelled_at_last = (int64_t)reader_u64(&r);
 	if (e < 0 || r.failed || version == 0)
 		return e;
+	course_get(&t->course, &r);
+	t->share = course_share(&t->course);
 	model_name(version, name);
 	e = store_read_model(d->store, name, &file);
 	if (e == 0)
@@ -309,6 +314,7 @@ static void save_meta(struct daemon *d, int64_t version)
 	snprintf(op->key, sizeof(op->key), "model");
 	buf_put_u64(&op->data, (uint64_t)version);
 	buf_put_u64(&op->data, (uint64_t)d->training->labelled_at_last);
+	course_put(&d->training->course, &op->data);
 	writer_add(d->writer, op);
 }
 
@@ -359,6 +365,7 @@ static void on_trained(struct training *t, struct reader *payload)
 	}
 	t->labelled_at_last = t->started_labelled;
 	t->forced = t->now = false;
+	course_end(&t->course);
 	drop_checkpoint(t);
 	if (!gate_accepts(r.candidate_accuracy, d->model.params && r.current_accuracy >= 0,
 		    r.current_accuracy, r.validation_images)) {
@@ -382,6 +389,17 @@ static void on_trained(struct training *t, struct reader *payload)
 	model_name(m->version, m->name);
 	buf_put(&m->data, payload->data, payload->len);
 	writer_task(d->writer, &m->task);
+}
+
+/* A slice of the course is done; its checkpoint is kept. */
+static void on_slice(struct training *t, struct reader *payload)
+{
+	uint32_t images = reader_u32(payload);
+
+	t->labelled_at_last = t->started_labelled;
+	log_info("%.0f %% of a training done, on %" PRIu32 " images", 100 * t->share, images);
+	save_meta(t->d, t->d->model.version);
+	course_shown(&t->course);
 }
 
 static void on_refused(struct training *t, struct reader *payload)
@@ -411,6 +429,10 @@ static void on_message(struct training *t, uint8_t type, struct reader *payload)
 	case MSG_TRAINED:
 		t->answered = true;
 		on_trained(t, payload);
+		break;
+	case MSG_SLICE:
+		t->answered = true;
+		on_slice(t, payload);
 		break;
 	case MSG_REFUSED:
 		t->answered = true;
@@ -521,6 +543,7 @@ static void write_order(struct training *t)
 		.epochs = (int)d->config.training.epochs,
 		.batch = (int)d->config.training.batch_size,
 		.threads = trainer_threads(d),
+		.until = t->share,
 		.min_images = 2 * CLASS_MIN_IMAGES,
 		.per_class_min = CLASS_MIN_IMAGES,
 		.seed = (uint64_t)d->model.version + 1,
@@ -558,6 +581,9 @@ static void start_trainer(struct training *t)
 	uv_buf_t b;
 	int r;
 
+	if (!t->forced)
+		course_begin(&t->course, t->labelled_at_last);
+	t->share = t->forced ? 1 : course_share(&t->course);
 	write_order(t);
 	uv_pipe_init(d->loop, &t->in, 0);
 	uv_pipe_init(d->loop, &t->out, 0);
@@ -608,6 +634,11 @@ static bool wanted(struct training *t)
 		snprintf(t->why, sizeof(t->why), "Training.Enabled=no");
 	else if (t->d->counters[COUNT_LABELLED] == 0)
 		snprintf(t->why, sizeof(t->why), "no labelled images yet");
+	else if (t->course.length && new_images(t) < course_slice_images(&t->course))
+		snprintf(t->why, sizeof(t->why),
+			"%.0f %% of a training done; %" PRId64 " new labelled images of %" PRId64
+			" for the next slice",
+			100 * t->share, new_images(t), course_slice_images(&t->course));
 	else if (new_images(t) < c->training.min_new_images)
 		snprintf(t->why, sizeof(t->why), "%" PRId64 " new labelled images; MinNewImages=%" PRId64,
 			new_images(t), c->training.min_new_images);

@@ -274,6 +274,7 @@ static int handle(struct worker *w, uint8_t type, struct reader *r)
 	case MSG_PROGRESS:
 	case MSG_CHECKPOINT:
 	case MSG_TRAINED:
+	case MSG_SLICE:
 		return -EBADMSG;
 	}
 	return frame_write(STDOUT_FILENO, &w->out);

@@ -25,8 +25,7 @@ struct curve {
 	uint8_t quality[RUNGS_MAX]; /* ascending */
 	uint32_t rate[RUNGS_MAX];   /* bytes as stored */
 	float kl[RUNGS_MAX];	    /* divergence from the answer to the capture itself */
-	float loss[RUNGS_MAX];	    /* cross-entropy minus the capture's; 0 without label or model */
-	float hardness;		    /* EL2N of the capture, 0 to sqrt(2); negative: unknown */
+	float loss[RUNGS_MAX]; /* cross-entropy minus the capture's; 0 without label or model */
 	float entropy;		    /* of the answer to the capture, nats; negative: unknown */
 	bool scored;		    /* kl comes from a network */
 };

@@ -1,12 +1,10 @@
 #include "policy/member.h"
 
-#include <math.h>
-
 #include "common/macros.h"
 
 int member_rank(uint64_t hash)
 {
-	return (int)(hash >> 16 & RANK_MAX);
+	return (int)(hash >> 16 & (RANK_SPENT - 1));
 }
 
 bool member_is_validation(uint64_t hash, double share_percent)
@@ -14,54 +12,7 @@ bool member_is_validation(uint64_t hash, double share_percent)
 	return (double)(hash & 0xffff) < share_percent / 100 * 65536;
 }
 
-#define ABOUT	   50 /* one in so many images more or less is "about as large" */
-#define EASIEST	   0.25 /* shares of the images met that may rank behind the others */
-#define HARDEST	   0.10
-#define KNOWN	   0.2f /* EL2N below which the network knows an image: .86 and more for the label */
-#define HOPELESS   1.2f /* above which it is sure of something else */
-#define ENOUGH	   100 /* images before shares mean anything */
-#define FADE	   (1 - M_LN2 / 20000)
-#define EL2N_MAX   1.41421356f
-
-static int hardness_bin(float el2n)
-{
-	return (int)CLAMP(el2n / EL2N_MAX * HARDNESS_BINS, 0, HARDNESS_BINS - 1);
-}
-
-void hardness_add(struct hardness *h, float el2n)
-{
-	if (el2n < 0)
-		return;
-	for (int i = 0; i < HARDNESS_BINS; i++)
-		h->bin[i] *= (float)FADE;
-	h->bin[hardness_bin(el2n)] += 1;
-	h->images = h->images * FADE + 1;
-}
-
-int member_rank_best(int rank)
-{
-	return rank / 2;
-}
-
-int member_rank_first(int scored_rank)
-{
-	return (scored_rank & RANK_MAX / 2) * 2;
-}
-
-int member_rank_scored(int rank, const struct hardness *h, float el2n)
-{
-	int at = hardness_bin(el2n);
-	double below = 0, share;
-
-	if (el2n < 0 || h->images < ENOUGH)
-		return rank;
-	for (int i = 0; i < at; i++)
-		below += (double)h->bin[i];
-	share = (below + (double)h->bin[at] / 2) / h->images;
-	if ((share < EASIEST && el2n < KNOWN) || (share > 1 - HARDEST && el2n > HOPELESS))
-		return RANK_MAX / 2 + 1 + rank / 2;
-	return member_rank_best(rank);
-}
+#define ABOUT 50 /* one in so many images more or less is "about as large" */
 
 static const struct stratum *largest(const struct stratum *s, size_t n, bool validation, int64_t floor)
 {

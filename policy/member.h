@@ -4,11 +4,10 @@
  *
  * Each image has a rank, uniform by content hash. A stratum (a label's training images, or its
  * validation images) keeps its lowest ranks: bottom-k sampling, a uniform sample without a counter
- * (Cohen and Kaplan 2007). Once a network has its say, the easiest quarter, which teaches little more,
- * and the hardest tenth, which is hard because it is wrong or hopeless, rank behind all others (after
- * Paul et al. 2021 and Sorscher et al. 2022) - as far as the network is sure of them: one that has
- * learnt little yet knows neither. Which stratum gives next keeps classes balanced: the
- * largest does, as in class-balancing reservoir sampling (Chrysakis and Moens 2020).
+ * (Cohen and Kaplan 2007). What the network in training has been shown is spent: it ranks behind
+ * all that it has not seen, so that what comes is held until it has taught. Among the spent the
+ * order stays, so they are a uniform sample of the past. Which stratum gives next keeps classes
+ * balanced: the largest does, as in class-balancing reservoir sampling (Chrysakis and Moens 2020).
  */
 #pragma once
 
@@ -16,7 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RANK_MAX	      65535
+#define RANK_MAX	      131071
+#define RANK_SPENT	      65536 /* added when it has been shown */
 #define VALIDATION_IMAGES_MAX 2000 /* enough to know an accuracy to a percent */
 
 /* A stratum's number: label id * 2, + 1 for its validation images. Label 0 is "none". */
@@ -40,27 +40,16 @@ struct stratum {
 	int64_t images, bytes, pinned;
 };
 
-/* Rank and validation membership of an image from independent bits of its content hash. */
+/* Rank, not spent, and validation membership of an image from independent bits of its content hash.
+ */
 int member_rank(uint64_t hash);
 bool member_is_validation(uint64_t hash, double share_percent);
 
-/* How hard the images met are: a histogram of EL2N that forgets as the population does. */
-#define HARDNESS_BINS 64
-struct hardness {
-	float bin[HARDNESS_BINS];
-	double images;
-};
-
-void hardness_add(struct hardness *h, float el2n);
-
-/* Rank of an image among those met so far; its first rank while hardness is unknown. */
-int member_rank_scored(int rank, const struct hardness *h, float el2n);
-
-/* The best rank that scoring could give. */
-int member_rank_best(int rank);
-
-/* The first rank again, to one bit, of an image that member_rank_scored() ranked. */
-int member_rank_first(int scored_rank);
+/* The rank when training has been shown the image. */
+static inline int member_rank_spent(int rank)
+{
+	return rank | RANK_SPENT;
+}
 
 /*
  * The stratum to take the next image from, or NULL when none may give: validation while it has more

@@ -9,6 +9,7 @@
 #define DIVERGENCE_MIN	  1e-3	 /* nats: nothing is held without any */
 #define INFORMATION_MIN	  0.05	 /* nats */
 #define INFORMATION_PRIOR 1.4
+#define TEACHING_SHARE	  0.1 /* of a training's course: see plan.h */
 #define STEPS_MIN	  8
 #define STEPS_PER_NEED	4
 
@@ -25,7 +26,22 @@ double plan_information(const struct population *p, const double *images, int la
 			      : MAX(entropy - (double)p->entropy, INFORMATION_MIN);
 }
 
-/* D(n) and its derivative. */
+/* How many images training sees when n are held, and its derivative. */
+static double seen(const struct regime *r, double n, double *ret_slope)
+{
+	double while_held = TEACHING_SHARE * r->course, missed, come;
+
+	if (while_held <= 0 || n >= r->offered) {
+		*ret_slope = 1;
+		return n;
+	}
+	missed = exp(-n / while_held);
+	come = MIN(r->offered - n, r->course);
+	*ret_slope = come * missed / while_held + (come < r->course ? missed : 1);
+	return n + come * (1 - missed);
+}
+
+/* D of n images seen and its derivative. */
 static double distinct(const struct regime *r, double n, double *ret_slope)
 {
 	double again, left;
@@ -44,15 +60,24 @@ static double distinct(const struct regime *r, double n, double *ret_slope)
 	return n * (1 + REPEATS * (1 - left)) / (1 + REPEATS);
 }
 
+/* D when n images are held, and its derivative by n. */
+static double taught(const struct regime *r, double n, double *ret_slope)
+{
+	double by_held, by_seen, d = distinct(r, seen(r, n, &by_held), &by_seen);
+
+	*ret_slope = by_held * by_seen;
+	return d;
+}
+
 double plan_worth(const struct regime *r, double images, double divergence)
 {
-	double slope, n = distinct(r, MAX(images, 1e-9), &slope);
+	double slope, n = taught(r, MAX(images, 1e-9), &slope);
 
 	return 1 / (1 / n + BIAS * pow(MAX(divergence, 0) / r->information, 1.5));
 }
 
 struct plan plan_make(const struct population *p, const struct regime *r, double budget,
-	double overhead, double offered, int min_quality, int max_quality)
+	double overhead, int min_quality, int max_quality)
 {
 	struct plan best = {0};
 	double best_worth = -INFINITY;
@@ -62,7 +87,7 @@ struct plan plan_make(const struct population *p, const struct regime *r, double
 
 		if (LADDER[i] < min_quality || LADDER[i] > max_quality || rate < 1)
 			continue;
-		images = MAX(MIN(budget / (rate + overhead), offered), 1);
+		images = MAX(MIN(budget / (rate + overhead), r->offered), 1);
 		worth = plan_worth(r, images, (double)p->kl[i]);
 		if (worth > best_worth) {
 			best_worth = worth;
@@ -74,7 +99,7 @@ struct plan plan_make(const struct population *p, const struct regime *r, double
 
 float plan_price(const struct regime *r, double images, double divergence, double budget)
 {
-	double slope, n = MAX(images, 1), worth = distinct(r, n, &slope);
+	double slope, n = MAX(images, 1), worth = taught(r, n, &slope);
 	double dropped = n * n * slope / (worth * worth);
 	double degraded = 1.5 * BIAS * sqrt(MAX(divergence, DIVERGENCE_MIN) / r->information) /
 			  r->information;

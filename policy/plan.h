@@ -13,6 +13,11 @@
  * gained half a point of accuracy where at quality 30 they gained five. One BIAS fits the uniform
  * sweep of eleven settings at two budgets in DESIGN.md within its noise.
  *
+ * n are the images that training gets to see, which are more than the store holds at a time when it
+ * takes them as they come: a share 1 - exp(-n / t) of those that come in its course, t being a tenth
+ * of them. (Slices may follow each other faster; but images that are held for less than that are
+ * shown too few times, one after another: DESIGN.md.)
+ *
  * D discounts repeats when a training shows a set number of images: n images shown samples / n
  * times are worth n + n R (1 - exp(-(samples / n - 1) / R)) shown once, R = 15 (Muennighoff et al.
  * 2023). D is that over 1 + R, so that it is n when samples are plenty.
@@ -34,6 +39,8 @@ struct plan {
 struct regime {
 	double information; /* nats; see plan_information() */
 	double samples;	    /* images that a training shows; INFINITY: more when there are more */
+	double offered;	    /* images there are to choose from */
+	double course;	    /* of them come while a training goes on, at most; 0: it is done at once */
 };
 
 /*
@@ -47,17 +54,17 @@ double plan_information(const struct population *p, const double *images, int la
 double plan_worth(const struct regime *r, double images, double divergence);
 
 /*
- * budget: bytes for images; overhead: bytes of index and framing behind each; offered: images that
- * were there to choose from. Qualities outside [min, max] are not considered.
+ * budget: bytes for images; overhead: bytes of index and framing behind each. Qualities outside
+ * [min, max] are not considered.
  */
 struct plan plan_make(const struct population *p, const struct regime *r, double budget,
-	double overhead, double offered, int min_quality, int max_quality);
+	double overhead, int min_quality, int max_quality);
 
 /*
  * The price, in nats a byte, at which degrading costs as much as dropping does: a full store of so
  * many images gives up some rather than take a dearer step, and stores what comes at this price.
- * From the estimate's derivatives, by images and by divergence: I n^2 D'(n) / D(n)^2 / (1.5 BIAS
- * sqrt(d / I) budget).
+ * From the estimate's derivatives, by images and by divergence: I n^2 D' / D^2 / (1.5 BIAS
+ * sqrt(d / I) budget), D being that of the images seen when n are held.
  */
 float plan_price(const struct regime *r, double images, double divergence, double budget);
 

@@ -129,16 +129,6 @@ float kl_divergence(const float *p, const float *q, int k)
 	return (float)MAX(sum, 0);
 }
 
-/* Distance of the answer from the label's one-hot vector (Paul et al. 2021). */
-static float el2n(const float *p, int k, int klass)
-{
-	float sum = 0;
-
-	for (int j = 0; j < k; j++)
-		sum += (p[j] - (j == klass)) * (p[j] - (j == klass));
-	return sqrtf(sum);
-}
-
 static float entropy(const float *p, int k)
 {
 	double sum = 0;
@@ -247,7 +237,6 @@ static void judge(
 	run_batch(&l, true);
 	while (refine(&l))
 		run_batch(&l, false);
-	c->hardness = klass >= 0 ? el2n(s->logits, s->shape.classes, klass) : -1;
 	c->entropy = entropy(s->logits, s->shape.classes);
 	c->scored = true;
 }
@@ -255,7 +244,7 @@ static void judge(
 int score(struct scorer *s, const struct coef_image *im, int own_quality, const uint8_t *quality,
 	int n, int klass, struct pack_lessons *lessons, struct curve *ret)
 {
-	struct curve c = {.n = n, .hardness = -1, .entropy = -1};
+	struct curve c = {.n = n, .entropy = -1};
 	int r = s->params ? input_maker_load(s->maker, im, s->shape.size) : 0, own_rung = -1;
 	bool teach = lessons && lessons_want_rungs(lessons, im), packed;
 	struct jpeg_tables tables[RUNGS_MAX];

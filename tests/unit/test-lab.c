@@ -171,7 +171,7 @@ static void test_allocate(void)
 	for (int i = 0; i < N; i++) {
 		double rate = 10 + 20 * rng_unit(&r), kl = 0.2 + 2 * rng_unit(&r);
 
-		curve[i] = (struct curve){.n = LADDER_RUNGS, .scored = true, .hardness = -1};
+		curve[i] = (struct curve){.n = LADDER_RUNGS, .scored = true};
 		for (int k = 0; k < LADDER_RUNGS; k++) {
 			curve[i].quality[k] = LADDER[k];
 			curve[i].rate[k] = (uint32_t)(rate + rng_unit(&r));

@@ -201,21 +201,27 @@ static void test_codes(void)
 static void test_plan(void)
 {
 	struct curve c = example(0.5f, 20);
-	const struct regime r = {1.4, INFINITY};
+	struct regime r = {1.4, INFINITY, 20000, 0};
 	struct population p;
-	int last = 100;
+	int last = 100, at_once;
 
 	learn(&p, &c);
 	for (double budget = 1e8; budget > 1e4; budget /= 2) {
-		struct plan plan = plan_make(&p, &r, budget, 50, 20000, 2, 95);
+		struct plan plan = plan_make(&p, &r, budget, 50, 2, 95);
 
 		CHECK(plan.quality <= last);
 		CHECK(plan.mean_bytes > 0);
 		last = plan.quality;
 	}
-	CHECK_INT(plan_make(&p, &r, 1e12, 50, 1000, 2, 95).quality, 95);
 	CHECK(last < 95);
-	CHECK_INT(plan_make(&p, &r, 1e12, 50, 1000, 2, 40).quality, 40);
+	/* What training sees as it comes need not all be held: fewer and better. */
+	at_once = plan_make(&p, &r, 1e5, 50, 2, 95).quality;
+	r.course = 16000;
+	CHECK(plan_make(&p, &r, 1e5, 50, 2, 95).quality > at_once);
+	r.course = 0;
+	r.offered = 1000;
+	CHECK_INT(plan_make(&p, &r, 1e12, 50, 2, 95).quality, 95);
+	CHECK_INT(plan_make(&p, &r, 1e12, 50, 2, 40).quality, 40);
 }
 
 static void test_member(void)
@@ -234,32 +240,19 @@ static void test_member(void)
 }
 
 /* Repeatedly taking the victim leaves classes equal. */
-/* The easiest quarter and the hardest tenth rank behind all others, in the order that they had. */
-static void test_hardness(void)
+/* What has been shown ranks behind all that has not, in the order that it had. */
+static void test_spent(void)
 {
-	struct hardness h = {0}, weak = {0};
 	struct stratum s[] = {{2, 100, 0, 0}, {4, 99, 0, 0}, {6, 80, 0, 0}, {7, 500, 0, 0}};
 
-	CHECK_INT(member_rank_scored(1234, &h, 0.5f), 1234); /* nothing to compare with */
-	for (int i = 0; i < 1000; i++)
-		hardness_add(&h, 1.4f * (float)i / 1000);
-	hardness_add(&h, -1);
-	CHECK_NEAR(h.images, 1000, 20);
-	CHECK_INT(member_rank_scored(1234, &h, -1), 1234); /* unknown */
-	CHECK_INT(member_rank_scored(1234, &h, 0.7f), member_rank_best(1234));
-	CHECK(member_rank_scored(0, &h, 0.1f) > member_rank_scored(RANK_MAX, &h, 0.7f));
-	CHECK(member_rank_scored(0, &h, 1.4f) > RANK_MAX / 2);
-	CHECK(member_rank_scored(RANK_MAX, &h, 1.4f) <= RANK_MAX);
-	CHECK(member_rank_scored(10, &h, 0) < member_rank_scored(4000, &h, 0));
-	for (int rank = 0; rank <= RANK_MAX; rank += 97)
-		for (float el2n = 0; el2n < 1.4f; el2n += 0.1f)
-			CHECK_INT(member_rank_first(member_rank_scored(rank, &h, el2n)), rank & ~1);
-	/* A network that is sure of nothing has no easy and no hopeless images. */
-	for (int i = 0; i < 1000; i++)
-		hardness_add(&weak, 0.4f + 0.7f * (float)i / 1000);
-	CHECK_INT(member_rank_scored(1234, &weak, 0.41f), member_rank_best(1234));
-	CHECK_INT(member_rank_scored(1234, &weak, 1.09f), member_rank_best(1234));
+	for (uint64_t hash = 0; hash < UINT64_C(1) << 32; hash += 0x1234567) {
+		int rank = member_rank(hash);
 
+		CHECK(rank >= 0 && member_rank_spent(0) > rank &&
+			member_rank_spent(rank) <= RANK_MAX);
+		CHECK(member_rank_spent(rank) - member_rank_spent(0) == rank);
+		CHECK_INT(member_rank_spent(member_rank_spent(rank)), member_rank_spent(rank));
+	}
 	CHECK(member_about_to_give(s, 4, &s[0], 2));
 	CHECK(member_about_to_give(s, 4, &s[0], 4)); /* next but one */
 	CHECK(!member_about_to_give(s, 4, &s[0], 6));
@@ -272,7 +265,8 @@ static void test_hardness(void)
 static void test_worth(void)
 {
 	static const double images[3] = {100, 100, 0};
-	const struct regime plenty = {1.4, INFINITY}, weak = {0.7, INFINITY}, few = {1.4, 20000};
+	const struct regime plenty = {1.4, INFINITY, 1e12, 0}, weak = {0.7, INFINITY, 1e12, 0},
+			    few = {1.4, 20000, 1e12, 0}, stream = {1.4, INFINITY, 50000, 40000};
 	struct population p;
 
 	CHECK_NEAR(plan_worth(&plenty, 1000, 0), 1000, 1e-6);
@@ -285,10 +279,18 @@ static void test_worth(void)
 	CHECK_NEAR(plan_worth(&few, 40000, 0), plan_worth(&few, 20000, 0), 1e-6);
 	CHECK(plan_worth(&few, 20000, 0) < 1.2 * plan_worth(&few, 5000, 0));
 	CHECK_NEAR(plan_worth(&few, 100, 0), 100, 1);
+	/* As they come: more are seen than are held, never more than are offered. */
+	CHECK(plan_worth(&stream, 1000, 0) > 5 * plan_worth(&plenty, 1000, 0));
+	CHECK(plan_worth(&stream, 5000, 0) < 45000);
+	CHECK(plan_worth(&stream, 20000, 0) < 50000);
+	CHECK_NEAR(plan_worth(&stream, 60000, 0), 60000, 1);
 	/* The price is where the estimate's two derivatives meet: bytes moved either way gain nothing. */
-	for (int k = 0; k < 3; k++)
+	for (int k = 0; k < 4; k++)
 		for (double d = 0.02; d < 0.5; d *= 2) {
-			const struct regime *r = k == 0 ? &plenty : k == 1 ? &weak : &few;
+			const struct regime *r = k == 0	  ? &plenty
+						 : k == 1 ? &weak
+						 : k == 2 ? &few
+							  : &stream;
 			double budget = 1e6, mean = 80, n = budget / mean, bytes = 100;
 			double price = (double)plan_price(r, n, d, budget);
 			double dropped = plan_worth(r, n - bytes / mean, d);
@@ -337,7 +339,7 @@ static void test_shares(void)
 		bool v = member_is_validation(hash, 10);
 
 		validation += v;
-		low += v && member_rank(hash) < RANK_MAX / 2; /* independent of rank */
+		low += v && member_rank(hash) < RANK_SPENT / 2; /* independent of rank */
 	}
 	CHECK_NEAR(validation, 2000, 200);
 	CHECK_NEAR(low, validation / 2, 120);
@@ -464,5 +466,5 @@ static void test_predictor(void)
 }
 
 TEST_MAIN(test_rates, test_target, test_ladder, test_monotone, test_hull, test_choose,
-	test_cold_start, test_codes, test_plan, test_member, test_hardness, test_worth,
-	test_balance, test_shares, test_modes, test_idle, test_gate, test_predictor)
+	test_cold_start, test_codes, test_plan, test_member, test_spent, test_worth, test_balance,
+	test_shares, test_modes, test_idle, test_gate, test_predictor)

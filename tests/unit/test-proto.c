@@ -86,8 +86,15 @@ static void test_others(void)
 {
 	struct stored_image s = {true, false, 0x21, 40, 300, 200, 3, 12, 5}, t;
 	struct train_result a = {1000, 100, 0.75, -1, 12.5}, c;
-	struct train_order o = {.store = "/x", .input_size = 32, .channels = {1, 2, 3}, .epochs = 3,
-		.batch = 4, .threads = 2, .seed = 9}, p;
+	struct train_order o = {.store = "/x",
+				   .until = 0.25,
+				   .input_size = 32,
+				   .channels = {1, 2, 3},
+				   .epochs = 3,
+				   .batch = 4,
+				   .threads = 2,
+				   .seed = 9},
+			   p;
 	_cleanup_buf_ struct buf b = {0};
 	struct reader r;
 
@@ -109,6 +116,12 @@ static void test_others(void)
 	CHECK_STR(p.store, "/x");
 	CHECK_INT(p.channels[2], 3);
 	CHECK_INT((int)p.seed, 9);
+	CHECK_NEAR(p.until, 0.25, 0);
+	o.until = 1.5;
+	b.len = 0;
+	put_train_order(&b, &o);
+	r = (struct reader){b.data, b.len, false};
+	CHECK_INT(get_train_order(&r, &p), -EBADMSG);
 }
 
 TEST_MAIN(test_curve, test_hostile_curve, test_frames, test_others)

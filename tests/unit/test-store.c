@@ -106,6 +106,56 @@ static int64_t verify(int want_findings)
 	return report.images;
 }
 
+static bool count_row(void *user, const struct image_row *row)
+{
+	(void)row;
+	++*(int *)user;
+	return true;
+}
+
+static bool take_row(void *user, const struct image_row *row)
+{
+	*(struct image_row *)user = *row;
+	return false;
+}
+
+/* What training has been shown is spent: it stays, ranks behind the others, and is not asked for
+ * again. */
+static void test_spent(void)
+{
+	struct store *s = open_store(4 << 20);
+	struct store_view *v = NULL;
+	struct op *op;
+	struct image_row last = {0};
+	char error[256];
+	int unspent = 0;
+
+	for (int64_t id = 1; id <= 5; id++)
+		CHECK_INT(apply_free(s, insert(id, 100, 2, 10)), 0);
+	CHECK_INT(view_open(path, &v, error), 0);
+	op = op_new(OP_SPENT);
+	op->row.id = 2;
+	CHECK_INT(apply_free(s, op), 0);
+	op = op_new(OP_SPENT);
+	op->row.id = 77; /* dropped since */
+	CHECK_INT(apply_free(s, op), -ESTALE);
+	CHECK_INT(view_unspent(v, 2, 10, count_row, &unspent), 0);
+	CHECK_INT(unspent, 4);
+	CHECK_INT(view_last_ranks(v, 2, 1, take_row, &last), 0);
+	CHECK_INT(last.id, 2);
+	CHECK_INT(last.rank, member_rank_spent(2));
+	/* Another score does not make it new. */
+	op = op_new(OP_RESCORE);
+	op->row = last;
+	op->row.rank = 2;
+	CHECK_INT(apply_free(s, op), 0);
+	CHECK_INT(view_last_ranks(v, 2, 1, take_row, &last), 0);
+	CHECK_INT(last.id, 2);
+	view_close(v);
+	store_close(s);
+	CHECK_INT(verify(0), 5);
+}
+
 static void test_life(void)
 {
 	struct store *s = open_store(8 * MIB);
@@ -406,8 +456,8 @@ static void test_settle(void)
 
 int main(void)
 {
-	void (*const tests[])(void) = {test_life, test_collision, test_limit, test_shrink, test_kill, test_rot, test_foreign,
-		test_settle};
+	void (*const tests[])(void) = {test_life, test_spent, test_collision, test_limit,
+		test_shrink, test_kill, test_rot, test_foreign, test_settle};
 
 	rng_init(&rng, 1);
 	if (!mkdtemp(base))

@@ -8,7 +8,7 @@
 #include "common/io.h"
 #include "common/log.h"
 
-#define CURVES_MAGIC UINT32_C(0x33564352) /* "RCV3": raise it when scoring changes */
+#define CURVES_MAGIC UINT32_C(0x34564352) /* "RCV4": raise it when scoring changes */
 #define FILE_MAX ((size_t)4 << 30)
 
 struct record {

@@ -105,6 +105,34 @@ int lab_run(struct lab *l, const struct dataset *data, uint64_t seed, int steps,
 	const struct dataset *const eval[], int n_eval, double ret_accuracy[], float *ret_params,
 	const char *what);
 
+/*
+ * A run whose pictures come and go: the steps, schedule and evaluations of lab_run(), the steps taken
+ * in slices, each on the pictures that are there then. begin, slices, end.
+ *
+ * It is known by all its slices' pictures, so only at its end. What decides them is in first and more:
+ * when a run that began so is known, slices are not trained. Should the end be another all the same
+ * (the code has changed), lab_spread_end() returns -ESTALE, and it is to be done again with again.
+ * Zeroed before, spread_done() in every case.
+ */
+struct spread {
+	char begin_key[33], key[33];
+	bool begun, known;
+	int steps;	  /* in all */
+	uint64_t seed;
+	struct buf state; /* of the training, between slices */
+	double seconds;
+};
+
+int lab_spread_begin(struct lab *l, struct spread *s, const struct dataset *first, const struct buf *more,
+	uint64_t seed, bool again);
+
+/* Takes the steps up to the share until of all. */
+int lab_spread_slice(
+	struct lab *l, struct spread *s, const struct dataset *data, double until, const char *what);
+int lab_spread_end(struct lab *l, struct spread *s, const struct dataset *last,
+	const struct dataset *const eval[], int n_eval, double ret_accuracy[], const char *what);
+void spread_done(struct spread *s);
+
 /* OUT/name for writing, or NULL and an error logged. */
 FILE *lab_create(const struct lab *l, const char *name);
 int lab_close_file(FILE *f, const char *name);

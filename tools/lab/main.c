@@ -65,22 +65,29 @@ static void help(FILE *f)
 	fputs("  all                every one of them, then the report\n"
 	      "  report             report.html from what is in OUT\n"
 	      "\n"
-	      "      --data SPEC       cifar10:DIR: the published binary files; folder:DIR: train/CLASS "
+	      "      --data SPEC       cifar10:DIR: the published binary files; folder:DIR: "
+	      "train/CLASS "
 	      "and\n"
-	      "                        test/CLASS, or CLASS alone, with .jpg .png .ppm .pgm pictures\n"
-	      "      --out DIR         tables, figures, report, and runs never to be repeated (lab-out)\n"
-	      "      --quick           a coarse whole in minutes: one seed, few steps, a small network\n"
+	      "                        test/CLASS, or CLASS alone, with .jpg .png .ppm .pgm "
+	      "pictures\n"
+	      "      --out DIR         tables, figures, report, and runs never to be repeated "
+	      "(lab-out)\n"
+	      "      --quick           a coarse whole in minutes: one seed, few steps, a small "
+	      "network\n"
 	      "      --seeds N         seeds to average over (3; quick 1)\n"
 	      "      --seed N          the first of them (1)\n"
 	      "      --steps N         steps of each training, 64 pictures each (1200; quick 300)\n"
-	      "      --budgets LIST    policies: bytes, as 250k,1M (k M: 1000); default: 5 10 20 40 % of "
+	      "      --budgets LIST    policies: bytes, as 250k,1M (k M: 1000); default: 5 10 20 "
+	      "40 % of "
 	      "what all\n"
 	      "                        pictures take at quality 50\n"
 	      "      --qualities LIST  cross-quality: trained at (5,50,100)\n"
-	      "      --windows LIST    policies: shares of the stream after which the device trains, in "
-	      "percent (20)\n"
+	      "      --windows LIST    policies: shares of the stream, in percent, after which the "
+	      "device\n"
+	      "                        trains a model to score with (10)\n"
 	      "      --only LIST       policies: just these, by the names in policies.csv\n"
-	      "      --input N         side of the network's input (32 for cifar10, 64 for folder)\n"
+	      "      --input N         side of the network's input (32 for cifar10, 64 for "
+	      "folder)\n"
 	      "      --channels A,B,C  of its convolutions (32,64,128; quick 16,32,64)\n"
 	      "      --threads N       (one for each processor)\n"
 	      "  -h, --help            this text\n"
@@ -238,7 +245,7 @@ static void fill_defaults(struct lab *l, const struct choices *c)
 	if (!l->n_qualities)
 		take_qualities(l, "5,50,100");
 	if (!l->n_windows)
-		take_windows(l, "20");
+		take_windows(l, "10");
 }
 
 /* Shares of what all pictures take at quality 50, to two digits. */

@@ -28,8 +28,10 @@ int class_qualities(const struct stream *s, double budget, int *ret)
 	_cleanup_free_ struct population *p = calloc((size_t)classes, sizeof(*p));
 	_cleanup_free_ int *quality = calloc((size_t)classes, sizeof(int));
 	double best = -INFINITY;
-	const struct regime regime = stream_regime(s);
+	struct regime regime = stream_regime(s);
 
+	regime.course = 0; /* trained at the end */
+	regime.offered = s->l->data.split[TRAIN].n;
 	if (!p || !quality)
 		return -ENOMEM;
 	for (int k = 0; k < classes; k++)
@@ -60,8 +62,7 @@ int class_qualities(const struct stream *s, double budget, int *ret)
 			bytes += (double)c.rate[at] + FRAME_BYTES;
 			harm += (double)c.kl[at] / classes;
 		}
-		worth = plan_worth(
-			&regime, MIN(budget / (bytes / classes), s->l->data.split[TRAIN].n), harm);
+		worth = plan_worth(&regime, MIN(budget / (bytes / classes), regime.offered), harm);
 		if (worth > best) {
 			best = worth;
 			memcpy(ret, quality, (size_t)classes * sizeof(int));

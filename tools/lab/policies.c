@@ -19,6 +19,7 @@
 #define ENOUGH_WORSE .015
 #define SWEEP_USUALLY 6	  /* qualities tried */
 #define CLOSE_USUALLY 3	  /* of them with all seeds */
+#define SLICES	      20  /* that the device's training is spread over */
 #define AS_CAPTURED 100 /* the quality that stands for "as it came" */
 
 static const uint8_t sweep[] = {2, 5, 10, 15, 20, 30, 50, 75, 95};
@@ -34,6 +35,7 @@ enum policy {
 	BY_LOSS,
 	BY_KL,
 	BY_PREDICTOR,
+	AT_END,
 	SHIPPED,
 	POLICIES
 };
@@ -50,6 +52,7 @@ static const struct {
 	[BY_LOSS] = {"adaptive-loss", "adaptive by loss"},
 	[BY_KL] = {"adaptive-kl", "adaptive by KL"},
 	[BY_PREDICTOR] = {"adaptive-predictor", "adaptive by predictor"},
+	[AT_END] = {"adaptive-at-end", "adaptive, trained at the end"},
 	[SHIPPED] = {"adaptive", "adaptive as shipped"},
 };
 
@@ -120,10 +123,20 @@ static double policies_runs(const struct lab *l)
 /* Captures after the first window, once for each budget and seed: curves are kept. */
 static double policies_scored(const struct lab *l)
 {
-	bool any = wanted(l, SHIPPED) || wanted(l, CONTROL) || wanted(l, PER_CLASS) || wanted(l, BY_LOSS) ||
-		   wanted(l, BY_KL) || wanted(l, BY_PREDICTOR);
+	bool any = wanted(l, AT_END) || wanted(l, SHIPPED) || wanted(l, CONTROL) ||
+		   wanted(l, PER_CLASS) || wanted(l, BY_LOSS) || wanted(l, BY_KL) ||
+		   wanted(l, BY_PREDICTOR);
 
 	return any ? (1 - l->windows[0]) * l->data.split[TRAIN].n * l->n_budgets * l->seeds : 0;
+}
+
+static void describe(const uint8_t *quality, int n, struct result *ret)
+{
+	ret->images = n;
+	ret->mean_quality = 0;
+	for (int i = 0; i < n; i++)
+		ret->mean_quality += quality[i];
+	ret->mean_quality /= MAX(n, 1);
 }
 
 /* Trains on a choice and fills the result. */
@@ -137,11 +150,7 @@ static int run_set(struct compare *c, const struct rates *ours, struct dataset *
 	dataset_balance(d);
 	if (r == 0)
 		r = lab_run(c->l, d, seed, c->l->steps, eval, 2, ret->accuracy, NULL, what);
-	ret->images = n;
-	ret->mean_quality = 0;
-	for (int i = 0; i < n; i++)
-		ret->mean_quality += quality[i];
-	ret->mean_quality /= MAX(n, 1);
+	describe(quality, n, ret);
 	return r;
 }
 
@@ -316,12 +325,31 @@ static int run_envelope(struct compare *c, enum coder coder, int begin, int budg
 	return r;
 }
 
-static int run_stream(
-	struct compare *c, enum policy p, int budget, uint64_t seed, struct stream *s, struct result *ret)
+/* Evaluates what the stream has trained as it went. d: what it holds in the end. */
+static int run_spread(struct compare *c, const struct rates *device, struct stream *s,
+	const struct dataset *d, const uint8_t *quality, uint64_t seed, const char *what,
+	struct result *ret)
+{
+	_cleanup_dataset_ struct dataset stored = {0};
+	const struct dataset *eval[] = {&c->l->test, &stored};
+	int r = choice_test(c->l, device, quality, s->n, seed, &stored);
+
+	if (r == 0)
+		r = lab_spread_end(c->l, &s->training, d, eval, 2, ret->accuracy, what);
+	describe(quality, s->n, ret);
+	return r;
+}
+
+static int run_stream_once(struct compare *c, enum policy p, int budget, uint64_t seed, bool again,
+	struct stream *s, struct result *ret)
 {
 	_cleanup_dataset_ struct dataset d = {0};
-	struct stream_options o = {
-		.budget = c->l->budget[budget], .seed = seed, .own_weight = OWN_WEIGHT, .own_max = OWN_MAX};
+	struct stream_options o = {.budget = c->l->budget[budget],
+		.seed = seed,
+		.own_weight = OWN_WEIGHT,
+		.own_max = OWN_MAX,
+		.slices = p == AT_END ? 0 : SLICES,
+		.again = again};
 	_cleanup_free_ uint8_t *quality = NULL;
 	_cleanup_free_ struct rates *device = calloc(1, sizeof(*device));
 	char what[128];
@@ -353,10 +381,22 @@ static int run_stream(
 		return r;
 	snprintf(what, sizeof(what), "%s, %.0f bytes, seed %llu: %d images", policy_names[p].name, o.budget,
 		(unsigned long long)seed, s->n);
-	r = run_set(c, device, &d, quality, s->n, seed, what, ret);
+	r = o.slices ? run_spread(c, device, s, &d, quality, seed, what, ret)
+		     : run_set(c, device, &d, quality, s->n, seed, what, ret);
 	ret->bytes = s->most;
 	ret->written = s->written / MAX(s->bytes, 1);
 	return r;
+}
+
+static int run_stream(
+	struct compare *c, enum policy p, int budget, uint64_t seed, struct stream *s, struct result *ret)
+{
+	int r = run_stream_once(c, p, budget, seed, false, s, ret);
+
+	if (r != -ESTALE)
+		return r;
+	stream_done(s);
+	return run_stream_once(c, p, budget, seed, true, s, ret);
 }
 
 /* Random pictures in the same coder, each at a quality drawn from the shipped policy's histogram. */

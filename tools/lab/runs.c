@@ -42,8 +42,10 @@ static void digest_dataset(struct buf *b, const struct dataset *d)
 	buf_put(b, digest, sizeof(digest));
 }
 
+/* more: whatever else decides the outcome; may be NULL. */
 static int run_key(const struct lab *l, const struct dataset *data, const struct train_options *o,
-	const struct dataset *const eval[], int n_eval, char ret[2 * KEY_BYTES + 1])
+	const struct dataset *const eval[], int n_eval, const struct buf *more,
+	char ret[2 * KEY_BYTES + 1])
 {
 	_cleanup_buf_ struct buf b = {0};
 	uint8_t digest[SHA256_BYTES];
@@ -60,6 +62,8 @@ static int run_key(const struct lab *l, const struct dataset *data, const struct
 	buf_put_f32(&b, (float)o->momentum);
 	buf_put_f32(&b, (float)o->decay);
 	buf_put_u32(&b, (uint32_t)o->shift << 1 | o->flip);
+	if (more)
+		buf_put(&b, more->data, more->len);
 	if (b.failed)
 		return -ENOMEM;
 	sha256(b.data, b.len, digest);
@@ -279,12 +283,26 @@ void lab_announce(struct lab *l, const char *what, double runs, double scored)
 		(unsigned long long)(l->seed + (uint64_t)l->seeds - 1), l->out);
 }
 
+static int evaluate_all(struct lab *l, const struct train *t, const struct dataset *const eval[],
+	int n_eval, struct known_run *run)
+{
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < n_eval; i++) {
+		struct evaluation e;
+
+		r = evaluate(&l->shape, train_params(t), eval[i], l->team, &e);
+		run->accuracy[i] = r == 0 && e.n ? (float)e.correct / (float)e.n : 0;
+	}
+	return r;
+}
+
 static int train_and_evaluate(struct lab *l, const struct dataset *data, const struct train_options *o,
 	const struct dataset *const eval[], int n_eval, struct known_run *run, float *ret_params)
 {
 	_cleanup_(train_freep) struct train *t = train_new(&l->shape, data, o, l->team);
 	struct net_layout at;
-	int r = 0;
+	int r;
 
 	if (!t)
 		return -ENOMEM;
@@ -292,12 +310,7 @@ static int train_and_evaluate(struct lab *l, const struct dataset *data, const s
 		train_steps(t, STEPS_AT_ONCE);
 		draw_bar(l, (double)train_step_count(t) / (double)train_steps_total(t));
 	}
-	for (int i = 0; r == 0 && i < n_eval; i++) {
-		struct evaluation e;
-
-		r = evaluate(&l->shape, train_params(t), eval[i], l->team, &e);
-		run->accuracy[i] = r == 0 && e.n ? (float)e.correct / (float)e.n : 0;
-	}
+	r = evaluate_all(l, t, eval, n_eval, run);
 	net_layout(&l->shape, &at);
 	if (r == 0 && ret_params) {
 		memcpy(ret_params, train_params(t), at.total * sizeof(float));
@@ -326,7 +339,7 @@ int lab_run(struct lab *l, const struct dataset *data, uint64_t seed, int steps,
 	train_options_init(&o, l->shape.size);
 	o.seed = seed;
 	o.max_steps = steps;
-	r = run_key(l, data, &o, eval, n_eval, run.key);
+	r = run_key(l, data, &o, eval, n_eval, NULL, run.key);
 	if (r < 0)
 		return r;
 	net_layout(&l->shape, &at);
@@ -342,6 +355,122 @@ int lab_run(struct lab *l, const struct dataset *data, uint64_t seed, int steps,
 		l->progress.done++;
 		l->progress.trained++;
 		l->progress.trained_s += (double)(clock_steady_us() - begin) / 1e6;
+	}
+	for (int i = 0; r == 0 && i < n_eval; i++)
+		ret_accuracy[i] = (double)run.accuracy[i];
+	if (r < 0)
+		log_error("%s: %s", what, strerror(-r));
+	return r;
+}
+
+void spread_done(struct spread *s)
+{
+	buf_done(&s->state);
+	*s = (struct spread){0};
+}
+
+static void spread_options(const struct lab *l, const struct spread *s, struct train_options *o)
+{
+	train_options_init(o, l->shape.size);
+	o->seed = s->seed;
+	o->max_steps = s->steps;
+}
+
+int lab_spread_begin(struct lab *l, struct spread *s, const struct dataset *first, const struct buf *more,
+	uint64_t seed, bool again)
+{
+	const struct dataset *eval = &l->test;
+	struct train_options o;
+	int r = l->log_fd > 0 ? 0 : open_log(l);
+
+	if (r < 0)
+		return r;
+	s->begun = true;
+	s->seed = seed;
+	s->steps = l->steps;
+	spread_options(l, s, &o);
+	r = run_key(l, first, &o, &eval, 1, more, s->begin_key);
+	memcpy(s->key, s->begin_key, sizeof(s->key));
+	s->known = r == 0 && !again && find_run(l, s->begin_key);
+	return r;
+}
+
+/* The key goes on over a slice's pictures and its end. */
+static int spread_key(struct lab *l, struct spread *s, const struct dataset *data, double until)
+{
+	_cleanup_buf_ struct buf more = {0};
+	struct train_options o;
+
+	buf_put(&more, s->key, sizeof(s->key));
+	buf_put_f32(&more, (float)until);
+	spread_options(l, s, &o);
+	return more.failed ? -ENOMEM : run_key(l, data, &o, NULL, 0, &more, s->key);
+}
+
+/* The training as it stands, on these pictures. */
+static struct train *spread_resume(
+	struct lab *l, const struct spread *s, const struct dataset *data)
+{
+	_cleanup_(train_freep) struct train *t = NULL;
+	struct train_options o;
+
+	spread_options(l, s, &o);
+	t = train_new(&l->shape, data, &o, l->team);
+	if (t && s->state.len && train_restore(t, s->state.data, s->state.len) < 0)
+		return NULL;
+	return TAKE_PTR(t);
+}
+
+int lab_spread_slice(
+	struct lab *l, struct spread *s, const struct dataset *data, double until, const char *what)
+{
+	_cleanup_(train_freep) struct train *t = NULL;
+	int64_t begin = clock_steady_us();
+	int steps, r = spread_key(l, s, data, until);
+
+	if (r < 0 || s->known || data->n < 1)
+		return r;
+	t = spread_resume(l, s, data);
+	if (!t) {
+		log_error("%s: out of memory", what);
+		return -ENOMEM;
+	}
+	steps = (int)lround(until * s->steps) - (int)train_step_count(t);
+	train_steps(t, MAX(steps, 0));
+	s->state.len = 0;
+	train_save(t, &s->state);
+	draw_bar(l, until);
+	s->seconds += (double)(clock_steady_us() - begin) / 1e6;
+	return s->state.failed ? -ENOMEM : 0;
+}
+
+int lab_spread_end(struct lab *l, struct spread *s, const struct dataset *last,
+	const struct dataset *const eval[], int n_eval, double ret_accuracy[], const char *what)
+{
+	_cleanup_(train_freep) struct train *t = NULL;
+	struct known_run run = {.n = n_eval};
+	struct known_run begin = {0};
+	const struct known_run *found = find_run(l, s->key);
+	int r = 0;
+
+	memcpy(run.key, s->key, sizeof(run.key));
+	memcpy(begin.key, s->begin_key, sizeof(begin.key));
+	if (s->known && !found)
+		return -ESTALE;
+	if (found) {
+		run = *found;
+		lab_fewer_runs(l, 1);
+	} else {
+		lab_progress(l, "%s", what);
+		t = spread_resume(l, s, last);
+		r = t ? evaluate_all(l, t, eval, n_eval, &run) : -ENOMEM;
+		if (r == 0)
+			r = keep_run(l, &run);
+		if (r == 0 && !find_run(l, begin.key))
+			r = keep_run(l, &begin);
+		l->progress.done++;
+		l->progress.trained++;
+		l->progress.trained_s += s->seconds;
 	}
 	for (int i = 0; r == 0 && i < n_eval; i++)
 		ret_accuracy[i] = (double)run.accuracy[i];

@@ -68,6 +68,7 @@ void stream_done(struct stream *s)
 	free(s->scorer);
 	free(s->predictor);
 	curves_close(s->curves);
+	spread_done(&s->training);
 	*s = (struct stream){0};
 }
 
@@ -198,17 +199,10 @@ static int score_capture(struct stream *s, struct arrival *a, struct scratch *sc
 	} else if (known) {
 		memcpy(a->curve.kl, known->kl, sizeof(known->kl));
 		memcpy(a->curve.loss, known->loss, sizeof(known->loss));
-		a->curve.hardness = known->hardness;
 		a->curve.entropy = known->entropy;
 		a->curve.scored = true;
 	}
 	return 0;
-}
-
-/* The rank before scoring that no score can better. */
-static int best_rank(const struct stream *s, int index)
-{
-	return s->params && !s->o.plain_ranks ? member_rank_best(s->rank[index]) : s->rank[index];
 }
 
 static int score_one(struct lab *l, void *arg, int i, struct scratch *scratch)
@@ -217,7 +211,7 @@ static int score_one(struct lab *l, void *arg, int i, struct scratch *scratch)
 	struct arrival *a = &c->a[i];
 
 	(void)l;
-	if (refused_at_door(c->s, a->label, best_rank(c->s, a->index))) {
+	if (refused_at_door(c->s, a->label, c->s->rank[a->index])) {
 		a->refused = true;
 		return 0;
 	}
@@ -395,8 +389,10 @@ struct regime stream_regime(const struct stream *s)
 
 	for (int k = 0; k < s->l->data.classes; k++)
 		images[k] = s->class_images[k];
+	/* What was seen, and as much again: nobody knows when a stream ends. */
 	return (struct regime){plan_information(&s->population, images, s->l->data.classes),
-		64.0 * s->l->steps};
+		64.0 * s->l->steps, MAX(2.0 * (double)(s->n + s->dropped), 1),
+		s->o.slices ? (1 - s->l->windows[0]) * s->l->data.split[TRAIN].n : 0};
 }
 
 /* As the daemon's keeper relieves the writer. */
@@ -410,9 +406,7 @@ static int make_room(struct stream *s, double need)
 	for (int k = 0; k < s->l->data.classes; k++)
 		mean += (double)s->class_bytes[k];
 	mean /= MAX(s->n, 1);
-	/* What was seen, and as much again: nobody knows when a stream ends. */
-	s->plan = plan_make(&s->population, &regime, s->o.budget, FRAME_BYTES,
-		2.0 * (double)(s->n + s->dropped), LADDER[0], 95);
+	s->plan = plan_make(&s->population, &regime, s->o.budget, FRAME_BYTES, LADDER[0], 95);
 	s->target = plan_target_price(&s->population, &s->plan);
 	r = degrade(s, plan_steps(need, mean, RELIEF_MAX), limit, &n);
 	if (r < 0 || n)
@@ -428,20 +422,13 @@ static int make_room(struct stream *s, double need)
 
 static int admit(struct stream *s, struct arrival *a, struct coef_image *im)
 {
-	struct held h = {.index = a->index,
-		.label = a->label,
-		.first_rank = s->rank[a->index],
-		.rank = s->rank[a->index],
-		.set = -1};
+	struct held h = {
+		.index = a->index, .label = a->label, .rank = s->rank[a->index], .set = -1};
 	float price = s->bytes > 0.9 * s->o.budget ? MAX(s->price, s->target) : s->price;
 	int at = choose_rung(MODE_ADAPTIVE, &a->curve, &s->population, price, false), r, own;
 	int quality = a->curve.quality[at];
 	double need;
 
-	if (!s->o.plain_ranks) {
-		h.rank = member_rank_scored(h.first_rank, &s->hardness, a->curve.hardness);
-		hardness_add(&s->hardness, a->curve.hardness);
-	}
 	if (refused_at_door(s, h.label, h.rank)) {
 		s->dropped++;
 		return 0;
@@ -633,20 +620,6 @@ static int learn_steps(struct stream *s, int first)
 	return r;
 }
 
-/* The model was trained on what is held: those are compared with one another alone. */
-static void rank_held(struct stream *s)
-{
-	struct hardness h = {0};
-
-	for (int i = 0; i < s->n; i++)
-		hardness_add(&h, s->v[i].curve.hardness);
-	for (int i = 0; i < s->n; i++)
-		s->v[i].rank = member_rank_scored(s->v[i].first_rank, &h, s->v[i].curve.hardness);
-	for (int k = 0; k < s->l->data.classes; k++)
-		find_highest_rank(s, k);
-	s->hardness = (struct hardness){0};
-}
-
 /* The file of the curves by this model at these steps. */
 static int open_curves(struct stream *s, size_t params)
 {
@@ -697,26 +670,82 @@ static int train_and_rescore(struct stream *s, int window, int met)
 		if (s->v[i].quality >= 60)
 			population_add(&s->population, &s->v[i].curve);
 	}
-	if (r == 0 && !s->o.plain_ranks)
-		rank_held(s);
 	for (int i = 0; r == 0 && i < s->n; i++)
 		held_at(s, &s->v[i], &s->v[i].curve, s->v[i].curve.n - 1);
 	return r;
 }
 
+/* What decides the training beside its first pictures: what comes, and what is kept of it. */
+static int begin_training(struct stream *s, const struct dataset *d)
+{
+	_cleanup_buf_ struct buf more = {0};
+	struct net_layout at;
+
+	net_layout(&s->l->shape, &at);
+	buf_put(&more, s->params, s->params ? at.total * sizeof(float) : 0);
+	buf_put(&more, s->order, (size_t)s->l->data.split[TRAIN].n * sizeof(*s->order));
+	buf_put(&more, &s->o.budget, sizeof(s->o.budget));
+	buf_put_u32(&more, (uint32_t)s->o.slices);
+	buf_put_u32(&more, s->o.curve);
+	buf_put_f32(&more, s->o.own_weight);
+	buf_put_f32(&more, s->o.own_max);
+	return more.failed ? -ENOMEM : lab_spread_begin(s->l, &s->training, d, &more, s->o.seed, s->o.again);
+}
+
+/* What it has been shown is the first to go from now on. */
+static void spend(struct stream *s)
+{
+	for (int i = 0; i < s->n; i++)
+		s->v[i].rank = member_rank_spent(s->v[i].rank);
+	for (int k = 0; k < s->l->data.classes; k++)
+		find_highest_rank(s, k);
+}
+
+/* A slice of the training, on what is held now. */
+static int train_slice(struct stream *s, int slice)
+{
+	_cleanup_dataset_ struct dataset d = {0};
+	int r = stream_dataset(s, &d);
+	char what[128];
+
+	dataset_balance(&d);
+	snprintf(what, sizeof(what), "slice %d of seed %llu at %.0f bytes", slice + 1,
+		(unsigned long long)s->o.seed, s->o.budget);
+	if (r == 0 && !s->training.begun)
+		r = begin_training(s, &d);
+	if (r == 0)
+		r = lab_spread_slice(
+			s->l, &s->training, &d, (double)(slice + 1) / s->o.slices, what);
+	spend(s);
+	return r;
+}
+
+/* Captures met before a slice begins. */
+static int slice_at(const struct stream *s, int slice)
+{
+	double first = s->l->windows[0], n = s->l->data.split[TRAIN].n;
+
+	return (int)(n * (first + (1 - first) * (slice + 1) / s->o.slices));
+}
+
 int stream_run(struct lab *l, const struct stream_options *o, struct stream *ret)
 {
 	struct stream *s = ret;
-	int n = l->data.split[TRAIN].n, r = stream_init(s, l, o), window = 0, done = 0;
+	int n = l->data.split[TRAIN].n, r = stream_init(s, l, o), window = 0, slice = 0, done = 0;
 
-	while (r == 0 && done < n) {
-		int until = window < l->n_windows ? (int)(l->windows[window] * n) : n, take;
+	while (r == 0 && (done < n || slice < o->slices)) {
+		int at_window = window < l->n_windows ? (int)(l->windows[window] * n) : n + 1;
+		int at_slice = slice < o->slices ? slice_at(s, slice) : n + 1, take;
 
-		if (done >= until) {
+		if (done >= at_window) {
 			r = train_and_rescore(s, window++, done);
 			continue;
 		}
-		take = MIN(MIN(CHUNK, n - done), until - done);
+		if (done >= at_slice) {
+			r = train_slice(s, slice++);
+			continue;
+		}
+		take = MIN(MIN(CHUNK, n - done), MIN(at_window, at_slice) - done);
 		r = take_chunk(s, done, take);
 		done += take;
 	}

@@ -29,12 +29,14 @@ struct stream_options {
 	enum curve_kind curve;
 	float own_weight, own_max; /* curve.h */
 	bool standard_steps;	   /* the network's are not learnt */
-	bool plain_ranks;	   /* members are a uniform sample */
+	int slices; /* of the last training, from the first window to the end; 0: it is done
+		       at the end, by the caller */
+	bool again; /* it is trained although it seems to be known (lab.h) */
 };
 
 struct held {
 	int index, label;     /* of the training split */
-	int rank, first_rank; /* first: before the network had its say */
+	int rank;
 	struct next_step next;
 	uint8_t quality, layout;
 	int width, height, orientation, set; /* set: index in stream.set, -1: a whole file */
@@ -71,9 +73,9 @@ struct stream {
 	struct scorer *scorer; /* [threads] */
 	int tables_made;
 	struct sensitivity network;
-	struct hardness hardness;    /* of captures that no model was trained on */
 	struct predictor *predictor; /* of CURVE_PREDICTED; owned */
 	struct curve_file *curves;
+	struct spread training; /* of slices */
 };
 
 /* Runs the whole stream. ret must be zeroed; stream_done() in every case. */

@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""A training that is spread over captures: once the store drops images, each slice of it learns from what came
+since, what it has shown makes room first, and its model comes at the end. All of it outlives a kill."""
+import os
+import re
+import sqlite3
+
+from harness import Daemon, check, finish, picture
+
+SPENT = 65536
+d = Daemon({
+    "Store": {"MaxUse": "1M"},
+    "Policy": {"MinQuality": "80"},  # little to degrade: images must be dropped
+    "Model": {"Channels": "8 8 8"},
+    "Training": {"MinNewImages": "60", "CourseImages": "400", "Epochs": "10", "BatchSize": "16"},
+}).start()
+dropped = 0
+
+
+def feed(n):
+    global dropped
+    for i in range(dropped, dropped + n):
+        d.drop(f"{('stripes', 'blobs')[i % 2]}/{i}.png", picture(i % 2, i, 40))
+    dropped += n
+    d.wait_for(lambda: d.sum() == dropped, 60, f"{dropped} captures to be taken")
+
+
+def log():
+    with open(d.log, encoding="utf-8", errors="replace") as f:
+        return f.read()
+
+
+def slices():
+    return [int(m.group(1)) for m in re.finditer(r"(\d+) % of a training done", log())]
+
+
+def ended():
+    return d.status()["model"]["version"] > version or log().count("candidate rejected") > rejected
+
+
+def ranks():
+    index = sqlite3.connect(f"file:{os.path.join(d.store, 'index.db')}?mode=ro", uri=True)
+    rows = index.execute("SELECT rank FROM images WHERE stratum > 1 AND stratum % 2 = 0").fetchall()
+    index.close()
+    return [r[0] for r in rows]
+
+
+# The first model comes at once, and as long as all fits nothing is spread.
+feed(120)
+d.wait_for(lambda: d.status()["model"]["version"] == 1, 60, "a first model")
+check(not slices(), "the first training is done at once")
+d.ctl("pause")
+while (d.status()["captures"]["dropped"] == 0 or d.status()["training"]["new_images"] < 400) and dropped < 4000:
+    feed(200)
+d.ctl("resume")
+check(d.status()["captures"]["dropped"] > 0, f"{dropped} captures fill the store")
+
+# More than a course has come since: again at once.
+d.wait_for(lambda: d.status()["model"]["version"] == 2 or "candidate rejected" in log(), 60, "the next model")
+check(not slices(), "a course that is over is no course")
+
+# From now on a training is done in slices; what they have shown is marked, and goes first.
+feed(80)
+d.wait_for(slices, 60, "a first slice")
+version = d.status()["model"]["version"]
+d.wait_for(lambda: all(r >= SPENT for r in ranks()), 20, "what it has shown to be marked")
+rejected = log().count("candidate rejected")
+for _ in range(40):
+    if ended():
+        break
+    before = len(slices())
+    feed(80)
+    fresh = sum(r < SPENT for r in ranks())
+    check(fresh > 0, "what comes is not marked")
+    d.wait_for(lambda: len(slices()) > before or ended(), 60, "the next slice")
+    if len(slices()) == 2:  # in the middle: nothing of it is lost
+        d.wait_for(lambda: d.status()["training"]["state"] != "running", 20, "the slice to end")
+        d.kill()
+        d.start()
+check(ended(), f"slices {slices()}, no candidate")
+check(len(slices()) >= 3 and slices() == sorted(slices()), f"slices go on: {slices()}")
+
+# Asked for, it is done at once.
+code, out, _ = d.ctl("train", "--now", "--wait")
+check("model" in out or "rejected" in out, f"train said {out}")
+check(d.disk_use() <= 1 << 20, "within MaxUse")
+d.verify()
+d.stop()
+d.remove()
+finish()
