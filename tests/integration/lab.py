@@ -61,10 +61,22 @@ check(all(open(os.path.join(out, n), "rb").read() == b for n, b in first.items()
 
 with open(os.path.join(out, "policies.csv"), encoding="utf-8") as f:
     rows = list(csv.DictReader(f))
-check(len(rows) == 20, f"{len(rows)} rows: ten policies at two budgets")
+check(len(rows) == 22, f"{len(rows)} rows: eleven policies at two budgets")
 for row in rows:
     check(0 < float(row["most_bytes"]) <= float(row["budget_bytes"]), f"budget kept: {row}")
     check(int(row["images"]) > 0 and 0 <= float(row["accuracy_original_percent"]) <= 100, f"{row}")
+
+# Streams that are harder than a shuffled one with right labels.
+for option in (["--order", "classes"], ["--wrong", "20"], ["--unlabelled", "80"]):
+    hard = os.path.join(top, "hard" + option[0])
+    lab("policies", *COMMON, "--only", "adaptive,adaptive-at-end,reservoir,uniform-ours", *option, "--out", hard)
+    with open(os.path.join(hard, "policies.csv"), encoding="utf-8") as f:
+        hard_rows = list(csv.DictReader(f))
+    check(len(hard_rows) == 8 and all(int(row["images"]) > 0 for row in hard_rows), f"{option}: {hard_rows}")
+    mine = [row for row in hard_rows if row["policy"] == "adaptive"]
+    same = [row for row in rows if row["policy"] == "adaptive"]
+    check([row["accuracy_original_percent"] for row in mine] != [row["accuracy_original_percent"] for row in same],
+          f"{option} changes something")
 
 # Everything else, and what it leaves.
 lab("all", *COMMON)
@@ -94,6 +106,8 @@ for args, said in ((["policies"], "--data"), (["nothing", *COMMON], "one verb is
                    (["policies", *COMMON, "--budgets", "5M,1M"], "ascending"),
                    (["policies", *COMMON, "--budgets", "5x"], "ascending"),
                    (["policies", *COMMON, "--seeds", "0"], "from 1 to"),
+                   (["policies", *COMMON, "--order", "size"], "random or classes"),
+                   (["policies", *COMMON, "--wrong", "100"], "99"),
                    (["policies", *COMMON, "--channels", "8,8"], "three whole numbers"),
                    (["policies", *COMMON, "--input", "17"], "no such network")):
     r = lab(*args, ok=False)

@@ -13,6 +13,7 @@
 #include "common/digest.h"
 #include "common/io.h"
 #include "common/net/net.h"
+#include "common/rng.h"
 
 #define CIFAR_SIDE 32
 #define CIFAR_RECORD (1 + 3 * CIFAR_SIDE * CIFAR_SIDE)
@@ -360,4 +361,19 @@ int data_decode(const struct data *d, enum split s, int i, struct coef_image *re
 			file.len);
 	*ret_quality = info.quality;
 	return 0;
+}
+
+void data_spoil(struct data *d, double wrong, double unlabelled, uint64_t seed)
+{
+	struct rng r;
+
+	rng_init(&r, seed);
+	for (int i = 0; i < d->split[TRAIN].n; i++) {
+		struct picture *p = &d->split[TRAIN].v[i];
+		uint32_t other = rng_below(&r, (uint32_t)MAX(d->classes - 1, 1));
+
+		if (rng_unit(&r) < wrong && d->classes > 1)
+			p->label = (p->label + 1 + (int)other) % d->classes;
+		p->unlabelled = rng_unit(&r) < unlabelled;
+	}
 }

@@ -3,9 +3,11 @@
  * Pictures are decoded when they are asked for, so that a folder may be larger than memory.
  *
  * Errors are for people and name the file, and the offset where there is one. Nothing here is
- * changed after data_open, so that any thread may decode.
+ * changed once pictures are decoded, so that any thread may do that.
  */
 #pragma once
+
+#include <stdbool.h>
 
 #include "common/codec/coef.h"
 
@@ -18,6 +20,7 @@ struct picture {
 	size_t offset; /* of a CIFAR-10 record among its split's */
 	int64_t bytes; /* of the file or record */
 	int label;
+	bool unlabelled; /* nobody has said so: it is stored and not trained on */
 };
 
 struct data {
@@ -39,6 +42,12 @@ struct data {
  */
 int data_open(struct data *d, const char *spec, char ret_error[DATA_ERROR_MAX]);
 void data_close(struct data *d);
+
+/*
+ * Spoils the labels of training pictures, each with these chances: wrong, another class at random;
+ * unlabelled, as if nobody had given one.
+ */
+void data_spoil(struct data *d, double wrong, double unlabelled, uint64_t seed);
 
 /* Coefficients and own quality (100: lossless) of a picture. */
 int data_decode(const struct data *d, enum split s, int i, struct coef_image *ret, int *ret_quality,

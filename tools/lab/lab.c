@@ -136,6 +136,7 @@ int lab_open(struct lab *l, const char *spec)
 		log_error("%s", error);
 		return r;
 	}
+	data_spoil(&l->data, l->wrong, l->unlabelled, l->seed);
 	l->shape.classes = l->data.classes;
 	r = net_shape_check(&l->shape);
 	if (r < 0) {

@@ -30,6 +30,8 @@ struct lab {
 	uint64_t seed;	   /* of the first; the others follow */
 	double windows[8]; /* shares of the stream after which the device trains, ascending */
 	int n_windows;
+	bool by_class;		    /* the stream: classes one after another, twice */
+	double wrong, unlabelled;   /* shares of training pictures, data.h */
 	double budget[BUDGETS_MAX]; /* bytes */
 	int n_budgets;
 	int quality[QUALITIES_MAX], n_qualities; /* that cross-quality trains at, ascending */

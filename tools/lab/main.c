@@ -30,6 +30,9 @@ enum {
 	OPT_THREADS,
 	OPT_WINDOWS,
 	OPT_ONLY,
+	OPT_ORDER,
+	OPT_WRONG,
+	OPT_UNLABELLED,
 	OPT_QUICK,
 	OPT_VERSION
 };
@@ -47,6 +50,9 @@ static const struct option options[] = {
 	{"threads", required_argument, NULL, OPT_THREADS},
 	{"windows", required_argument, NULL, OPT_WINDOWS},
 	{"only", required_argument, NULL, OPT_ONLY},
+	{"order", required_argument, NULL, OPT_ORDER},
+	{"wrong", required_argument, NULL, OPT_WRONG},
+	{"unlabelled", required_argument, NULL, OPT_UNLABELLED},
 	{"quick", no_argument, NULL, OPT_QUICK},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPT_VERSION},
@@ -85,6 +91,11 @@ static void help(FILE *f)
 	      "      --windows LIST    policies: shares of the stream, in percent, after which the "
 	      "device\n"
 	      "                        trains a model to score with (10)\n"
+	      "      --order ORDER     policies: the stream is random, or classes: one after "
+	      "another, twice\n"
+	      "      --wrong PERCENT   policies: of the training labels\n"
+	      "      --unlabelled P    policies: percent of training pictures stored without a "
+	      "label\n"
 	      "      --only LIST       policies: just these, by the names in policies.csv\n"
 	      "      --input N         side of the network's input (32 for cifar10, 64 for "
 	      "folder)\n"
@@ -189,6 +200,17 @@ static int take_windows(struct lab *l, const char *text)
 	return r;
 }
 
+/* One percentage, as a share. */
+static int take_share(const char *option, const char *text, double *ret)
+{
+	double percent;
+	int n, r = parse_list(option, text, false, 0.1, 99, &percent, 1, &n);
+
+	if (r == 0)
+		*ret = percent / 100;
+	return r;
+}
+
 static int take_option(struct lab *l, struct choices *c, int o, const char *arg)
 {
 	switch (o) {
@@ -220,6 +242,17 @@ static int take_option(struct lab *l, struct choices *c, int o, const char *arg)
 		return parse_number("threads", arg, 1, 256, &l->threads);
 	case OPT_WINDOWS:
 		return take_windows(l, arg);
+	case OPT_ORDER:
+		l->by_class = !strcmp(arg, "classes");
+		if (!l->by_class && strcmp(arg, "random")) {
+			log_error("--order %s: random or classes is expected", arg);
+			return -EINVAL;
+		}
+		return 0;
+	case OPT_WRONG:
+		return take_share("wrong", arg, &l->wrong);
+	case OPT_UNLABELLED:
+		return take_share("unlabelled", arg, &l->unlabelled);
 	case OPT_ONLY:
 		l->only = arg;
 		return policies_known(arg);

@@ -22,6 +22,22 @@
 
 static const int tables_after[] = {100, 4000}; /* captures met */
 
+/* Keeps the order within each class. */
+static void sort_by_class(const struct lab *l, uint32_t *order, int n)
+{
+	int at = 0;
+
+	for (int k = 0; k < l->data.classes; k++)
+		for (int i = at; i < n; i++)
+			if (l->data.split[TRAIN].v[order[i]].label == k) {
+				uint32_t one = order[i];
+
+				memmove(order + at + 1, order + at,
+					(size_t)(i - at) * sizeof(*order));
+				order[at++] = one;
+			}
+}
+
 void stream_order(const struct lab *l, uint64_t seed, uint32_t *ret_order)
 {
 	struct rng r;
@@ -31,6 +47,10 @@ void stream_order(const struct lab *l, uint64_t seed, uint32_t *ret_order)
 	for (int i = 0; i < n; i++)
 		ret_order[i] = (uint32_t)i;
 	rng_shuffle(&r, ret_order, (size_t)n);
+	if (l->by_class) {
+		sort_by_class(l, ret_order, n / 2);
+		sort_by_class(l, ret_order + n / 2, n - n / 2);
+	}
 }
 
 void stream_ranks(const struct lab *l, uint64_t seed, int *ret_rank)
@@ -74,7 +94,7 @@ void stream_done(struct stream *s)
 
 static int stream_init(struct stream *s, struct lab *l, const struct stream_options *o)
 {
-	size_t n = (size_t)l->data.split[TRAIN].n, k = (size_t)l->data.classes;
+	size_t n = (size_t)l->data.split[TRAIN].n, k = (size_t)l->data.classes + 1;
 
 	s->l = l;
 	s->o = *o;
@@ -134,18 +154,21 @@ static bool is_full(const struct stream *s)
 	return s->dropping && s->bytes > s->o.budget * 0.98;
 }
 
-static const struct stratum *strata(const struct stream *s, struct stratum v[NET_CLASSES_MAX], bool force)
+static const struct stratum *strata(
+	const struct stream *s, struct stratum v[NET_CLASSES_MAX + 1], bool force)
 {
-	for (int i = 0; i < s->l->data.classes; i++)
-		v[i] = (struct stratum){
-			stratum_of((uint32_t)i + 1, false), s->class_images[i], s->class_bytes[i], 0};
-	return member_victim(v, (size_t)s->l->data.classes, 0, MIN_PER_CLASS, force);
+	int none = s->l->data.classes;
+
+	for (int i = 0; i <= none; i++)
+		v[i] = (struct stratum){stratum_of(i == none ? 0 : (uint32_t)i + 1, false),
+			s->class_images[i], s->class_bytes[i], 0};
+	return member_victim(v, (size_t)none + 1, 0, MIN_PER_CLASS, force);
 }
 
 /* The label that is next to give, or -1. */
 static int victim_class(const struct stream *s, bool force)
 {
-	struct stratum v[NET_CLASSES_MAX];
+	struct stratum v[NET_CLASSES_MAX + 1];
 	const struct stratum *victim = strata(s, v, force);
 
 	return victim ? (int)(victim - v) : -1;
@@ -154,13 +177,13 @@ static int victim_class(const struct stream *s, bool force)
 /* Whether it would be the next to go. */
 static bool refused_at_door(const struct stream *s, int label, int rank)
 {
-	struct stratum v[NET_CLASSES_MAX];
+	struct stratum v[NET_CLASSES_MAX + 1];
 	const struct stratum *victim;
 
 	if (!is_full(s) || rank < s->class_rank[label])
 		return false;
 	victim = strata(s, v, false);
-	return member_about_to_give(v, (size_t)s->l->data.classes, victim, v[label].number);
+	return member_about_to_give(v, (size_t)s->l->data.classes + 1, victim, v[label].number);
 }
 
 /* The curve's network part, of the kind this stream decides by. */
@@ -170,6 +193,20 @@ static void settle_curve(const struct stream *s, struct curve *c)
 		for (int i = 0; i < c->n; i++)
 			c->kl[i] = MAX(c->loss[i], 0);
 	curve_make_monotone(c);
+}
+
+/* The index of a picture's stratum: its class, or one more when it has no label. */
+static int label_of(const struct stream *s, int index)
+{
+	const struct picture *p = &s->l->data.split[TRAIN].v[index];
+
+	return p->unlabelled ? s->l->data.classes : p->label;
+}
+
+/* As score() wants it. */
+static int klass_of(const struct stream *s, int label)
+{
+	return label < s->l->data.classes ? label : -1;
 }
 
 static int score_capture(struct stream *s, struct arrival *a, struct scratch *scratch)
@@ -187,7 +224,8 @@ static int score_capture(struct stream *s, struct arrival *a, struct scratch *sc
 	if (known || predicted)
 		sc->params = NULL; /* rates only */
 	sc->features = s->predictor ? &a->features : NULL;
-	r = score(sc, &scratch->original, a->own_quality, quality, n, a->label, NULL, &a->curve);
+	r = score(sc, &scratch->original, a->own_quality, quality, n, klass_of(s, a->label), NULL,
+		&a->curve);
 	sc->params = params;
 	sc->features = NULL;
 	if (r < 0)
@@ -403,7 +441,7 @@ static int make_room(struct stream *s, double need)
 	float limit = plan_price(&regime, s->n, mean_divergence(s), s->o.budget);
 	int n = 0, r = 0;
 
-	for (int k = 0; k < s->l->data.classes; k++)
+	for (int k = 0; k <= s->l->data.classes; k++)
 		mean += (double)s->class_bytes[k];
 	mean /= MAX(s->n, 1);
 	s->plan = plan_make(&s->population, &regime, s->o.budget, FRAME_BYTES, LADDER[0], 95);
@@ -554,7 +592,7 @@ static int take_chunk(struct stream *s, int first, int n)
 	c->s = s;
 	for (int i = 0; i < n; i++) {
 		c->a[i].index = (int)s->order[first + i];
-		c->a[i].label = s->l->data.split[TRAIN].v[c->a[i].index].label;
+		c->a[i].label = label_of(s, c->a[i].index);
 	}
 	r = lab_parallel(s->l, n, score_one, c);
 	for (int i = 0; r == 0 && i < n; i++) {
@@ -590,8 +628,8 @@ static int rescore_one(struct lab *l, void *arg, int i, struct scratch *scratch)
 
 	(void)l;
 	if (r == 0)
-		r = score(&s->scorer[scratch->member], &scratch->original, h->quality, h->curve.quality,
-			h->curve.n, h->label, NULL, &c);
+		r = score(&s->scorer[scratch->member], &scratch->original, h->quality,
+			h->curve.quality, h->curve.n, klass_of(s, h->label), NULL, &c);
 	if (r < 0)
 		return r;
 	settle_curve(s, &c);
@@ -697,7 +735,7 @@ static void spend(struct stream *s)
 {
 	for (int i = 0; i < s->n; i++)
 		s->v[i].rank = member_rank_spent(s->v[i].rank);
-	for (int k = 0; k < s->l->data.classes; k++)
+	for (int k = 0; k <= s->l->data.classes; k++)
 		find_highest_rank(s, k);
 }
 
@@ -752,18 +790,32 @@ int stream_run(struct lab *l, const struct stream_options *o, struct stream *ret
 	return r;
 }
 
+struct held_set {
+	struct stream *s;
+	int *at; /* [n]: those with a label */
+};
+
 static int make_held(struct lab *l, void *arg, int i, struct scratch *scratch, uint8_t *rgb, int *label)
 {
-	struct stream *s = arg;
-	int r = decode_held(s, &s->v[i], &scratch->original);
+	struct held_set *set = arg;
+	const struct held *h = &set->s->v[set->at[i]];
+	int r = decode_held(set->s, h, &scratch->original);
 
-	*label = s->v[i].label;
+	*label = h->label;
 	return r < 0 ? r : input_from_coef(&scratch->original, l->shape.size, rgb);
 }
 
 int stream_dataset(struct stream *s, struct dataset *ret)
 {
-	int r = lab_dataset(s->l, s->n, ret);
+	_cleanup_free_ int *at = malloc(MAX((size_t)s->n, 1) * sizeof(*at));
+	struct held_set set = {s, at};
+	int n = 0, r;
 
-	return r < 0 ? r : lab_fill(s->l, ret, make_held, s);
+	if (!at)
+		return -ENOMEM;
+	for (int i = 0; i < s->n; i++)
+		if (klass_of(s, s->v[i].label) >= 0)
+			at[n++] = i;
+	r = lab_dataset(s->l, n, ret);
+	return r < 0 ? r : lab_fill(s->l, ret, make_held, &set);
 }

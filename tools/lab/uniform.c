@@ -261,9 +261,16 @@ static int make_choice(struct lab *l, void *arg, int i, struct scratch *s, uint8
 int choice_dataset(
 	struct lab *l, const struct rates *ours, const struct choice *v, int n, struct dataset *ret)
 {
-	struct choice_job job = {ours, v};
-	int r = lab_dataset(l, n, ret);
+	_cleanup_free_ struct choice *labelled = malloc(MAX((size_t)n, 1) * sizeof(*labelled));
+	struct choice_job job = {ours, labelled};
+	int k = 0, r;
 
+	if (!labelled)
+		return -ENOMEM;
+	for (int i = 0; i < n; i++)
+		if (!l->data.split[TRAIN].v[v[i].index].unlabelled)
+			labelled[k++] = v[i];
+	r = lab_dataset(l, k, ret);
 	if (r == 0)
 		r = lab_fill(l, ret, make_choice, &job);
 	if (r == 0)
