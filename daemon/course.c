@@ -17,14 +17,15 @@ void course_begin(struct course *c, int64_t labelled)
 {
 	const struct daemon *d = c->d;
 
-	if (c->length || !d->model.params || !d->counters[COUNT_DROPPED])
+	if (c->length || c->distrusted || !d->model.params || !d->counters[COUNT_DROPPED])
 		return;
 	c->length = course_length(d);
 	c->begin = labelled;
 }
 
-void course_end(struct course *c)
+void course_end(struct course *c, bool accepted)
 {
+	c->distrusted = c->length && !accepted;
 	c->begin = c->length = 0;
 }
 

@@ -8,6 +8,9 @@
  * A course is as long as all labelled images before it, so that a model is never much older than
  * half the device's time, and at most Training.CourseImages.
  *
+ * When the candidate is rejected - what came was too unlike what came before - the next training is
+ * done at once, on what is stored.
+ *
  * Belongs to the loop; part of struct training.
  */
 #pragma once
@@ -22,6 +25,7 @@ struct course {
 	int64_t begin, length; /* in labelled images (COUNT_LABELLED); length 0: none has begun */
 	uint32_t stratum;      /* whose images are being marked as shown */
 	bool marking;
+	bool distrusted; /* the last one's candidate was rejected: the next training is done at once */
 };
 
 /* Labelled images that a course beginning now would take; 0: trainings are done at once. */
@@ -29,7 +33,9 @@ int64_t course_length(const struct daemon *d);
 
 /* Begins one after so many labelled images, unless one is going on or is not needed. */
 void course_begin(struct course *c, int64_t labelled);
-void course_end(struct course *c);
+
+/* The training is over, spread or not; accepted: its candidate was no worse than the current model. */
+void course_end(struct course *c, bool accepted);
 
 /* New labelled images that make the next slice worth it. */
 int64_t course_slice_images(const struct course *c);

@@ -358,6 +358,7 @@ static void on_trained(struct training *t, struct reader *payload)
 	struct train_result r;
 	struct model_task *m;
 	char text[200];
+	bool accepted;
 
 	if (get_train_result(payload, &r) < 0) {
 		log_error("the trainer answered nonsense");
@@ -365,10 +366,11 @@ static void on_trained(struct training *t, struct reader *payload)
 	}
 	t->labelled_at_last = t->started_labelled;
 	t->forced = t->now = false;
-	course_end(&t->course);
 	drop_checkpoint(t);
-	if (!gate_accepts(r.candidate_accuracy, d->model.params && r.current_accuracy >= 0,
-		    r.current_accuracy, r.validation_images)) {
+	accepted = gate_accepts(r.candidate_accuracy, d->model.params && r.current_accuracy >= 0,
+		r.current_accuracy, r.validation_images);
+	course_end(&t->course, accepted);
+	if (!accepted) {
 		snprintf(text, sizeof(text),
 			"candidate rejected: accuracy %.3f, current model %.3f, on %d validation images",
 			r.candidate_accuracy, r.current_accuracy, r.validation_images);
