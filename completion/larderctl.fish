@@ -1,0 +1,36 @@
+# Completion of larderctl for fish.
+set -l verbs status list show export label pin unpin remove train pause resume reload verify
+
+function __larderctl_ids
+    larderctl --json list --limit 1000 2>/dev/null | string match -ar '(?<="id": ")[0-9a-f]+'
+end
+
+function __larderctl_labels
+    larderctl --json status 2>/dev/null | python3 -c 'import json, sys; print("\n".join(json.load(sys.stdin)["store"]["by_label"]))' 2>/dev/null
+end
+
+complete -c larderctl -f
+complete -c larderctl -l socket -r -F -d 'control socket'
+complete -c larderctl -l config -r -F -d 'settings to take the socket from'
+complete -c larderctl -l json -d 'one JSON document'
+complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a status -d 'what is stored, what is going on'
+complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a list -d 'images, by id'
+complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a show -d 'one image and the reason for its quality'
+complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a export -d 'all images as files'
+complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a label -d 'give images a label'
+complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a pin -d 'never degrade or drop these'
+complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a unpin -d 'treat them like the others again'
+complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a remove -d 'delete images from the store'
+complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a train -d 'train when idle, or at once'
+complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a pause -d 'no training until resume'
+complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a resume -d 'training may run again'
+complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a reload -d 'read the settings again'
+complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a verify -d 'read everything back and check it'
+complete -c larderctl -n '__fish_seen_subcommand_from list export' -l label -x -a '(__larderctl_labels)'
+complete -c larderctl -n '__fish_seen_subcommand_from list export' -l quality -x
+complete -c larderctl -n '__fish_seen_subcommand_from list' -l limit -x
+complete -c larderctl -n '__fish_seen_subcommand_from export' -a '(__fish_complete_directories)'
+complete -c larderctl -n '__fish_seen_subcommand_from show' -l open -r -F
+complete -c larderctl -n '__fish_seen_subcommand_from show label pin unpin remove' -a '(__larderctl_ids)'
+complete -c larderctl -n '__fish_seen_subcommand_from label' -a '(__larderctl_labels)'
+complete -c larderctl -n '__fish_seen_subcommand_from train' -l now -l wait
