@@ -110,6 +110,29 @@ static void run_status(struct call *c)
 	client_reply(c->client, json_pack("{so}", "status", status));
 }
 
+static void run_recent(struct call *c)
+{
+	const struct daemon *d = c->d;
+	json_t *decisions = json_array();
+	const struct decision *n;
+
+	for (uint64_t k = 0; (n = recent_get(&d->recent, k)); k++) {
+		char id[17];
+
+		json_array_append_new(decisions,
+			json_pack("{ss so so ss sf si sI sI so}", "id", format_id(n->id, id),
+				"name", varlink_text(n->name), "label",
+				n->label ? varlink_text(daemon_label_name(d, n->label))
+					 : json_null(),
+				"fate", fate_name(n->fate), "time", (double)n->wall_us / US_PER_SEC,
+				"quality", n->quality, "bytes", (json_int_t)n->bytes,
+				"captured_bytes", (json_int_t)n->captured_bytes, "why",
+				varlink_text(n->why)));
+	}
+	client_reply(c->client,
+		json_pack("{sI so}", "captures", (json_int_t)d->recent.n, "decisions", decisions));
+}
+
 static json_t *image_json(const struct daemon *d, const struct image_row *row)
 {
 	uint32_t label = stratum_label(row->stratum);
@@ -577,6 +600,7 @@ const struct verb VERBS[] = {
 	{"Status", false, run_status},
 	{"List", false, run_list},
 	{"Show", false, run_show},
+	{"Recent", false, run_recent},
 	{"File", false, run_file},
 	{"Verify", false, run_verify},
 	{"Label", true, run_label},

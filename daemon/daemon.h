@@ -12,12 +12,12 @@
 #include "common/config.h"
 #include "common/net/model.h"
 #include "daemon/pool.h"
+#include "daemon/recent.h"
 #include "daemon/spool.h"
 #include "daemon/store.h"
 #include "daemon/writer.h"
 #include "policy/choose.h"
 #include "policy/curve.h"
-#include "policy/member.h"
 #include "policy/member.h"
 #include "policy/plan.h"
 #include "policy/steps.h"
@@ -63,6 +63,7 @@ struct daemon {
 	struct population population;
 	float price;
 	int64_t sequence; /* captures taken so far */
+	struct recent recent;
 	struct model model; /* current; params NULL: none */
 };
 

@@ -135,6 +135,33 @@ static void forget(struct capture *c)
 	}
 }
 
+static enum fate fate_of(const struct op *op)
+{
+	if (op->kind == OP_QUARANTINE)
+		return FATE_QUARANTINED;
+	if (op->kind == OP_COUNT)
+		return op->counter == COUNT_DUPLICATE ? FATE_DUPLICATE : FATE_DROPPED;
+	return op->result == -EEXIST ? FATE_DUPLICATE : FATE_STORED;
+}
+
+static void note_decision(const struct capture *c, const struct op *op)
+{
+	const char *base = strrchr(c->file.path, '/');
+	struct decision n = {.wall_us = clock_wall_us(),
+		.id = op->row.id,
+		.captured_bytes = c->file.size,
+		.label = c->label,
+		.fate = fate_of(op)};
+
+	if (n.fate == FATE_STORED) {
+		n.bytes = op->row.bytes;
+		n.quality = op->row.quality;
+	}
+	snprintf(n.name, sizeof(n.name), "%.*s", NAME_KEPT_MAX, base ? base + 1 : c->file.path);
+	snprintf(n.why, sizeof(n.why), "%.95s", op->kind == OP_QUARANTINE ? op->text : "");
+	recent_add(&c->d->recent, &n);
+}
+
 static void on_stored(void *user, struct op *op)
 {
 	struct capture *c = user;
@@ -146,6 +173,7 @@ static void on_stored(void *user, struct op *op)
 			op->row.bytes);
 	else if (op->kind == OP_QUARANTINE)
 		log_notice("quarantined '%s': %s", c->file.path, op->text);
+	note_decision(c, op);
 	if (op->kind == OP_INSERT)
 		keeper_image_met(d, op->row.flags & IMAGE_SCORED);
 	op_free(op);

@@ -44,8 +44,7 @@ const char *text(const json_t *o, const char *key)
 	return s ? s : "";
 }
 
-/* Strings of strangers reach the terminal without control characters. */
-static void print_clean(const char *s)
+void print_clean(const char *s)
 {
 	for (; *s; s++)
 		if ((unsigned char)*s < 32 || *s == 127)
@@ -426,6 +425,8 @@ static int run_verify(struct ctl *c)
 
 static const struct command commands[] = {
 	{"status", "", "what is stored, what is going on", run_status},
+	{"watch", "[--interval SECONDS]", "the same and the latest decisions, live; q ends",
+		run_watch},
 	{"list", "[--label L] [--quality Q] [--limit N]", "images, by id", run_list},
 	{"show", "ID [--open FILE]", "one image and the reason for its quality; or the picture",
 		run_show},

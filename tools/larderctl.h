@@ -29,6 +29,12 @@ bool parse_option_int(const char *what, const char *s, int64_t lo, int64_t hi, i
 /* UTC, as 2026-01-31 23:59:59. */
 void print_date(int64_t s, char *out, size_t size);
 
+/* Prints a stranger's text without control characters. */
+void print_clean(const char *s);
+
 /* larderctl_export.c */
 int save_image(struct ctl *c, const char *id, const char *path);
 int run_export(struct ctl *c);
+
+/* larderctl_watch.c */
+int run_watch(struct ctl *c);

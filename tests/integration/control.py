@@ -2,6 +2,7 @@
 """The control interface: every verb, wrong use, and clients that misbehave."""
 import json
 import os
+import pty
 import socket
 import subprocess
 
@@ -58,6 +59,30 @@ check(p.returncode == 3, "no daemon")
 for program in (LARDERD, LARDERCTL):
     for option in ("--help", "--version"):
         check(subprocess.run([program, option], capture_output=True, check=False).returncode == 0, f"{program} {option}")
+
+# Watching: a frame without a terminal; in one it draws until q, and leaves the terminal as it was.
+out = d.ctl("watch")[1]
+for part in ("store", "captures", "model", "training", "quality    images", "stored"):
+    check(part in out, f"watch shows {part}: {out}")
+check("\x1b" not in out, "no escapes without a terminal")
+check(d.ctl("watch", "--interval", "0", check_status=False)[0] == 2, "an interval has limits")
+check(out.count("stored ") > 20, "decisions are listed")
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(LARDERCTL, [LARDERCTL, "--socket", d.socket, "watch"])
+seen = b""
+while b"fate" not in seen:
+    seen += os.read(terminal, 65536)
+os.write(terminal, b"q")
+try:
+    while more := os.read(terminal, 65536):
+        seen += more
+except OSError:
+    pass  # the other end is closed
+check(os.waitpid(pid, 0)[1] == 0, "q ends it")
+check(seen.count(b"\x1b[?1049h") == 1 and seen.endswith(b"\x1b[?1049l"), "the screen is given back")
+check(seen.count(b"\x1b[?25l") == seen.count(b"\x1b[?25h"), "and the cursor")
+os.close(terminal)
 
 # Settings: a bad file stops the start; a bad reload changes nothing; a good one does.
 p = subprocess.run([LARDERD, "--check-config", "--config", d.config], capture_output=True, check=False)
