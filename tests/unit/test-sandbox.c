@@ -25,6 +25,9 @@
 #define SANITIZED 1
 #endif
 #endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
 
 struct attempt {
 	const char *what;
@@ -121,15 +124,14 @@ static void test_roles(void)
 		for (int k = 0; k < 6; k++)
 			if (attempts[i].arg[k] == -1 && attempts[i].call != SYS_mmap)
 				attempts[i].arg[k] = getpid();
-#ifdef SANITIZED
-	CHECK(true); /* sanitizers need what the sandbox takes away */
-#else
+	CHECK(ATTEMPTS > 20);
+	if (SANITIZED) /* they need what the sandbox takes away */
+		return;
 	unlink(path);
 	check_role(enter_worker, false);
 	CHECK(access(path, F_OK) < 0);
 	check_role(sandbox_trainer, true); /* it may open files, which SQLite does */
 	unlink(path);
-#endif
 }
 
 TEST_MAIN(test_roles)
