@@ -52,7 +52,7 @@ static const struct {
 	[BY_LOSS] = {"adaptive-loss", "adaptive by loss"},
 	[BY_KL] = {"adaptive-kl", "adaptive by KL"},
 	[BY_PREDICTOR] = {"adaptive-predictor", "adaptive by predictor"},
-	[AT_END] = {"adaptive-at-end", "adaptive, trained at the end"},
+	[AT_END] = {"adaptive-at-end", "adaptive, at the end"},
 	[SHIPPED] = {"adaptive", "adaptive as shipped"},
 };
 
