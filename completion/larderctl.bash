@@ -14,7 +14,7 @@ _larderctl_labels()
 _larderctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' i words='' socket=()
-	local verbs='status watch list show export label pin unpin remove train pause resume reload verify'
+	local verbs='status watch list show export plan label pin unpin remove train pause resume reload verify'
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
@@ -26,11 +26,12 @@ _larderctl()
 	case $prev in
 	--socket|--config|--open) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
 	--label) mapfile -t COMPREPLY < <(compgen -W "$(_larderctl_labels)" -- "$cur"); return ;;
-	--quality|--limit|--interval) return ;;
+	--quality|--limit|--interval|--max-use) return ;;
 	esac
 	case $verb in
 	'') words="$verbs --socket --config --json --help --version" ;;
 	watch) words='--interval' ;;
+	plan) words='--max-use' ;;
 	list) words='--label --quality --limit' ;;
 	export) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); words='--label --quality' ;;
 	train) words='--now --wait' ;;

@@ -1,5 +1,5 @@
 # Completion of larderctl for fish.
-set -l verbs status watch list show export label pin unpin remove train pause resume reload verify
+set -l verbs status watch list show export plan label pin unpin remove train pause resume reload verify
 
 function __larderctl_ids
     larderctl --json list --limit 1000 2>/dev/null | string match -ar '(?<="id": ")[0-9a-f]+'
@@ -15,6 +15,7 @@ complete -c larderctl -l config -r -F -d 'settings to take the socket from'
 complete -c larderctl -l json -d 'one JSON document'
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a status -d 'what is stored, what is going on'
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a watch -d 'the same, live'
+complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a plan -d 'what would be kept under other limits'
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a list -d 'images, by id'
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a show -d 'one image and the reason for its quality'
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a export -d 'all images as files'
@@ -30,6 +31,7 @@ complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a verify -d '
 complete -c larderctl -n '__fish_seen_subcommand_from list export' -l label -x -a '(__larderctl_labels)'
 complete -c larderctl -n '__fish_seen_subcommand_from list export' -l quality -x
 complete -c larderctl -n '__fish_seen_subcommand_from watch' -l interval -x
+complete -c larderctl -n '__fish_seen_subcommand_from plan' -l max-use -x
 complete -c larderctl -n '__fish_seen_subcommand_from list' -l limit -x
 complete -c larderctl -n '__fish_seen_subcommand_from export' -a '(__fish_complete_directories)'
 complete -c larderctl -n '__fish_seen_subcommand_from show' -l open -r -F

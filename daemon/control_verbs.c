@@ -14,6 +14,8 @@
 #define IDS_MAX	     10000
 #define FINDINGS_MAX 1000
 #define PENDING_MAX  1000000
+#define PLANS_MAX    64
+#define PLAN_MIN     (1 << 20) /* bytes: as Store.MaxUse has it */
 
 static json_t *captures_json(const struct daemon *d)
 {
@@ -511,6 +513,34 @@ static void run_train(struct call *c)
 	training_request(c->d, now);
 }
 
+static void run_plan(struct call *c)
+{
+	const json_t *sizes = json_object_get(c->parameters, "max_use");
+	json_t *plans, *size;
+	size_t i;
+
+	json_array_foreach(
+		sizes, i, size) if (json_integer_value(size) < PLAN_MIN || i >= PLANS_MAX)
+	{
+		client_fail(c->client, "max_use: up to %d sizes of at least %d bytes", PLANS_MAX,
+			PLAN_MIN);
+		return;
+	}
+	plans = json_array();
+	json_array_foreach(sizes, i, size)
+	{
+		int64_t limit = json_integer_value(size);
+		double divergence, worth;
+		struct plan p = keeper_plan_at(c->d, limit, &divergence, &worth);
+
+		json_array_append_new(plans,
+			json_pack("{sI sI si sf sf sf}", "max_use", (json_int_t)limit, "images",
+				(json_int_t)p.images, "quality", p.quality, "bytes_per_image",
+				p.mean_bytes, "divergence", divergence, "worth", worth));
+	}
+	client_reply(c->client, json_pack("{so}", "plans", plans));
+}
+
 static void run_pause(struct call *c)
 {
 	training_pause(c->d, true);
@@ -601,6 +631,7 @@ const struct verb VERBS[] = {
 	{"List", false, run_list},
 	{"Show", false, run_show},
 	{"Recent", false, run_recent},
+	{"Plan", false, run_plan},
 	{"File", false, run_file},
 	{"Verify", false, run_verify},
 	{"Label", true, run_label},

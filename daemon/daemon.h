@@ -109,6 +109,10 @@ void keeper_new_model(struct daemon *d);
 void keeper_rescore(struct daemon *d); /* images that the current model has not scored */
 bool keeper_at_the_door(const struct daemon *d, uint32_t stratum, int rank, int step);
 struct plan keeper_plan(const struct daemon *d, double budget);
+
+/* The plan for another limit, what it costs an image (nats) and how many originals it is worth. */
+struct plan keeper_plan_at(
+	const struct daemon *d, int64_t limit, double *ret_divergence, double *ret_worth);
 void keeper_stop(struct keeper *k);
 
 /* A row's curve as stored: divergences known, rates to be filled in. */

@@ -127,6 +127,17 @@ struct plan keeper_plan(const struct daemon *d, double budget)
 		(int)d->config.policy.min_quality, (int)d->config.policy.max_quality);
 }
 
+struct plan keeper_plan_at(
+	const struct daemon *d, int64_t limit, double *ret_divergence, double *ret_worth)
+{
+	const struct regime r = regime(d);
+	struct plan plan = keeper_plan(d, MAX(image_budget(d) + (double)(limit - d->limit), 0));
+
+	*ret_divergence = plan.quality ? (double)population_kl(&d->population, plan.quality) : 0;
+	*ret_worth = plan.images > 0 ? plan_worth(&r, plan.images, *ret_divergence) : 0;
+	return plan;
+}
+
 /* Mean divergence of images that may be degraded, by the population's curve, and how many they are.
  */
 static double mean_divergence(const struct daemon *d, double *ret_images)

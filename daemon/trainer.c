@@ -30,6 +30,7 @@ struct trainer {
 	struct dataset set[2];	    /* training, validation */
 	int capacity[2];
 	struct coef_image image;    /* scratch */
+	struct input_maker *maker;  /* owned */
 	struct image_row row[ROWS_PER_READ];
 	int n_rows, unreadable;
 	struct buf out;
@@ -185,7 +186,9 @@ static int load_image(struct trainer *t, const struct image_row *row)
 		return 0;
 	r = read_image(t, row);
 	if (r == 0)
-		r = input_from_coef(&t->image, t->order.input_size, rgb);
+		r = input_maker_load(t->maker, &t->image, t->order.input_size);
+	if (r == 0)
+		input_make(t->maker, NULL, rgb);
 	if (r < 0) { /* degraded or removed since its row was read, or damaged: verify will tell */
 		t->unreadable++;
 		return r == -ENOMEM ? r : 0;
@@ -383,6 +386,9 @@ static int work(struct trainer *t)
 
 	if (r < 0)
 		return refuse(t, r, error);
+	t->maker = input_maker_new();
+	if (!t->maker)
+		return -ENOMEM;
 	r = view_tables(t->view, on_tables, t);
 	if (r == 0)
 		r = choose_classes(t);
@@ -393,6 +399,8 @@ static int work(struct trainer *t)
 	view_close(t->view);
 	t->view = NULL;
 	coef_done(&t->image);
+	input_maker_free(t->maker);
+	t->maker = NULL;
 	if (r == 0 && t->unreadable)
 		log_info("trainer: %d images could not be read; see larderctl verify", t->unreadable);
 	return r < 0 ? r : train_and_report(t);

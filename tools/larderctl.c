@@ -193,7 +193,7 @@ static void print_image_line(const json_t *im)
 	putchar('\n');
 }
 
-enum { OPT_LABEL = 300, OPT_QUALITY, OPT_LIMIT, OPT_NOW, OPT_WAIT, OPT_OPEN };
+enum { OPT_LABEL = 300, OPT_QUALITY, OPT_LIMIT, OPT_NOW, OPT_WAIT, OPT_OPEN, OPT_MAX_USE };
 
 bool parse_option_int(const char *what, const char *s, int64_t lo, int64_t hi, int64_t *ret)
 {
@@ -383,6 +383,81 @@ static int run_train(struct ctl *c)
 	return simple(c, CONTROL_INTERFACE ".Train", json_pack("{sb sb}", "now", now, "wait", wait));
 }
 
+#define PLANS_MAX 64
+
+static void print_plans(const json_t *plans)
+{
+	json_t *p;
+	size_t i;
+
+	puts(" MaxUse   images  quality  an image     nats  worth");
+	json_array_foreach(plans, i, p)
+	{
+		char a[24], b[24];
+
+		printf("%7s  %7" PRId64 "  %7" PRId64 "  %8s  %7.4f  %.0f originals\n",
+			format_size(number(p, "max_use"), a, sizeof(a)), number(p, "images"),
+			number(p, "quality"),
+			format_size(
+				(int64_t)json_number_value(json_object_get(p, "bytes_per_image")),
+				b, sizeof(b)),
+			json_number_value(json_object_get(p, "divergence")),
+			json_number_value(json_object_get(p, "worth")));
+	}
+}
+
+/* Half, once and twice the limit, when no size is given. */
+static int default_sizes(struct ctl *c, json_t *sizes)
+{
+	int status = EXIT_OK;
+	json_t *reply = call(c, CONTROL_INTERFACE ".Status", json_object(), &status);
+	int64_t limit = number(json_object_get(json_object_get(reply, "status"), "store"), "limit");
+
+	for (int k = 0; reply && k < 3; k++)
+		json_array_append_new(
+			sizes, json_integer((json_int_t)MAX(limit / 2 << k, INT64_C(1) << 20)));
+	json_decref(reply);
+	return status;
+}
+
+static int run_plan(struct ctl *c)
+{
+	static const struct option options[] = {
+		{"max-use", required_argument, NULL, OPT_MAX_USE}, {NULL, 0, NULL, 0}};
+	json_t *sizes = json_array(), *reply = NULL;
+	int status = EXIT_OK, o;
+
+	optind = 0;
+	while ((o = getopt_long(c->argc, c->argv, "+", options, NULL)) >= 0) {
+		int64_t size;
+
+		if (o == '?' || parse_size(optarg, &size) < 0 || size < 1 << 20 ||
+			json_array_size(sizes) == PLANS_MAX) {
+			if (o != '?')
+				fprintf(stderr,
+					"larderctl: --max-use: bad value '%s'; allowed: a size "
+					"like 512M, at "
+					"least 1M, %d times\n",
+					optarg, PLANS_MAX);
+			json_decref(sizes);
+			return EXIT_USAGE;
+		}
+		json_array_append_new(sizes, json_integer((json_int_t)size));
+	}
+	if (!json_array_size(sizes))
+		status = default_sizes(c, sizes);
+	if (status == EXIT_OK)
+		reply = call(
+			c, CONTROL_INTERFACE ".Plan", json_pack("{sO}", "max_use", sizes), &status);
+	json_decref(sizes);
+	if (reply && c->json)
+		print_json(json_object_get(reply, "plans"));
+	else if (reply)
+		print_plans(json_object_get(reply, "plans"));
+	json_decref(reply);
+	return status;
+}
+
 static int run_pause(struct ctl *c)
 {
 	return simple(c, CONTROL_INTERFACE ".Pause", json_object());
@@ -432,6 +507,8 @@ static const struct command commands[] = {
 		run_show},
 	{"export", "DIR [--label L] [--quality Q]", "all images as files, and a table of them",
 		run_export},
+	{"plan", "[--max-use SIZE]...", "what would be kept under other limits; changes nothing",
+		run_plan},
 	{"label", "LABEL ID...", "give images a label; '' takes it away", run_label},
 	{"pin", "ID...", "never degrade or drop these", run_pin},
 	{"unpin", "ID...", "treat them like the others again", run_unpin},

@@ -84,6 +84,16 @@ check(seen.count(b"\x1b[?1049h") == 1 and seen.endswith(b"\x1b[?1049l"), "the sc
 check(seen.count(b"\x1b[?25l") == seen.count(b"\x1b[?25h"), "and the cursor")
 os.close(terminal)
 
+# What other limits would mean: more room, more or better images; nothing changes.
+plans = d.ask("plan", "--max-use", "2M", "--max-use", "20M", "--max-use", "2G")
+check([p["max_use"] for p in plans] == [2 << 20, 20 << 20, 2 << 30], f"plans {plans}")
+check(plans[0]["images"] <= plans[1]["images"] and plans[0]["worth"] <= plans[1]["worth"] <= plans[2]["worth"] and
+      plans[0]["quality"] <= plans[1]["quality"] <= plans[2]["quality"] <= 95, f"more room is not worse: {plans}")
+check(len(d.ask("plan")) == 3 and "originals" in d.ctl("plan")[1], "half, once and twice the limit")
+code, _, err = d.ctl("plan", "--max-use", "3K", check_status=False)
+check(code == 2 and "at least 1M" in err, f"too small: {code} {err}")
+check(d.status()["store"]["limit"] == s["store"]["limit"], "the limit is what it was")
+
 # Settings: a bad file stops the start; a bad reload changes nothing; a good one does.
 p = subprocess.run([LARDERD, "--check-config", "--config", d.config], capture_output=True, check=False)
 check(p.returncode == 0, f"check-config: {p.stderr}")
