@@ -395,6 +395,8 @@ static void test_foreign(void)
 	struct store *t = NULL;
 	FILE *f;
 
+	CHECK_INT(store_open(path, 8 * MIB, &t, error), -EBUSY); /* one daemon at a time */
+	CHECK(!t && error[0]);
 	store_close(s);
 	for (int i = 0; i < 70; i++) {
 		snprintf(name, sizeof(name), "%s/objects/%016d-q50.jpg", path, i);
