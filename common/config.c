@@ -55,20 +55,15 @@ static const struct setting settings[] = {
 	{"Store", "MaxUse", TYPE_AMOUNT, AT(store.max_use), 1 << 20, 0x1p60, "1G",
 		"Everything under the store's directory stays below this, as du counts it.", NULL},
 	{"Store", "KeepFree", TYPE_AMOUNT, AT(store.keep_free), 0, 0x1p60, "5%",
-		"Space of the file system left to others; the tighter of the two limits wins.",
-		NULL},
+		"Space of the file system left to others; the tighter of the two limits wins.", NULL},
 	{"Store", "InlineMax", TYPE_SIZE, AT(store.inline_max_bytes), 0, 1 << 20, "64K",
 		"Images up to this size live inside the index, larger ones as .jpg files.", NULL},
 	{"Store", "QuarantineMaxUse", TYPE_SIZE, AT(store.quarantine_max_bytes), 0, 0x1p50, "16M",
-		"Space for captures that cannot be decoded; the oldest go first. Never more than "
-		"an "
-		"eighth of MaxUse.",
-		NULL},
+		"Space for captures that cannot be decoded; the oldest go first. Never more than an "
+		"eighth of MaxUse.", NULL},
 	{"Policy", "Mode", TYPE_CHOICE, AT(policy.mode), 0, 0, "adaptive",
-		"adaptive; or a naive policy: uniform (one quality, oldest dropped), drop "
-		"(original "
-		"bytes, random sample).",
-		mode_names},
+		"adaptive; or a naive policy: uniform (one quality, oldest dropped), drop (original "
+		"bytes, random sample).", mode_names},
 	{"Policy", "Quality", TYPE_INT, AT(policy.quality), 1, 100, "75",
 		"JPEG quality of Mode=uniform.", NULL},
 	{"Policy", "MinQuality", TYPE_INT, AT(policy.min_quality), 1, 100, "2",
@@ -78,10 +73,8 @@ static const struct setting settings[] = {
 	{"Policy", "MinPerClass", TYPE_INT, AT(policy.min_per_class), 0, 1 << 20, "20",
 		"The last images of a label that are not dropped for room.", NULL},
 	{"Policy", "Scoring", TYPE_CHOICE, AT(policy.scoring), 0, 0, "auto",
-		"full: every rung through the network at once; predict: an average image's curve "
-		"until "
-		"idle time scores it; auto: predict what has waited for 10 minutes.",
-		scoring_names},
+		"full: every rung through the network at once; predict: an average image's curve until "
+		"idle time scores it; auto: predict what has waited for 10 minutes.", scoring_names},
 	{"Model", "InputSize", TYPE_INT, AT(model.input_size), 16, 256, "32",
 		"Side of the square network input in pixels; a multiple of 8.", NULL},
 	{"Model", "Channels", TYPE_CHANNELS, AT(model.channels), 4, 1024, "32 64 128",
@@ -95,17 +88,12 @@ static const struct setting settings[] = {
 	{"Training", "MinNewImages", TYPE_INT, AT(training.min_new_images), 1, 1e9, "200",
 		"New labelled images, or new labels on old ones, that are worth a training.", NULL},
 	{"Training", "CourseImages", TYPE_INT, AT(training.course_images), 0, 1e9, "20000",
-		"Once images are dropped, a training is spread over as many labelled captures as "
-		"came before it, at most "
-		"this many, and learns from each while it is held. 0: at once.",
-		NULL},
+		"Once images are dropped, a training is spread over as many labelled captures as came "
+		"before it, at most this many, and learns from each while it is held. 0: at once.", NULL},
 	{"Training", "KeepModels", TYPE_INT, AT(training.keep_models), 1, 100, "3",
-		"Accepted models kept for rollback; fewer when they would take a quarter of "
-		"MaxUse.",
-		NULL},
+		"Accepted models kept for rollback; fewer when they would take a quarter of MaxUse.", NULL},
 	{"Training", "ValidationShare", TYPE_PERCENT, AT(training.validation_percent), 1, 50, "10%",
-		"Share of labelled images, chosen by content hash, that is never trained on.",
-		NULL},
+		"Share of labelled images, chosen by content hash, that is never trained on.", NULL},
 	{"Training", "Threads", TYPE_INT, AT(training.threads), 0, 256, "0",
 		"Threads of the trainer; 0: one per core.", NULL},
 	{"Idle", "QuietSec", TYPE_TIME, AT(idle.quiet_us), 0, 86400, "30s",
@@ -115,9 +103,7 @@ static const struct setting settings[] = {
 	{"Idle", "MaxIoPressure", TYPE_DOUBLE, AT(idle.max_io_pressure), 0, 100, "10",
 		"Upper limit of avg10 in /proc/pressure/io, in percent.", NULL},
 	{"Idle", "MaxLoad", TYPE_DOUBLE, AT(idle.max_load), 0, 1000, "0.5",
-		"Upper limit of the one-minute load per core; the trainer's own threads not "
-		"counted.",
-		NULL},
+		"Upper limit of the one-minute load per core; the trainer's own threads not counted.", NULL},
 	{"Idle", "MinBattery", TYPE_DOUBLE, AT(idle.min_battery), 0, 100, "50",
 		"On battery (OnBattery=yes): only above this charge, in percent.", NULL},
 	{"Idle", "OnBattery", TYPE_BOOL, AT(idle.on_battery), 0, 0, "no",
@@ -125,8 +111,7 @@ static const struct setting settings[] = {
 	{"Idle", "MaxTemp", TYPE_DOUBLE, AT(idle.max_temp), 0, 200, "75",
 		"Hottest thermal zone, in degrees Celsius.", NULL},
 	{"Idle", "Hours", TYPE_HOURS, AT(idle.hours), 0, 0, "",
-		"Local hours in which training may run: 22:00-06:00, 12:00-13:30. Empty: always.",
-		NULL},
+		"Local hours in which training may run: 22:00-06:00, 12:00-13:30. Empty: always.", NULL},
 	{"Control", "Socket", TYPE_PATH, AT(control.socket), 0, 0, "/run/larder/control.sock",
 		"Unix socket of the control interface.", NULL},
 	{"Control", "Group", TYPE_NAME, AT(control.group), 0, 0, "larder",

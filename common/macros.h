@@ -73,3 +73,15 @@ static inline void close_fd(int *fd)
 		if (*p)                                                                            \
 			func(*p);                                                                  \
 	}
+
+/* Whether an address or thread sanitizer is built in: they need /proc, threads and terabytes of addresses. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif

@@ -16,18 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/macros.h"
 #include "tests/unit/test.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 struct attempt {
 	const char *what;
@@ -66,7 +56,7 @@ static struct attempt attempts[] = {
 	{"have executable memory", false, SYS_mmap,
 		{0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0}},
 };
-#define ATTEMPTS (sizeof(attempts) / sizeof(attempts[0]))
+#define ATTEMPTS ARRAY_SIZE(attempts)
 
 /* In the child: writes one byte for each attempt, whether it was refused. */
 static void try_all(int out, int (*enter)(void))
