@@ -160,7 +160,7 @@ int store_run(struct store *s, enum statement which)
 int64_t store_pragma(const struct store *s, const char *text)
 {
 	sqlite3_stmt *st;
-	int64_t v = 0;
+	int64_t v = -1;
 
 	if (sqlite3_prepare_v2(s->db, text, -1, &st, NULL) == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW)
 		v = sqlite3_column_int64(st, 0);
@@ -208,6 +208,7 @@ void store_usage(const struct store *s, struct usage *ret)
 	};
 	/* The file lags behind the log: what a checkpoint will make of it counts. */
 	ret->index = MAX(ret->index, store_pragma(s, "PRAGMA page_count") * PAGE_BYTES);
+	ret->index_free = MAX(ret->index_free, 0);
 	ret->total = ret->index + other_bytes(s);
 }
 
@@ -238,6 +239,8 @@ int store_cap_index(struct store *s, bool relief)
 	int64_t pages = (most - kept) / PAGE_BYTES;
 	char text[64];
 
+	if (now < 0)
+		return store_fail(s, sqlite3_errcode(s->db));
 	if (relief && now >= pages) /* within the limit while it is kept, beyond it only when it is not */
 		pages = now + (now < most / PAGE_BYTES ? MIN(RELIEF_PAGES, most / PAGE_BYTES - now)
 				: now > most / PAGE_BYTES ? RELIEF_PAGES : 0);
@@ -247,9 +250,10 @@ int store_cap_index(struct store *s, bool relief)
 
 bool store_files_fit(const struct store *s, int64_t bytes)
 {
-	int64_t index = MAX(store_file_bytes(s, "index.db"), store_pragma(s, "PRAGMA page_count") * PAGE_BYTES);
+	int64_t pages = store_pragma(s, "PRAGMA page_count");
+	int64_t index = MAX(store_file_bytes(s, "index.db"), pages * PAGE_BYTES);
 
-	return index + other_bytes(s) + ROUND_UP(bytes, INT64_C(4096)) <= s->limits.total;
+	return pages >= 0 && index + other_bytes(s) + ROUND_UP(bytes, INT64_C(4096)) <= s->limits.total;
 }
 
 int store_checkpoint(struct store *s)
@@ -276,24 +280,26 @@ static int measure(struct store *s)
 	return 0;
 }
 
-/* Whether a file in objects/ is what some row says. */
-bool store_object_known(struct store *s, const char *name)
+int store_object_known(struct store *s, const char *name)
 {
 	char *end, want[40];
 	struct image_row row;
-	bool known = false;
 	uint64_t id = strtoull(name, &end, 16);
+	int rc, r = 0;
 
 	if (end != name + 16)
-		return false;
+		return 0;
 	sqlite3_bind_int64(s->st[ST_ROW], 1, (int64_t)id);
-	if (sqlite3_step(s->st[ST_ROW]) == SQLITE_ROW) {
+	rc = sqlite3_step(s->st[ST_ROW]);
+	if (rc == SQLITE_ROW) {
 		row_from(s->st[ST_ROW], &row);
 		object_name(row.id, row.quality, want);
-		known = (row.flags & IMAGE_FILE) && !strcmp(want, name);
+		r = (row.flags & IMAGE_FILE) && !strcmp(want, name);
+	} else if (rc != SQLITE_DONE) {
+		r = store_fail(s, rc);
 	}
 	sqlite3_reset(s->st[ST_ROW]);
-	return known;
+	return r;
 }
 
 /* Calls fn for each entry of objects/ but dotfiles; stops at its first negative result. */
@@ -321,9 +327,11 @@ static int sweep_one(struct store *s, const char *name, void *arg)
 {
 	struct sweep *w = arg;
 
+	int known = store_object_known(s, name);
+
 	w->files++;
-	if (store_object_known(s, name))
-		return 0;
+	if (known)
+		return MIN(known, 0);
 	w->orphans++;
 	if (w->remove && unlinkat(s->objects, name, 0) < 0 && errno != ENOENT)
 		return -errno;
@@ -355,18 +363,25 @@ static int check_uuid(struct store *s, char error[256])
 {
 	_cleanup_buf_ struct buf file = {0};
 	sqlite3_stmt *st = NULL;
-	int r = io_read_file(s->dir, "uuid", 64, &file);
+	int r = io_read_file(s->dir, "uuid", 64, &file), rc;
 	bool same = false;
 
 	if (r < 0) {
 		snprintf(error, 256, "cannot read the store's uuid: %s", strerror(-r));
 		return r;
 	}
-	if (sqlite3_prepare_v2(s->db, "SELECT value FROM meta WHERE key='uuid'", -1, &st, NULL) ==
-			SQLITE_OK && sqlite3_step(st) == SQLITE_ROW)
+	rc = sqlite3_prepare_v2(s->db, "SELECT value FROM meta WHERE key='uuid'", -1, &st, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW)
 		same = (size_t)sqlite3_column_bytes(st, 0) == file.len &&
 			!memcmp(sqlite3_column_blob(st, 0), file.data, file.len);
+	if (sqlite3_errcode(s->db) == SQLITE_NOMEM) /* of the column, which says nothing then */
+		rc = SQLITE_NOMEM;
+	r = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : store_fail(s, rc);
 	sqlite3_finalize(st);
+	if (r < 0)
+		return r;
 	if (!same) {
 		snprintf(error, 256, "index.db and uuid do not belong together: another disk's store?");
 		return -EUCLEAN;
@@ -400,7 +415,7 @@ static int create(struct store *s)
 static int check_schema(struct store *s, char error[256])
 {
 	int64_t version = store_pragma(s, "PRAGMA user_version");
-	int r = version == 0 ? create(s) : 0;
+	int r = version == 0 ? create(s) : version < 0 ? store_fail(s, sqlite3_errcode(s->db)) : 0;
 
 	if (r == 0 && version != 0 && version != STORE_SCHEMA) {
 		snprintf(error, 256, "index.db has schema %" PRId64 ", this larderd knows only %d",
@@ -468,6 +483,7 @@ int store_open(const char *path, int64_t max_use, struct store **ret, char error
 	_cleanup_(store_closep) struct store *s = calloc(1, sizeof(*s));
 	int r;
 
+	snprintf(error, 256, "out of memory");
 	if (!s)
 		return -ENOMEM;
 	error[0] = '\0';
@@ -514,7 +530,7 @@ void store_close(struct store *s)
 
 int store_shrink(struct store *s, int pages)
 {
-	int64_t before = store_pragma(s, "PRAGMA page_count");
+	int64_t before = store_pragma(s, "PRAGMA page_count"), now;
 	char text[64];
 	int r = -ENOSPC;
 
@@ -530,7 +546,8 @@ int store_shrink(struct store *s, int pages)
 	if (r < 0)
 		return r;
 	store_checkpoint(s);
-	return (int)(before - store_pragma(s, "PRAGMA page_count"));
+	now = store_pragma(s, "PRAGMA page_count");
+	return before < 0 || now < 0 ? -ENOMEM : (int)(before - now);
 }
 
 int store_write_model(struct store *s, const char *name, const void *data, size_t len)

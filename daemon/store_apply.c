@@ -429,6 +429,7 @@ static int apply_meta(struct store *s, const struct op *op)
 static int apply_new_label(struct store *s, struct op *op)
 {
 	sqlite3_stmt *st = s->st[ST_LABEL_FIND];
+	int64_t labels;
 	int rc, r;
 
 	sqlite3_bind_text(st, 1, op->text, -1, SQLITE_STATIC);
@@ -438,7 +439,10 @@ static int apply_new_label(struct store *s, struct op *op)
 	sqlite3_reset(st);
 	if (rc == SQLITE_ROW)
 		return 0;
-	if (store_pragma(s, "SELECT count(*) FROM labels") >= LABELS_MAX) {
+	labels = store_pragma(s, "SELECT count(*) FROM labels");
+	if (labels < 0)
+		return store_fail(s, sqlite3_errcode(s->db));
+	if (labels >= LABELS_MAX) {
 		op->result = -E2BIG;
 		return 0;
 	}
@@ -521,10 +525,18 @@ static int write_tallies(struct store *s, const struct batch *b)
 	return b->written ? add_counter(s, COUNT_WRITTEN, b->written) : 0;
 }
 
+/* Even that can fail, for want of memory: the transaction stays open then. */
+static int roll_back(struct store *s)
+{
+	return sqlite3_get_autocommit(s->db) ? 0 : store_exec(s, "ROLLBACK");
+}
+
 static int transaction(struct store *s, struct op *ops, struct batch *b)
 {
-	int r = store_exec(s, "BEGIN IMMEDIATE");
+	int r = roll_back(s); /* what an earlier one could not */
 
+	if (r == 0)
+		r = store_exec(s, "BEGIN IMMEDIATE");
 	if (r == 0 && s->garbage_rows)
 		r = store_run(s, ST_GARBAGE_GONE);
 	for (struct op *op = ops; r == 0 && op; op = op->next)
@@ -534,7 +546,7 @@ static int transaction(struct store *s, struct op *ops, struct batch *b)
 	if (r == 0)
 		r = store_exec(s, "COMMIT");
 	if (r < 0 && !sqlite3_get_autocommit(s->db))
-		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL); /* the error is the first one's */
 	return r;
 }
 
@@ -552,7 +564,7 @@ static void drop_unused(struct store *s, struct op *ops)
 			!(op->row.flags & IMAGE_FILE))
 			continue;
 		object_name(op->row.id, op->row.quality, name);
-		if (!store_object_known(s, name) && remember(&one, name) == 0)
+		if (store_object_known(s, name) == 0 && remember(&one, name) == 0)
 			unlink_objects(s, &one);
 		free(one.v);
 	}

@@ -79,12 +79,15 @@ int store_exec(struct store *s, const char *text);
 
 /* Runs a prepared statement that returns no rows, and resets it. */
 int store_run(struct store *s, enum statement which);
+
+/* The number that a statement gives; -1 when it cannot be had, SQLite knowing why. */
 int64_t store_pragma(const struct store *s, const char *text);
+
 int store_checkpoint(struct store *s);
 int64_t store_file_bytes(const struct store *s, const char *name);
 
 /* Lets the index grow as far as the limit leaves room, less what is kept for relief. */
 int store_cap_index(struct store *s, bool relief);
 
-/* Whether a file in objects/ is what some row says. */
-bool store_object_known(struct store *s, const char *name);
+/* 1 when a file in objects/ is what some row says; 0 when it is nobody's; negative: who can say. */
+int store_object_known(struct store *s, const char *name);
