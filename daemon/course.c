@@ -99,6 +99,7 @@ static void mark_some(struct course *c)
 			return;
 		}
 		op->row.id = u.id[i];
+		op->amount = c->slices - 1;
 		if (i + 1 == u.n) {
 			op->user = c;
 			op->done = marked;
@@ -110,6 +111,7 @@ static void mark_some(struct course *c)
 
 void course_shown(struct course *c)
 {
+	c->slices++;
 	c->stratum = 1;
 	if (!c->marking)
 		mark_some(c);
@@ -119,6 +121,7 @@ void course_put(const struct course *c, struct buf *b)
 {
 	buf_put_u64(b, (uint64_t)c->begin);
 	buf_put_u64(b, (uint64_t)c->length);
+	buf_put_u64(b, (uint64_t)c->slices);
 }
 
 void course_get(struct course *c, struct reader *r)
@@ -129,4 +132,7 @@ void course_get(struct course *c, struct reader *r)
 		c->begin = begin;
 		c->length = length;
 	}
+	c->slices = (int64_t)reader_u64(r);
+	if (r->failed || c->slices < 0)
+		c->slices = 0;
 }

@@ -23,6 +23,7 @@
 struct course {
 	struct daemon *d;
 	int64_t begin, length; /* in labelled images (COUNT_LABELLED); length 0: none has begun */
+	int64_t slices;	       /* of all courses, since the store was made */
 	uint32_t stratum;      /* whose images are being marked as shown */
 	bool marking;
 	bool distrusted; /* the last one's candidate was rejected: the next training is done at once */
@@ -43,9 +44,9 @@ int64_t course_slice_images(const struct course *c);
 /* The share of the steps to have taken by now; 1 without a course. */
 double course_share(const struct course *c);
 
-/* Marks all labelled training images as shown, a handful at a time. */
+/* After a slice: marks all labelled training images as shown, a handful at a time. */
 void course_shown(struct course *c);
 
-/* As meta data, and back; what is not there is no course. */
+/* As meta data, and back; what is not there is no course, and no slice yet. */
 void course_put(const struct course *c, struct buf *b);
 void course_get(struct course *c, struct reader *r);

@@ -260,15 +260,18 @@ static bool settle_taken(void *user, int64_t taken_id, const struct taken_file *
 	int r = store_settle(d->store, spool_dir_fd(d->spool), f, id, reason);
 	struct op *op;
 
-	if (r < 0) {
-		log_warn("spool file '%s' cannot be removed: %s", f->path, strerror(-r));
-		return true;
-	}
 	op = op_new(OP_SETTLED);
-	if (op) {
-		op->taken_id = taken_id;
-		writer_add(d->writer, op);
+	if (!op)
+		return true; /* the next start finds it */
+	op->taken_id = taken_id;
+	if (r < 0) {
+		log_warn("spool file '%s' cannot be removed: %s; tried again every minute", f->path, strerror(-r));
+		intake_leave(d, f);
+		op->file = *f;
+		op->row.id = id;
+		snprintf(op->text, sizeof(op->text), "%s", reason ? reason : "");
 	}
+	writer_add(d->writer, op);
 	return true;
 }
 

@@ -92,6 +92,9 @@ int64_t daemon_images(const struct daemon *d);
 struct intake *intake_new(struct daemon *d);
 void intake_free(struct intake *in);
 bool intake_offer(void *daemon, const char *path); /* a spool_fn */
+
+/* This spool file stays where it is although it has been dealt with: it is not taken again. */
+void intake_leave(struct daemon *d, const struct taken_file *f);
 int intake_in_flight(const struct intake *in);
 
 /* keeper.c: room, degrading, dropping, rescoring. */

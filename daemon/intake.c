@@ -135,6 +135,13 @@ static void forget(struct capture *c)
 	}
 }
 
+void intake_leave(struct daemon *d, const struct taken_file *f)
+{
+	struct intake *in = d->intake;
+
+	in->refused[in->n_refused++ % REFUSED_MAX] = (struct refused){f->dev, f->ino, f->mtime_ns};
+}
+
 static enum fate fate_of(const struct op *op)
 {
 	if (op->kind == OP_QUARANTINE)
@@ -174,6 +181,8 @@ static void on_stored(void *user, struct op *op)
 	else if (op->kind == OP_QUARANTINE)
 		log_notice("quarantined '%s': %s", c->file.path, op->text);
 	note_decision(c, op);
+	if (op->unsettled)
+		intake_leave(d, &op->file);
 	if (op->kind == OP_INSERT)
 		keeper_image_met(d, op->row.flags & IMAGE_SCORED);
 	op_free(op);
@@ -226,11 +235,8 @@ static void count_fate(struct capture *c, enum counter counter)
 /* A file that cannot even be kept in quarantine stays in the spool; said once. */
 static void refuse(struct capture *c, const char *why)
 {
-	struct intake *in = c->d->intake;
-
 	log_error("left in the spool: '%s': %s", c->file.path, why);
-	in->refused[in->n_refused++ % REFUSED_MAX] =
-		(struct refused){c->file.dev, c->file.ino, c->file.mtime_ns};
+	intake_leave(c->d, &c->file);
 	forget(c);
 }
 

@@ -88,11 +88,11 @@ enum op_kind {
 	OP_INSERT,     /* row, data, file: a new image */
 	OP_STEP,       /* row, data, was_quality: the same image at a lower quality */
 	OP_RESCORE,    /* row, was_quality: harm, step and model of the row */
-	OP_SPENT,      /* row.id: training has been shown it (policy/member.h) */
+	OP_SPENT,      /* row.id: training has been shown it, in slice amount (policy/member.h) */
 	OP_REMOVE,     /* row.id: dropped for room or by command */
 	OP_COUNT,      /* file, counter: a capture that is not stored */
 	OP_QUARANTINE, /* file, row.id, text: counted, to be moved to quarantine */
-	OP_SETTLED,    /* taken_id: its spool file is gone */
+	OP_SETTLED,    /* taken_id: its spool file is gone, unless unsettled */
 	OP_LABEL,      /* row.id, row.stratum */
 	OP_PIN,	       /* row.id, row.flags & IMAGE_PINNED */
 	OP_META,       /* key, data */
@@ -111,6 +111,7 @@ struct op {
 	enum counter counter;
 	int64_t amount;
 	int64_t taken_id; /* in for OP_SETTLED; out of the ops with a file */
+	bool unsettled;	  /* its spool file could not be removed (store_settle()): the record stays */
 	char key[32];
 	char text[LABEL_MAX + 1]; /* reason of a quarantine, name of a label */
 	int result;	  /* out: 0, -EEXIST (insert: known content), -ESTALE (row has changed) */

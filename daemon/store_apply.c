@@ -355,7 +355,7 @@ static int apply_spent(struct store *s, struct op *op)
 	if (r <= 0)
 		return r;
 	sqlite3_bind_int64(s->st[ST_SPENT], 1, row.id);
-	sqlite3_bind_int(s->st[ST_SPENT], 2, member_rank_spent(row.rank));
+	sqlite3_bind_int(s->st[ST_SPENT], 2, member_rank_spent(row.rank, op->amount));
 	return store_run(s, ST_SPENT);
 }
 
@@ -478,6 +478,8 @@ static int apply_one(struct store *s, struct op *op, struct batch *b)
 	case OP_QUARANTINE:
 		return apply_fate(s, op, COUNT_QUARANTINED);
 	case OP_SETTLED:
+		if (op->unsettled)
+			return 0;
 		sqlite3_bind_int64(s->st[ST_SETTLED], 1, op->taken_id);
 		return store_run(s, ST_SETTLED);
 	case OP_LABEL:

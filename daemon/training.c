@@ -400,8 +400,8 @@ static void on_slice(struct training *t, struct reader *payload)
 
 	t->labelled_at_last = t->started_labelled;
 	log_info("%.0f %% of a training done, on %" PRIu32 " images", 100 * t->share, images);
-	save_meta(t->d, t->d->model.version);
 	course_shown(&t->course);
+	save_meta(t->d, t->d->model.version);
 }
 
 static void on_refused(struct training *t, struct reader *payload)

@@ -8,6 +8,7 @@
 
 #define RETRY_MS     1000
 #define FLUSH_MS     500
+#define AGAIN_MS     60000 /* a spool file that cannot be removed is tried again */
 #define BATCH_BYTES  (INT64_C(8) << 20)
 
 /* What the thread works on; nothing of it is touched by the loop meanwhile. */
@@ -33,12 +34,13 @@ struct writer {
 	struct op *head, **tail;
 	struct op *relief; /* to be applied next */
 	struct op *settled, **settled_tail; /* OP_SETTLED waiting for company */
+	struct op *unsettled;		    /* OP_SETTLED of files that cannot be removed now */
 	struct task *tasks, **task_tail;
 	struct limits limits;
 	int spool_fd, batch_max;
 	bool busy, wants_room, paused;
 	struct usage usage;
-	uv_timer_t retry, flush;
+	uv_timer_t retry, flush, again;
 };
 
 static void start(struct writer *w);
@@ -54,6 +56,20 @@ static void on_retry(uv_timer_t *t)
 static void on_flush(uv_timer_t *t)
 {
 	writer_flush(t->data);
+}
+
+static void settle_again(struct writer *w)
+{
+	uv_timer_stop(&w->again);
+	for (struct op *op = TAKE_PTR(w->unsettled), *next; op; op = next) {
+		next = op->next;
+		writer_add(w, op);
+	}
+}
+
+static void on_again(uv_timer_t *t)
+{
+	settle_again(t->data);
 }
 
 struct writer *writer_new(uv_loop_t *loop, struct store *store, const struct writer_events *events)
@@ -73,7 +89,8 @@ struct writer *writer_new(uv_loop_t *loop, struct store *store, const struct wri
 	store_usage(store, &w->usage);
 	uv_timer_init(loop, &w->retry);
 	uv_timer_init(loop, &w->flush);
-	w->retry.data = w->flush.data = w;
+	uv_timer_init(loop, &w->again);
+	w->retry.data = w->flush.data = w->again.data = w;
 	return w;
 }
 
@@ -94,21 +111,24 @@ void writer_free(struct writer *w)
 	free_ops(w->head);
 	free_ops(w->relief);
 	free_ops(w->settled);
+	free_ops(w->unsettled);
 	free(w);
 }
 
-/* Releases the captures of this batch from the spool. */
-static void settle(struct batch_job *j)
+/* Releases the batch's captures from the spool: those committed with it, or those to be tried again. */
+static void settle(struct batch_job *j, bool again)
 {
 	for (struct op *op = j->ops; op; op = op->next) {
 		int r;
 
-		if (!op->taken_id || op->kind == OP_SETTLED)
+		if (again ? op->kind != OP_SETTLED || !op->file.path[0]
+			  : op->kind == OP_SETTLED || !op->taken_id)
 			continue;
-		r = store_settle(j->store, j->spool_fd, &op->file, op->row.id,
-			op->kind == OP_QUARANTINE ? op->text : NULL);
-		if (r < 0)
-			log_warn("spool file '%s' cannot be removed: %s", op->file.path, strerror(-r));
+		r = store_settle(j->store, j->spool_fd, &op->file, op->row.id, op->text);
+		if (r < 0 && !again)
+			log_warn("spool file '%s' cannot be removed: %s; tried again every minute",
+				op->file.path, strerror(-r));
+		op->unsettled = r < 0;
 	}
 }
 
@@ -120,13 +140,31 @@ static void run_job(uv_work_t *req)
 	if (j->task) {
 		j->task->run(j->store, j->task);
 	} else {
+		settle(j, true);
 		j->result = store_apply(j->store, j->ops, j->relief, &j->change);
 		if (j->result == 0)
-			settle(j);
+			settle(j, false);
 		else
 			snprintf(j->error, sizeof(j->error), "%s", store_error(j->store));
 	}
 	store_usage(j->store, &j->usage);
+}
+
+/* The record of this capture stays until its spool file can be removed. */
+static void keep_unsettled(struct writer *w, const struct op *from)
+{
+	struct op *op = op_new(OP_SETTLED);
+
+	if (!op)
+		return; /* the next start finds the record */
+	op->taken_id = from->taken_id;
+	op->file = from->file;
+	op->row.id = from->row.id;
+	snprintf(op->text, sizeof(op->text), "%s", from->text);
+	op->next = w->unsettled;
+	w->unsettled = op;
+	if (!uv_is_active((uv_handle_t *)&w->again))
+		uv_timer_start(&w->again, on_again, AGAIN_MS, 0);
 }
 
 /* One more record of a capture that is gone from the spool, to go with a later batch. */
@@ -151,7 +189,9 @@ static void finish_ops(struct writer *w, struct batch_job *j)
 		struct op *next = op->next;
 
 		op->next = NULL;
-		if (op->taken_id && op->kind != OP_SETTLED)
+		if (op->unsettled)
+			keep_unsettled(w, op);
+		else if (op->taken_id && op->kind != OP_SETTLED)
 			queue_settled(w, op->taken_id);
 		if (op->done)
 			op->done(op->user, op);
@@ -353,6 +393,7 @@ void writer_kick(struct writer *w)
 		uv_timer_stop(&w->retry);
 		w->paused = false;
 	}
+	settle_again(w);
 	start(w);
 }
 

@@ -7,6 +7,13 @@ int member_rank(uint64_t hash)
 	return (int)(hash >> 16 & (RANK_SPENT - 1));
 }
 
+int member_rank_spent(int rank, int64_t slice)
+{
+	int since = RANK_SLICES - (int)CLAMP(slice, INT64_C(0), INT64_C(RANK_SLICES - 1));
+
+	return rank < RANK_SPENT ? since * RANK_SPENT + rank : rank;
+}
+
 bool member_is_validation(uint64_t hash, double share_percent)
 {
 	return (double)(hash & 0xffff) < share_percent / 100 * 65536;

@@ -5,9 +5,9 @@
  * Each image has a rank, uniform by content hash. A stratum (a label's training images, or its
  * validation images) keeps its lowest ranks: bottom-k sampling, a uniform sample without a counter
  * (Cohen and Kaplan 2007). What the network in training has been shown is spent: it ranks behind
- * all that it has not seen, so that what comes is held until it has taught. Among the spent the
- * order stays, so they are a uniform sample of the past. Which stratum gives next keeps classes
- * balanced: the largest does, as in class-balancing reservoir sampling (Chrysakis and Moens 2020).
+ * all that it has not seen, so that what comes is held until it has taught, and among the spent what
+ * was shown first goes first: each is shown about as often as the others. Which stratum gives next keeps
+ * classes balanced: the largest does, as in class-balancing reservoir sampling (Chrysakis and Moens 2020).
  */
 #pragma once
 
@@ -15,8 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RANK_MAX	      131071
-#define RANK_SPENT	      65536 /* added when it has been shown */
+#define RANK_SPENT	      65536 /* ranks below have not been shown */
+#define RANK_SLICES	      16383 /* slices of training told apart in the ranks of what they showed */
+#define RANK_MAX	      ((RANK_SLICES + 1) * RANK_SPENT - 1)
 #define VALIDATION_IMAGES_MAX 2000 /* enough to know an accuracy to a percent */
 
 /* A stratum's number: label id * 2, + 1 for its validation images. Label 0 is "none". */
@@ -45,11 +46,11 @@ struct stratum {
 int member_rank(uint64_t hash);
 bool member_is_validation(uint64_t hash, double share_percent);
 
-/* The rank when training has been shown the image. */
-static inline int member_rank_spent(int rank)
-{
-	return rank | RANK_SPENT;
-}
+/*
+ * The rank when training has been shown the image first in that slice of all, counted from 0. (Beyond
+ * RANK_SLICES, tens of millions of images, they count as one.)
+ */
+int member_rank_spent(int rank, int64_t slice);
 
 /*
  * The stratum to take the next image from, or NULL when none may give: validation while it has more

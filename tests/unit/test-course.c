@@ -74,7 +74,7 @@ static void test_slices(void)
 
 static void test_restart(void)
 {
-	struct course c = {.begin = 700, .length = 900}, again = {0};
+	struct course c = {.begin = 700, .length = 900, .slices = 17}, again = {0};
 	_cleanup_buf_ struct buf b = {0};
 	struct reader r;
 
@@ -83,11 +83,13 @@ static void test_restart(void)
 	course_get(&again, &r);
 	CHECK_INT(again.begin, 700);
 	CHECK_INT(again.length, 900);
-	again = (struct course){0};
-	for (size_t len = 0; len < b.len; len++) { /* an index from before there were courses, or a bad one */
+	CHECK_INT(again.slices, 17);
+	for (size_t len = 0; len < b.len; len++) { /* an index of an earlier version, or a bad one */
+		again = (struct course){0};
 		r = (struct reader){b.data, len, false};
 		course_get(&again, &r);
-		CHECK_INT(again.length, 0);
+		CHECK_INT(again.length, len < 16 ? 0 : 900);
+		CHECK_INT(again.slices, 0);
 	}
 }
 

@@ -240,7 +240,7 @@ static void test_member(void)
 }
 
 /* Repeatedly taking the victim leaves classes equal. */
-/* What has been shown ranks behind all that has not, in the order that it had. */
+/* What has been shown ranks behind all that has not, what was shown first last of all. */
 static void test_spent(void)
 {
 	struct stratum s[] = {{2, 100, 0, 0}, {4, 99, 0, 0}, {6, 80, 0, 0}, {7, 500, 0, 0}};
@@ -248,11 +248,17 @@ static void test_spent(void)
 	for (uint64_t hash = 0; hash < UINT64_C(1) << 32; hash += 0x1234567) {
 		int rank = member_rank(hash);
 
-		CHECK(rank >= 0 && member_rank_spent(0) > rank &&
-			member_rank_spent(rank) <= RANK_MAX);
-		CHECK(member_rank_spent(rank) - member_rank_spent(0) == rank);
-		CHECK_INT(member_rank_spent(member_rank_spent(rank)), member_rank_spent(rank));
+		CHECK(rank >= 0 && rank < RANK_SPENT);
+		for (int64_t slice = 0; slice < 40000; slice += 1000) {
+			int spent = member_rank_spent(rank, slice);
+
+			CHECK(spent >= RANK_SPENT && spent <= RANK_MAX);
+			CHECK_INT(spent % RANK_SPENT, rank); /* the order within a slice */
+			CHECK_INT(member_rank_spent(spent, slice + 1), spent);
+			CHECK(slice + 1 >= RANK_SLICES || member_rank_spent(rank, slice + 1) < spent - rank);
+		}
 	}
+	CHECK_INT(member_rank_spent(0, INT64_MAX), RANK_SPENT);
 	CHECK(member_about_to_give(s, 4, &s[0], 2));
 	CHECK(member_about_to_give(s, 4, &s[0], 4)); /* next but one */
 	CHECK(!member_about_to_give(s, 4, &s[0], 6));

@@ -135,6 +135,7 @@ static void test_spent(void)
 	CHECK_INT(view_open(path, &v, error), 0);
 	op = op_new(OP_SPENT);
 	op->row.id = 2;
+	op->amount = 5;
 	CHECK_INT(apply_free(s, op), 0);
 	op = op_new(OP_SPENT);
 	op->row.id = 77; /* dropped since */
@@ -143,7 +144,7 @@ static void test_spent(void)
 	CHECK_INT(unspent, 4);
 	CHECK_INT(view_last_ranks(v, 2, 1, take_row, &last), 0);
 	CHECK_INT(last.id, 2);
-	CHECK_INT(last.rank, member_rank_spent(2));
+	CHECK_INT(last.rank, member_rank_spent(2, 5));
 	/* Another score does not make it new. */
 	op = op_new(OP_RESCORE);
 	op->row = last;

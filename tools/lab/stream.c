@@ -730,11 +730,11 @@ static int begin_training(struct stream *s, const struct dataset *d)
 	return more.failed ? -ENOMEM : lab_spread_begin(s->l, &s->training, d, &more, s->o.seed, s->o.again);
 }
 
-/* What it has been shown is the first to go from now on. */
-static void spend(struct stream *s)
+/* What this slice has shown is the first to go from now on. */
+static void spend(struct stream *s, int slice)
 {
 	for (int i = 0; i < s->n; i++)
-		s->v[i].rank = member_rank_spent(s->v[i].rank);
+		s->v[i].rank = member_rank_spent(s->v[i].rank, slice);
 	for (int k = 0; k <= s->l->data.classes; k++)
 		find_highest_rank(s, k);
 }
@@ -754,7 +754,7 @@ static int train_slice(struct stream *s, int slice)
 	if (r == 0)
 		r = lab_spread_slice(
 			s->l, &s->training, &d, (double)(slice + 1) / s->o.slices, what);
-	spend(s);
+	spend(s, slice);
 	return r;
 }
 

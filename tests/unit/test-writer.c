@@ -1,0 +1,172 @@
+/* The writer on a disk that fails: what it does not get done it does later, by itself. */
+#include "daemon/writer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/io.h"
+#include "tests/unit/disk.h"
+#include "tests/unit/test.h"
+
+#define MIB (INT64_C(1) << 20)
+
+static char root[] = "/tmp/larder-writer-XXXXXX";
+static int done, failing;
+
+static int remove_one(const char *name, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(name);
+}
+
+static void on_done(void *user, struct op *op)
+{
+	(void)user;
+	done++;
+	op_free(op);
+}
+
+static void on_full(void *user, int64_t need, bool hard)
+{
+	(void)user;
+	(void)need;
+	(void)hard;
+	CHECK(!"full");
+}
+
+static void on_changed(void *user, const struct tally_list *change)
+{
+	(void)user;
+	(void)change;
+}
+
+static void on_failing(void *user, int error, const char *text)
+{
+	(void)user;
+	CHECK(error < 0 && text[0]);
+	failing++;
+	disk_off(); /* the cause goes; nobody restarts anything */
+}
+
+static bool count_taken(void *user, int64_t taken_id, const struct taken_file *f, int64_t id, const char *reason)
+{
+	(void)taken_id;
+	(void)f;
+	(void)id;
+	(void)reason;
+	++*(int *)user;
+	return true;
+}
+
+static int taken(const char *store)
+{
+	struct store_view *v = NULL;
+	char error[256];
+	int n = 0;
+
+	CHECK_INT(view_open(store, &v, error), 0);
+	view_taken(v, count_taken, &n);
+	view_close(v);
+	return n;
+}
+
+static struct op *dropped(int spool, const char *name)
+{
+	struct op *op = op_new(OP_COUNT);
+	struct stat st;
+
+	CHECK_INT(io_write_durable(spool, name, "x", 1), 0);
+	CHECK_INT(fstatat(spool, name, &st, 0), 0);
+	snprintf(op->file.path, sizeof(op->file.path), "%s", name);
+	op->file.dev = st.st_dev;
+	op->file.ino = st.st_ino;
+	op->file.size = st.st_size;
+	op->file.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+	op->counter = COUNT_DROPPED;
+	op->done = on_done;
+	return op;
+}
+
+static void run_until(uv_loop_t *loop, const int *what, int value)
+{
+	for (int i = 0; i < 5000 && *what < value; i++) {
+		uv_run(loop, UV_RUN_NOWAIT);
+		usleep(1000);
+	}
+	CHECK_INT(*what, value);
+}
+
+static bool there(int spool, const char *name)
+{
+	return faccessat(spool, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int main(void)
+{
+	struct limits limits = {8 * MIB, 0, MIB};
+	const struct writer_events events = {on_full, on_changed, on_failing, NULL};
+	char store_path[80], spool_path[80], error[256];
+	struct store *s = NULL;
+	uv_loop_t loop;
+	struct writer *w;
+	struct op *op;
+	int spool;
+
+	if (!mkdtemp(root))
+		return 1;
+	snprintf(store_path, sizeof(store_path), "%s/store", root);
+	snprintf(spool_path, sizeof(spool_path), "%s/spool", root);
+	mkdir(store_path, 0755);
+	mkdir(spool_path, 0755);
+	spool = open(spool_path, O_RDONLY | O_DIRECTORY);
+	CHECK_INT(store_open(store_path, 8 * MIB, &s, error), 0);
+	uv_loop_init(&loop);
+	w = writer_new(&loop, s, &events);
+	writer_set_limits(w, &limits);
+	writer_set_spool(w, spool);
+
+	/* A spool that has become read-only: counted once, the file known not to be gone. */
+	op = dropped(spool, "a.png");
+	disk_error(EROFS, true);
+	disk_arm(spool_path, DISK_FAIL, 1);
+	writer_add(w, op);
+	run_until(&loop, &done, 1);
+	CHECK(there(spool, "a.png"));
+	CHECK_INT(taken(store_path), 1);
+	/* Tried again, in vain; then the spool can be written to again. */
+	writer_kick(w);
+	for (int i = 0; i < 200; i++) {
+		uv_run(&loop, UV_RUN_NOWAIT);
+		usleep(1000);
+	}
+	CHECK(there(spool, "a.png"));
+	CHECK_INT(taken(store_path), 1);
+	disk_off();
+	writer_kick(w);
+	for (int i = 0; i < 2000 && (there(spool, "a.png") || taken(store_path)); i++) {
+		uv_run(&loop, UV_RUN_NOWAIT);
+		usleep(1000);
+	}
+	CHECK(!there(spool, "a.png"));
+	CHECK_INT(taken(store_path), 0);
+
+	/* A store that cannot be written to: said, and the batch goes again by itself. */
+	op = dropped(spool, "b.png");
+	disk_error(EIO, true);
+	disk_arm(store_path, DISK_FAIL, 1);
+	writer_add(w, op);
+	run_until(&loop, &done, 2);
+	CHECK_INT(failing, 1);
+	CHECK(!there(spool, "b.png"));
+
+	writer_free(w);
+	store_close(s);
+	nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	printf("%d checks, %d failed\n", test_checks, test_failures);
+	return test_failures || !test_checks;
+}
