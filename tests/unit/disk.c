@@ -723,3 +723,33 @@ void disk_after_loss(size_t changes, enum disk_loss loss, uint64_t seed, const c
 	free(im);
 	disk_pause(paused);
 }
+
+/*
+ * Preloaded into a program: LARDER_DISK_DIR is the path, LARDER_DISK_KILL or LARDER_DISK_TEAR the change at
+ * which it is killed; LARDER_DISK_FAIL=ERRNO:FROM the change from which on each fails. Not in workers and
+ * trainers, whose sandbox forbids what it takes to find a file's name.
+ */
+__attribute__((constructor)) static void arm_preloaded(void)
+{
+	const char *dir = getenv("LARDER_DISK_DIR"), *kill_at = getenv("LARDER_DISK_KILL");
+	const char *tear_at = getenv("LARDER_DISK_TEAR"), *fail = getenv("LARDER_DISK_FAIL");
+	char line[4096] = "";
+	int fd = dir ? REAL(openat)(AT_FDCWD, "/proc/self/cmdline", O_RDONLY | O_CLOEXEC) : -1;
+	ssize_t n = fd < 0 ? 0 : read(fd, line, sizeof(line) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	for (ssize_t i = 0; i < n; i += (ssize_t)strlen(line + i) + 1)
+		if (!strcmp(line + i, "--worker") || !strcmp(line + i, "--trainer"))
+			return;
+	if (n <= 0)
+		return;
+	if (fail) {
+		disk_error(atoi(fail), true);
+		disk_arm(dir, DISK_FAIL, atol(strchr(fail, ':') ? strchr(fail, ':') + 1 : "1"));
+	} else if (tear_at) {
+		disk_arm(dir, DISK_TEAR, atol(tear_at));
+	} else {
+		disk_arm(dir, kill_at ? DISK_KILL : DISK_COUNT, kill_at ? atol(kill_at) : 0);
+	}
+}

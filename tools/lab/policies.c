@@ -20,6 +20,7 @@
 #define SWEEP_USUALLY 6	  /* qualities tried */
 #define CLOSE_USUALLY 3	  /* of them with all seeds */
 #define SLICES	      20  /* that the device's training is spread over */
+#define SPREAD_AT     80  /* quality of uniform-spread: a camera's usual one */
 #define AS_CAPTURED 100 /* the quality that stands for "as it came" */
 
 static const uint8_t sweep[] = {2, 5, 10, 15, 20, 30, 50, 75, 95};
@@ -36,6 +37,7 @@ enum policy {
 	BY_KL,
 	BY_PREDICTOR,
 	AT_END,
+	SPREAD,
 	SHIPPED,
 	POLICIES
 };
@@ -53,6 +55,7 @@ static const struct {
 	[BY_KL] = {"adaptive-kl", "adaptive by KL"},
 	[BY_PREDICTOR] = {"adaptive-predictor", "adaptive by predictor"},
 	[AT_END] = {"adaptive-at-end", "adaptive, at the end"},
+	[SPREAD] = {"uniform-spread", "quality 80, spread"},
 	[SHIPPED] = {"adaptive", "adaptive as shipped"},
 };
 
@@ -123,7 +126,7 @@ static double policies_runs(const struct lab *l)
 /* Captures after the first window, once for each budget and seed: curves are kept. */
 static double policies_scored(const struct lab *l)
 {
-	bool any = wanted(l, AT_END) || wanted(l, SHIPPED) || wanted(l, CONTROL) ||
+	bool any = wanted(l, AT_END) || wanted(l, SPREAD) || wanted(l, SHIPPED) || wanted(l, CONTROL) ||
 		   wanted(l, PER_CLASS) || wanted(l, BY_LOSS) || wanted(l, BY_KL) ||
 		   wanted(l, BY_PREDICTOR);
 
@@ -349,6 +352,7 @@ static int run_stream_once(struct compare *c, enum policy p, int budget, uint64_
 		.own_weight = OWN_WEIGHT,
 		.own_max = OWN_MAX,
 		.slices = p == AT_END ? 0 : SLICES,
+		.quality = p == SPREAD ? SPREAD_AT : 0,
 		.again = again};
 	_cleanup_free_ uint8_t *quality = NULL;
 	_cleanup_free_ struct rates *device = calloc(1, sizeof(*device));

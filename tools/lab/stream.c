@@ -214,14 +214,14 @@ static int score_capture(struct stream *s, struct arrival *a, struct scratch *sc
 	struct scorer *sc = &s->scorer[scratch->member];
 	const float *params = sc->params;
 	const struct curve *known = curves_get(s->curves, a->index);
-	bool predicted = params && s->predictor && s->predictor->ready && a->index % PREDICT_ONE_IN;
+	bool one = s->o.quality, predicted = params && s->predictor && s->predictor->ready && a->index % PREDICT_ONE_IN;
 	uint8_t quality[RUNGS_MAX];
 	int r = lab_decode(s->l, TRAIN, a->index, &scratch->original, &a->own_quality), n;
 
 	if (r < 0)
 		return r;
 	n = stream_ladder(a->own_quality, quality);
-	if (known || predicted)
+	if (known || predicted || one)
 		sc->params = NULL; /* rates only */
 	sc->features = s->predictor ? &a->features : NULL;
 	r = score(sc, &scratch->original, a->own_quality, quality, n, klass_of(s, a->label), NULL,
@@ -230,8 +230,8 @@ static int score_capture(struct stream *s, struct arrival *a, struct scratch *sc
 	sc->features = NULL;
 	if (r < 0)
 		return r;
-	a->fresh = params && !known && !predicted;
-	a->learn = params && !predicted;
+	a->fresh = params && !known && !predicted && !one;
+	a->learn = params && !predicted && !one;
 	if (predicted) {
 		predictor_apply(s->predictor, &a->features, &a->curve);
 	} else if (known) {
@@ -446,7 +446,8 @@ static int make_room(struct stream *s, double need)
 	mean /= MAX(s->n, 1);
 	s->plan = plan_make(&s->population, &regime, s->o.budget, FRAME_BYTES, LADDER[0], 95);
 	s->target = plan_target_price(&s->population, &s->plan);
-	r = degrade(s, plan_steps(need, mean, RELIEF_MAX), limit, &n);
+	if (!s->o.quality)
+		r = degrade(s, plan_steps(need, mean, RELIEF_MAX), limit, &n);
 	if (r < 0 || n)
 		return r;
 	n = plan_drops(need, mean, FRAME_BYTES, RELIEF_MAX);
@@ -458,12 +459,24 @@ static int make_room(struct stream *s, double need)
 	return 0;
 }
 
+/* The highest rung not above a quality. */
+static int rung_below(const struct curve *c, int quality)
+{
+	int at = c->n - 1;
+
+	while (at > 0 && c->quality[at] > quality)
+		at--;
+	return at;
+}
+
 static int admit(struct stream *s, struct arrival *a, struct coef_image *im)
 {
 	struct held h = {
 		.index = a->index, .label = a->label, .rank = s->rank[a->index], .set = -1};
 	float price = s->bytes > 0.9 * s->o.budget ? MAX(s->price, s->target) : s->price;
-	int at = choose_rung(MODE_ADAPTIVE, &a->curve, &s->population, price, false), r, own;
+	int at = s->o.quality ? rung_below(&a->curve, s->o.quality)
+			      : choose_rung(MODE_ADAPTIVE, &a->curve, &s->population, price, false);
+	int r, own;
 	int quality = a->curve.quality[at];
 	double need;
 
@@ -727,6 +740,7 @@ static int begin_training(struct stream *s, const struct dataset *d)
 	buf_put_u32(&more, s->o.curve);
 	buf_put_f32(&more, s->o.own_weight);
 	buf_put_f32(&more, s->o.own_max);
+	buf_put_u32(&more, (uint32_t)s->o.quality);
 	return more.failed ? -ENOMEM : lab_spread_begin(s->l, &s->training, d, &more, s->o.seed, s->o.again);
 }
 

@@ -29,6 +29,7 @@ struct stream_options {
 	enum curve_kind curve;
 	float own_weight, own_max; /* curve.h */
 	bool standard_steps;	   /* the network's are not learnt */
+	int quality;		   /* of the ladder, for every image; 0: adaptive */
 	int slices; /* of the last training, from the first window to the end; 0: it is done
 		       at the end, by the caller */
 	bool again; /* it is trained although it seems to be known (lab.h) */
