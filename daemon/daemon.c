@@ -265,7 +265,8 @@ static bool settle_taken(void *user, int64_t taken_id, const struct taken_file *
 		return true; /* the next start finds it */
 	op->taken_id = taken_id;
 	if (r < 0) {
-		log_warn("spool file '%s' cannot be removed: %s; tried again every minute", f->path, strerror(-r));
+		log_warn("spool file '%s' cannot be removed: %s; tried again every minute", f->path,
+			strerror(-r));
 		intake_leave(d, f);
 		op->file = *f;
 		op->row.id = id;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/io.h"
@@ -17,6 +18,7 @@
 #define WATCHES_MAX   8192
 #define RESCAN_MS     (5 * 60 * 1000)	/* with inotify: only to make sure */
 #define POLL_MS	      2000		/* without it */
+#define PARENT_MASK   (IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_ONLYDIR)
 #define WATCH_MASK    (IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
 
 struct watch {
@@ -27,7 +29,8 @@ struct watch {
 struct spool {
 	uv_loop_t *loop;
 	char path[CONFIG_PATH_MAX];
-	int fd, inotify; /* owned */
+	int fd, inotify; /* owned; fd stays the same number whatever directory it is */
+	int parent;	 /* watch of the directory above; -1: none */
 	uv_poll_t poll;
 	uv_timer_t timer;
 	uv_idle_t soon;
@@ -141,25 +144,56 @@ static bool scan_dir(struct spool *s, const char *dir, int depth, int64_t *next_
 	return room;
 }
 
+/* Whether the path still leads to the directory that is open. It is kept open, so no event tells. */
+static bool in_place(const struct spool *s)
+{
+	struct stat open_one, named;
+
+	return fstat(s->fd, &open_one) == 0 && stat(s->path, &named) == 0 &&
+		open_one.st_dev == named.st_dev && open_one.st_ino == named.st_ino;
+}
+
+static void check_place(struct spool *s)
+{
+	if (s->lost || in_place(s))
+		return;
+	log_warn("spool %s has gone; waiting for it to come back", s->path);
+	s->lost = true;
+}
+
+static void watch_parent(struct spool *s)
+{
+	char above[CONFIG_PATH_MAX];
+	const char *slash = strrchr(s->path, '/');
+
+	snprintf(above, sizeof(above), "%.*s", slash ? (int)MAX(slash - s->path, 1) : 1, slash ? s->path : ".");
+	s->parent = s->inotify < 0 ? -1 : inotify_add_watch(s->inotify, above, PARENT_MASK);
+}
+
+/* Others hold the descriptor's number: the new directory takes it over. */
 static void reopen(struct spool *s)
 {
 	int fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool same = fd >= 0 && dup3(fd, s->fd, O_CLOEXEC) >= 0;
 
-	if (fd < 0)
+	if (fd >= 0)
+		close(fd);
+	if (!same)
 		return;
 	forget_watches(s);
-	close_fd(&s->fd);
-	s->fd = fd;
+	watch_parent(s);
 	s->lost = false;
 	log_notice("spool %s is back", s->path);
 }
 
 static void scan(struct spool *s)
 {
-	int64_t next_us = (s->inotify < 0 || s->lost ? POLL_MS : RESCAN_MS) * US_PER_MS;
+	int64_t next_us;
 
+	check_place(s);
 	if (s->lost)
 		reopen(s);
+	next_us = (s->inotify < 0 || s->lost ? POLL_MS : RESCAN_MS) * US_PER_MS;
 	if (!s->lost)
 		scan_dir(s, "", 0, &next_us);
 	arm_scan(s, next_us / US_PER_MS + 1);
@@ -207,17 +241,21 @@ static void on_event(struct spool *s, const struct inotify_event *e)
 		spool_rescan(s);
 		return;
 	}
+	if (e->wd == s->parent) {
+		const char *slash = strrchr(s->path, '/');
+
+		if (e->len && !strcmp(e->name, slash ? slash + 1 : s->path))
+			spool_rescan(s);
+		return;
+	}
 	for (size_t i = 0; i < s->n_watches; i++)
 		if (s->watch[i].wd == e->wd)
 			dir = s->watch[i].path;
 	if (e->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED)) {
 		for (size_t i = 0; i < s->n_watches; i++)
 			if (s->watch[i].wd == e->wd) {
-				if (!s->watch[i].path[0] && !s->lost) {
-					log_warn("spool %s has gone; waiting for it to come back", s->path);
-					s->lost = true;
-					arm_scan(s, POLL_MS);
-				}
+				if (!s->watch[i].path[0])
+					spool_rescan(s);
 				free(s->watch[i].path);
 				s->watch[i--] = s->watch[--s->n_watches];
 			}
@@ -269,6 +307,8 @@ int spool_open(uv_loop_t *loop, const char *path, int64_t settle_us, spool_fn fn
 		return r;
 	}
 	snprintf(s->path, sizeof(s->path), "%s", path);
+	for (size_t n = strlen(s->path); n > 1 && s->path[n - 1] == '/'; n--)
+		s->path[n - 1] = '\0';
 	s->loop = loop;
 	s->settle_us = settle_us;
 	s->fn = fn;
@@ -284,6 +324,7 @@ int spool_open(uv_loop_t *loop, const char *path, int64_t settle_us, spool_fn fn
 		uv_poll_start(&s->poll, UV_READABLE, on_readable);
 	}
 	watch_dir(s, "");
+	watch_parent(s);
 	spool_rescan(s);
 	*ret = s;
 	return 0;

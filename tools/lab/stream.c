@@ -214,7 +214,8 @@ static int score_capture(struct stream *s, struct arrival *a, struct scratch *sc
 	struct scorer *sc = &s->scorer[scratch->member];
 	const float *params = sc->params;
 	const struct curve *known = curves_get(s->curves, a->index);
-	bool one = s->o.quality, predicted = params && s->predictor && s->predictor->ready && a->index % PREDICT_ONE_IN;
+	bool one = s->o.quality;
+	bool predicted = params && s->predictor && s->predictor->ready && a->index % PREDICT_ONE_IN;
 	uint8_t quality[RUNGS_MAX];
 	int r = lab_decode(s->l, TRAIN, a->index, &scratch->original, &a->own_quality), n;
 
