@@ -32,10 +32,12 @@ struct change {
 
 static struct {
 	char dir[PATH_MAX];
-	enum disk_mode mode;
-	long at, calls;
+	_Atomic enum disk_mode mode; /* armed last: calls come from other threads too */
+	long at;
+	_Atomic long calls;
 	int error;
-	bool for_ever, hit, paused;
+	bool for_ever, paused;
+	_Atomic bool hit;
 	struct change *record;
 	size_t n, cap;
 	ino_t inode[NODES_MAX]; /* by node: each file or directory ever made; 0 is dir */
@@ -172,10 +174,8 @@ static int new_node(ino_t inode)
 /* Counts a call. True: it is to fail, errno being set. tear: half of a write is done by it. */
 static bool struck(void (*tear)(void *arg), void *arg)
 {
-	bool now;
+	bool now = ++disk.calls == disk.at || (disk.hit && disk.for_ever && disk.mode == DISK_FAIL);
 
-	disk.calls++;
-	now = disk.calls == disk.at || (disk.hit && disk.for_ever && disk.mode == DISK_FAIL);
 	if (!now)
 		return false;
 	disk.hit = true;
