@@ -46,10 +46,14 @@ int io_read_full(int fd, void *data, size_t len)
 
 int io_read_fd(int fd, size_t max, struct buf *b)
 {
-	size_t start = b->len;
+	size_t start = b->len, step = READ_STEP;
+	struct stat st;
 
+	/* A small file needs no large buffer: its size, and a byte to see the end. */
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0)
+		step = MIN((size_t)st.st_size + 1, step);
 	for (;;) {
-		size_t want = MIN((size_t)READ_STEP, max + 1 - (b->len - start));
+		size_t room = b->cap - b->len, want = MIN(room ? room : step, max + 1 - (b->len - start));
 		uint8_t *to = buf_reserve(b, want);
 		ssize_t n;
 
@@ -70,13 +74,8 @@ int io_read_fd(int fd, size_t max, struct buf *b)
 int io_read_file(int dir_fd, const char *name, size_t max, struct buf *b)
 {
 	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	struct stat st;
 
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &st) == 0 && st.st_size > 0 && (size_t)st.st_size <= max)
-		buf_reserve(b, (size_t)st.st_size + 1);
-	return io_read_fd(fd, max, b);
+	return fd < 0 ? -errno : io_read_fd(fd, max, b);
 }
 
 static int write_and_sync(int dir_fd, const char *name, const void *data, size_t len)

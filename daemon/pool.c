@@ -1,6 +1,9 @@
 #include "daemon/pool.h"
 
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -174,8 +177,13 @@ static void on_slot_closed(uv_handle_t *h)
 	if (--s->open_handles > 0)
 		return;
 	buf_done(&s->answer);
-	if (!s->pool->stopping)
-		dispatch(s->pool);
+	if (s->pool->stopping)
+		return;
+	dispatch(s->pool);
+#ifdef __GLIBC__
+	if (!pool_alive(s->pool))
+		malloc_trim(0); /* nothing has come for a while: what captures took goes back */
+#endif
 }
 
 static void close_slot(struct slot *s)

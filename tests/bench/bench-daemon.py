@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""What the running daemon costs.   bench-daemon.py [PHOTOS [SMALL]]
+PHOTOS: a folder of JPEG files to take beside generated 32x32 pictures; SMALL: how many of those (2000).
+Rates are given beside those of djpeg | cjpeg over the same files, one process after the other, where those
+programs are there: machines differ, ratios less. Nothing else should be running."""
+import glob
+import os
+import shutil
+import statistics
+import struct
+import subprocess
+import sys
+import time
+import zlib
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
+from harness import Daemon, children, picture  # noqa: E402
+
+PHOTOS = sorted(glob.glob(os.path.join(sys.argv[1], "**", "*.jp*g"), recursive=True))[:1000] if len(sys.argv) > 1 else []
+SMALL = int(sys.argv[2]) if len(sys.argv) > 2 else 2000
+LONE = 200
+
+
+def row(what, value, note=""):
+    print(f"{what:<58} {value:>14}  {note}", flush=True)
+
+
+def cpu_seconds(pid):
+    """Of a process and its children, those that have ended included."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    own = sum(int(fields[i]) for i in (11, 12, 13, 14))
+    for child, _ in children(pid):
+        with open(f"/proc/{child}/stat", encoding="utf-8", errors="replace") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        own += int(fields[11]) + int(fields[12])
+    return own / os.sysconf("SC_CLK_TCK")
+
+
+def ingest(name, files, scoring):
+    """All files wait when the daemon starts; the time until the last has left the spool."""
+    d = Daemon({"Store": {"MaxUse": "1G"}, "Policy": {"Scoring": scoring}, "Training": {"Enabled": "false"}})
+    for i, data in enumerate(files):
+        d.drop(f"{'ab'[i % 2]}/{i}", data)
+    begin = time.monotonic()
+    d.start(ready=False)
+    while d.spool_files():
+        time.sleep(0.02)
+    seconds = time.monotonic() - begin
+    rate = len(files) / seconds
+    row(f"{name}: captures/s, durable", f"{rate:.0f}", f"{1e3 * cpu_seconds(d.process.pid) / len(files):.2f} ms CPU each")
+    d.stop()
+    d.remove()
+    return rate
+
+
+def shell_loop(files):
+    if not shutil.which("djpeg"):
+        return None
+    folder = "/tmp/larder-bench-loop"
+    os.makedirs(folder, exist_ok=True)
+    for i, data in enumerate(files):
+        with open(f"{folder}/{i}.jpg", "wb") as f:
+            f.write(data)
+    begin = time.monotonic()
+    subprocess.run(["sh", "-c", f"for f in {folder}/*.jpg; do djpeg $f | cjpeg -quality 75 > {folder}/out; done"], check=True)
+    seconds = time.monotonic() - begin
+    shutil.rmtree(folder)
+    return len(files) / seconds
+
+
+def lone(d, name, begin_at):
+    """From the rename of one capture to the end of its spool file, which comes after the commit."""
+    took = []
+    for i in range(LONE):
+        data = picture(i % 2, begin_at + i, 32)
+        path = os.path.join(d.spool, f"a/{begin_at + i}.png")
+        with open(path + ".part", "wb") as f:
+            f.write(data)
+        time.sleep(0.03)
+        begin = time.monotonic()
+        os.rename(path + ".part", path)
+        while os.path.exists(path):
+            time.sleep(0.0002)
+        took.append(1e3 * (time.monotonic() - begin))
+    took.sort()
+    row(f"{name}: ms from closed to committed, median", f"{statistics.median(took):.1f}")
+    row(f"{name}: 99th percentile", f"{took[LONE * 99 // 100]:.1f}")
+
+
+def switches(pid):
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/status", encoding="utf-8") as f:
+            total += sum(int(line.split()[1]) for line in f if "voluntary_ctxt" in line and "non" not in line)
+    return total
+
+
+def variant(png, i):
+    """The same picture in another file: a comment of its own."""
+    body = b"tEXtn\0%d" % i
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return png[:-12] + chunk + png[-12:]
+
+
+few = [picture(i % 2, i, 32) for i in range(200)]
+small = [variant(few[i % len(few)], i) for i in range(SMALL)]
+ingest("32x32 PNG, no network yet", small, "predict")
+if PHOTOS:
+    photos = []
+    for path in PHOTOS:
+        with open(path, "rb") as f:
+            photos.append(f.read())
+    rate, loop = ingest("photographs, no network yet", photos, "predict"), shell_loop(photos)
+    if loop:
+        row("photographs: djpeg | cjpeg, files/s, one process", f"{loop:.0f}", f"the daemon {rate / loop:.2f} times that")
+
+d = Daemon({"Store": {"MaxUse": "1G"}, "Idle": {"QuietSec": "300ms"},
+            "Training": {"MinNewImages": "500", "Epochs": "30"}}).start()
+for i, data in enumerate(small):
+    d.drop(f"{'ab'[i % 2]}/{i}.png", data)
+d.drained(120)
+d.wait_for(lambda: d.status()["model"]["version"] > 0, 120, "a model")
+d.wait_for(lambda: d.status()["training"]["state"] == "idle", 120, "the end of training")
+d.ctl("pause")
+lone(d, "one 32x32 capture, full scoring", 100000)
+d.ctl("resume")
+
+# A training in progress makes way: until its process has gone.
+took = []
+for n in range(20):
+    subprocess.run([os.environ["LARDERCTL"], "--socket", d.socket, "train"], capture_output=True, check=False)
+    end = time.monotonic() + 20
+    pids = []
+    while not pids and time.monotonic() < end:
+        pids = [p for p, role in children(d.process.pid) if role == ["--trainer"]]
+        time.sleep(0.005)
+    time.sleep(0.3)
+    if not pids:
+        continue
+    begin = time.monotonic()
+    d.drop(f"a/yield-{n}.png", picture(0, 200000 + n, 32))
+    while os.path.exists(f"/proc/{pids[0]}") and time.monotonic() < begin + 5:
+        time.sleep(0.0005)
+    took.append(1e3 * (time.monotonic() - begin))
+    d.drained(20)
+if took:
+    row("a capture during training: ms until the trainer is gone", f"{statistics.median(took):.1f}", f"most {max(took):.1f} of {len(took)}")
+
+# The budget is halved.
+d.ctl("pause")
+before = d.status()["store"]
+half = max((before["use"] + (2 << 20)) // 2, 1 << 20)
+d.configure({"Store": {"MaxUse": str(half)}})
+slowest, begin = 0, time.monotonic()
+d.ctl("reload")
+while d.status()["store"]["use"] > half and time.monotonic() < begin + 120:
+    asked = time.monotonic()
+    d.status()
+    slowest = max(slowest, time.monotonic() - asked)
+seconds, after = time.monotonic() - begin, d.status()["store"]
+row("half the budget: s until it holds", f"{seconds:.2f}", f"{before['images']} images, mean quality {after and d.status()['policy']['mean_quality']:.0f} then")
+row("half the budget: ms, slowest answer to a client", f"{1e3 * slowest:.1f}", "a process start included")
+
+# Nothing happens: workers leave after a quiet minute; then nothing wakes the daemon.
+d.wait_for(lambda: not children(d.process.pid), 90, "the workers to leave")
+time.sleep(2)
+begin = switches(d.process.pid)
+time.sleep(60)
+with open(f"/proc/{d.process.pid}/status", encoding="utf-8") as f:
+    rss = next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+row("idle: wake-ups in a minute", f"{switches(d.process.pid) - begin}")
+row("idle: resident MiB", f"{rss / 1024:.1f}")
+d.stop()
+d.remove()
