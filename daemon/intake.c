@@ -343,6 +343,7 @@ static int decide(struct capture *c, struct curve_answer *a)
 	validation = stratum_is_validation(c->row.stratum);
 	curve_make_monotone(&a->curve);
 	population_add(&d->population, &a->curve);
+	population_fill_rates(&d->population, &a->curve);
 	rung = choose_rung(mode, &a->curve, &d->population, keeper_door_price(d), validation);
 	if (mode == MODE_ADAPTIVE)
 		rung = no_larger(&a->curve, rung, c->data.len);
@@ -501,7 +502,8 @@ static void start_scoring(struct capture *c)
 	job->finished = on_finished;
 	at = frame_begin(&job->request, MSG_CAPTURE);
 	buf_put_u32(&job->request, c->label);
-	buf_put_u8(&job->request, predicts(c));
+	buf_put_u8(&job->request, (predicts(c) ? ASK_NO_NETWORK : 0) |
+		(population_wants_rates(&c->d->population, c->hash) ? 0 : ASK_FEW_RATES));
 	buf_put(&job->request, c->data.data, c->data.len);
 	frame_end(&job->request, at);
 	c->job = job;

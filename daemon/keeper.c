@@ -318,13 +318,15 @@ static void step_done(struct step_job *s)
  */
 static bool step_curve(const struct step_job *s, const struct curve_answer *a, struct curve *ret)
 {
+	struct curve rates = a->curve;
 	int n = 0;
 
 	curve_of_row(&s->row, (int)s->k->d->config.policy.min_quality, ret);
+	population_fill_rates(&s->k->d->population, &rates);
 	for (int i = 0; i < ret->n; i++)
-		for (int j = 0; j < a->curve.n; j++)
-			if (a->curve.quality[j] == ret->quality[i]) {
-				ret->rate[i] = a->curve.rate[j];
+		for (int j = 0; j < rates.n; j++)
+			if (rates.quality[j] == ret->quality[i]) {
+				ret->rate[i] = rates.rate[j];
 				n++;
 			}
 	return n == ret->n;
@@ -453,7 +455,9 @@ int submit_stored(struct keeper *k, const struct image_row *row, bool rescore)
 {
 	struct step_job *s = calloc(1, sizeof(*s));
 	struct job *job = calloc(1, sizeof(*job));
-	struct stored_image image = {.whole_file = row->tables == 0, .rates_only = !rescore,
+	struct stored_image image = {.whole_file = row->tables == 0, 
+		.asked = (rescore ? 0 : ASK_NO_NETWORK) |
+			 (population_wants_rates(&k->d->population, row->hash) ? 0 : ASK_FEW_RATES),
 		.layout = row->layout, .quality = row->quality, .width = row->width,
 		.height = row->height, .orientation = row->orientation, .tables = row->tables,
 		.label = stratum_label(row->stratum)};

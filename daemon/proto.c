@@ -71,7 +71,7 @@ int frame_write(int fd, struct buf *b)
 void put_stored(struct buf *b, const struct stored_image *s)
 {
 	buf_put_u8(b, s->whole_file);
-	buf_put_u8(b, s->rates_only);
+	buf_put_u8(b, s->asked);
 	buf_put_u8(b, s->layout);
 	buf_put_u8(b, s->quality);
 	buf_put_u32(b, (uint32_t)s->width);
@@ -84,7 +84,7 @@ void put_stored(struct buf *b, const struct stored_image *s)
 void get_stored(struct reader *r, struct stored_image *ret)
 {
 	ret->whole_file = reader_u8(r);
-	ret->rates_only = reader_u8(r);
+	ret->asked = reader_u8(r);
 	ret->layout = reader_u8(r);
 	ret->quality = reader_u8(r);
 	ret->width = (int)reader_u32(r);
@@ -117,6 +117,7 @@ void put_curve(struct buf *b, const struct curve_answer *a)
 int get_curve(struct reader *r, struct curve_answer *ret)
 {
 	struct curve_answer a = {0};
+	bool counted = false;
 	const uint8_t *format;
 
 	a.width = (int)reader_u32(r); /* one by one: initialisers have no order */
@@ -142,12 +143,13 @@ int get_curve(struct reader *r, struct curve_answer *ret)
 		a.curve.kl[i] = reader_f32(r);
 		a.curve.loss[i] = reader_f32(r);
 		if (a.curve.quality[i] < 1 || a.curve.quality[i] > 100 ||
-			(i && a.curve.quality[i] <= a.curve.quality[i - 1]) || a.curve.rate[i] < 1 ||
+			(i && a.curve.quality[i] <= a.curve.quality[i - 1]) ||
 			a.curve.rate[i] > INT32_MAX || !isfinite(a.curve.kl[i]) || a.curve.kl[i] < 0 ||
 			!isfinite(a.curve.loss[i]))
 			return -EBADMSG;
+		counted |= a.curve.rate[i] > 0;
 	}
-	if (!reader_finished(r))
+	if (!reader_finished(r) || !counted)
 		return -EBADMSG;
 	*ret = a;
 	return 0;

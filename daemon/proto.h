@@ -18,7 +18,7 @@ enum message {
 	MSG_LIMITS = 1, /* u64 max_pixels, u8 min_quality, u8 max_quality, u32 inline_max_bytes */
 	MSG_MODEL,	/* safetensors bytes; empty: none */
 	MSG_TABLES,	/* u32 id, a table set's bytes */
-	MSG_CAPTURE,	/* u32 label id, u8 rates only, capture bytes -> MSG_CURVE or MSG_REFUSED */
+	MSG_CAPTURE,	/* u32 label id, u8 enum asked, capture bytes -> MSG_CURVE or MSG_REFUSED */
 	MSG_STORED,	/* struct stored_image, bytes -> the same */
 	MSG_ENCODE,	/* u8 quality: of what was decoded last -> MSG_ENCODED or MSG_REFUSED */
 	MSG_EXPORT, /* struct stored_image, packed bytes -> MSG_ENCODED with a file, or MSG_REFUSED
@@ -49,9 +49,16 @@ int64_t frame_next(const uint8_t *data, size_t len, uint8_t *ret_type, struct re
 int frame_read(int fd, struct buf *b, uint8_t *ret_type, struct reader *ret);
 int frame_write(int fd, struct buf *b);
 
+/* What a curve may lack. */
+enum asked {
+	ASK_NO_NETWORK = 1,
+	ASK_FEW_RATES = 2,
+};
+
 /* A stored image on its way back to a worker. */
 struct stored_image {
-	bool whole_file, rates_only;
+	bool whole_file;
+	uint8_t asked; /* enum asked */
 	uint8_t layout, quality;
 	int width, height, orientation;
 	uint32_t tables, label;
@@ -70,7 +77,7 @@ struct curve_answer {
 
 void put_curve(struct buf *b, const struct curve_answer *a);
 
-/* -EBADMSG unless every value is in its range and qualities ascend. */
+/* -EBADMSG unless every value is in its range and qualities ascend. At least one rate is counted. */
 int get_curve(struct reader *r, struct curve_answer *ret);
 
 /* What a worker has learnt from captures: for the packer, and what the network looks at. */

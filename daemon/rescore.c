@@ -33,6 +33,7 @@ static struct op *rescored(struct step_job *s, struct curve_answer *a)
 	curve_make_monotone(&a->curve);
 	if (s->row.quality >= 60)
 		population_add(&d->population, &a->curve);
+	population_fill_rates(&d->population, &a->curve);
 	for (int i = 0; i < a->curve.n; i++)
 		a->curve.kl[i] += paid;
 	next = choose_next(MODE_ADAPTIVE, &a->curve, &d->population, a->curve.n - 1, validation, 0, 0);

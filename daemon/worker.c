@@ -82,7 +82,7 @@ static int on_tables(struct worker *w, struct reader *r)
 }
 
 static void answer_curve(struct worker *w, struct curve_answer *a, uint32_t label,
-	uint8_t max_quality, bool rates_only, struct pack_lessons *lessons)
+	uint8_t max_quality, uint8_t asked, struct pack_lessons *lessons)
 {
 	const float *params = w->scorer.params;
 	uint8_t quality[RUNGS_MAX];
@@ -94,8 +94,9 @@ static void answer_curve(struct worker *w, struct curve_answer *a, uint32_t labe
 	a->orientation = w->image.orientation;
 	a->layout = coef_layout(&w->image);
 	a->own_quality = w->own_quality;
-	if (rates_only)
+	if (asked & ASK_NO_NETWORK)
 		w->scorer.params = NULL;
+	w->scorer.few_rates = asked & ASK_FEW_RATES;
 	r = score(&w->scorer, &w->image, w->own_quality, quality, n,
 		label && w->model.params ? model_class_of(&w->model, label) : -1, lessons,
 		&a->curve);
@@ -112,7 +113,7 @@ static void answer_curve(struct worker *w, struct curve_answer *a, uint32_t labe
 static void on_capture(struct worker *w, struct reader *r)
 {
 	uint32_t label = reader_u32(r);
-	bool rates_only = reader_u8(r);
+	uint8_t asked = reader_u8(r);
 	struct capture_info info;
 	struct curve_answer a = {0};
 	int e = capture_decode(r->data, r->len, w->max_pixels, &w->image, &info);
@@ -129,10 +130,10 @@ static void on_capture(struct worker *w, struct reader *r)
 		return;
 	}
 	w->own_quality = info.quality;
-	w->fresh = w->model.params && !rates_only;
+	w->fresh = w->model.params && !(asked & ASK_NO_NETWORK);
 	a.taken_s = info.taken_s;
 	snprintf(a.format, sizeof(a.format), "%s", info.format);
-	answer_curve(w, &a, label, w->max_quality, rates_only, &w->lessons);
+	answer_curve(w, &a, label, w->max_quality, asked, &w->lessons);
 }
 
 /* A stored image into w->image, its steps into t when it was packed; false: refused. */
@@ -168,7 +169,7 @@ static void on_stored(struct worker *w, struct reader *r)
 		return;
 	w->own_quality = s.quality;
 	a.taken_s = 0;
-	answer_curve(w, &a, s.label, s.quality, s.rates_only, NULL);
+	answer_curve(w, &a, s.label, s.quality, s.asked, NULL);
 }
 
 static void on_export(struct worker *w, struct reader *r)

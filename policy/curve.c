@@ -9,6 +9,8 @@
 #define KL_MIN	  1e-5
 #define KL_STEP	  0.0563 /* log of the ratio between neighbouring codes: 255 codes to 16 nats */
 #define PRICE_MIN 1e-20
+#define RATES_FROM 200	/* images whose rates are all counted */
+#define RATES_ONE_IN 8	/* of those that follow */
 #define RATE_USUAL 4.0f /* times the population's rates: as much is an image's own affair */
 
 void population_init(struct population *p)
@@ -40,11 +42,64 @@ static double at_quality(const struct curve *c, const double *v, int quality)
 	return v[i] + t * (v[i + 1] - v[i]);
 }
 
+bool population_wants_rates(const struct population *p, uint64_t hash)
+{
+	return p->images < RATES_FROM || (hash >> 32) % RATES_ONE_IN == 0; /* bits that no rank uses */
+}
+
+/* Log of what the image takes over what the population does; rates unknown on either side: 0. */
+static float log_excess(const struct curve *c, const struct population *p, int rung)
+{
+	float common = population_rate(p, c->quality[rung]);
+
+	return common >= 1 && c->rate[rung] ? logf((float)c->rate[rung] / common) : 0;
+}
+
+static uint32_t filled_rate(const struct population *p, int quality, float excess)
+{
+	float rate = population_rate(p, quality) * expf(excess);
+
+	return (uint32_t)CLAMP(rate, 1, (float)(INT32_MAX / RATE_SCALE));
+}
+
+void population_fill_rates(const struct population *p, struct curve *c)
+{
+	int low = -1;
+
+	for (int high = 0; high < c->n; high++) {
+		float a, b;
+
+		if (!c->rate[high])
+			continue;
+		b = log_excess(c, p, high);
+		a = low < 0 ? b : log_excess(c, p, low);
+		for (int i = low + 1; i < high; i++) {
+			float share = low < 0 ? 0 : (float)(i - low) / (float)(high - low);
+
+			c->rate[i] = filled_rate(p, c->quality[i], a + (b - a) * share);
+		}
+		low = high;
+	}
+	if (low < 0)
+		return;
+	for (int i = low + 1; i < c->n; i++)
+		c->rate[i] = filled_rate(p, c->quality[i], log_excess(c, p, low));
+}
+
+static bool all_counted(const struct curve *c)
+{
+	for (int i = 0; i < c->n; i++)
+		if (!c->rate[i])
+			return false;
+	return true;
+}
+
 void population_add(struct population *p, const struct curve *c)
 {
 	double rate[RUNGS_MAX], kl[RUNGS_MAX], cap = HALF_LIFE / M_LN2;
+	bool counted = all_counted(c);
 
-	p->images = MIN(p->images + 1, cap);
+	p->images = MIN(p->images + (counted ? 1 : 0), cap);
 	p->scored = MIN(p->scored + (c->scored ? 1 : 0), cap);
 	if (c->scored && c->entropy >= 0) {
 		if (p->entropy < 0)
@@ -58,7 +113,8 @@ void population_add(struct population *p, const struct curve *c)
 	for (int i = 0; i < LADDER_RUNGS; i++) {
 		if (LADDER[i] > c->quality[c->n - 1] && i > 0 && LADDER[i - 1] >= c->quality[c->n - 1])
 			continue; /* this image says nothing about qualities it never had */
-		move_mean(&p->rate[i], at_quality(c, rate, LADDER[i]), p->images);
+		if (counted)
+			move_mean(&p->rate[i], at_quality(c, rate, LADDER[i]), p->images);
 		if (c->scored)
 			move_mean(&p->kl[i], at_quality(c, kl, LADDER[i]), p->scored);
 	}

@@ -23,7 +23,7 @@
 struct curve {
 	int n;
 	uint8_t quality[RUNGS_MAX]; /* ascending */
-	uint32_t rate[RUNGS_MAX];   /* bytes as stored */
+	uint32_t rate[RUNGS_MAX];   /* bytes as stored; 0: not counted, but at least one is */
 	float kl[RUNGS_MAX];	    /* divergence from the answer to the capture itself */
 	float loss[RUNGS_MAX]; /* cross-entropy minus the capture's; 0 without label or model */
 	float entropy;		    /* of the answer to the capture, nats; negative: unknown */
@@ -32,7 +32,7 @@ struct curve {
 
 /* What the images met so far look like on average, per LADDER rung. */
 struct population {
-	double images;		  /* weight behind the means */
+	double images;		  /* whose rates were all counted: the weight behind their means */
 	float kl[LADDER_RUNGS];	  /* scored images only */
 	float rate[LADDER_RUNGS]; /* bytes */
 	double scored;
@@ -43,8 +43,18 @@ struct population {
 /* No image met yet: divergences as a first network typically shows them, no rates. */
 void population_init(struct population *p);
 
-/* Adds one image; old images fade with a half-life of about 20,000. */
+/* Adds one image, its rates when all were counted; old images fade with a half-life of about 20,000. */
 void population_add(struct population *p, const struct curve *c);
+
+/*
+ * Whether all rates of the next image are to be counted: of the first few hundred, then of one in
+ * eight, chosen by its content hash. Decisions look at the population's rates; of the others it is
+ * enough to know about how large they are, and counting is most of what a large image costs.
+ */
+bool population_wants_rates(const struct population *p, uint64_t hash);
+
+/* Rates not counted, from the population's: larger or smaller as the nearest counted ones are. */
+void population_fill_rates(const struct population *p, struct curve *c);
 
 /* Forgets the divergences' weight, not their values: a new model is about to be heard. */
 void population_new_model(struct population *p);

@@ -8,6 +8,8 @@
 #include "common/codec/jpeg.h"
 
 #define COARSE	4      /* rungs from one to the next that are always asked about */
+#define COUNTED 6      /* and from one to the next whose bytes are counted when few are, ... */
+#define FIRST	3      /* ... from that one on */
 #define BRACKET 0.005f /* nats: closer neighbours need nothing between them asked about */
 
 void scorer_done(struct scorer *s)
@@ -247,6 +249,7 @@ int score(struct scorer *s, const struct coef_image *im, int own_quality, const 
 	struct curve c = {.n = n, .entropy = -1};
 	int r = s->params ? input_maker_load(s->maker, im, s->shape.size) : 0, own_rung = -1;
 	bool teach = lessons && lessons_want_rungs(lessons, im), packed;
+	bool every = !s->few_rates || teach || s->features;
 	struct jpeg_tables tables[RUNGS_MAX];
 
 	for (int i = 0; r == 0 && i < n; i++) {
@@ -254,11 +257,13 @@ int score(struct scorer *s, const struct coef_image *im, int own_quality, const 
 		const struct coef_image *rung = own ? im : &s->rung;
 
 		own_rung = own ? i : own_rung;
+		c.quality[i] = quality[i];
 		rung_tables(s, im, own_quality, quality[i], &tables[i]);
+		if (!every && i % COUNTED != MIN(FIRST, n - 1))
+			continue;
 		r = own ? 0 : coef_requantise_bands(im, &tables[i], &s->rung);
 		if (r < 0)
 			break;
-		c.quality[i] = quality[i];
 		c.rate[i] = rung_rate(s, rung, quality[i], own, &packed);
 		if (s->features)
 			band_energy(im, rung, s->features->lost[i]);

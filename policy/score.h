@@ -21,6 +21,7 @@ struct scorer {
 	float *logits;	       /* [RUNGS_MAX + 1][K]; owned */
 	struct coef_image rung; /* scratch */
 	bool every_rung;	/* asks the network about all rungs, for comparison */
+	bool few_rates;		/* counts the bytes of every sixth rung only */
 	int64_t asked;		/* pictures that went through the network */
 	struct features *features; /* borrowed; when not NULL, score() fills it */
 	struct table_set shared;   /* the newest; id 0: none yet */

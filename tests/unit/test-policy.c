@@ -142,6 +142,41 @@ static void test_rates(void)
  * At the price of the plan an image like the mean is stored at the plan's quality; and a step leads
  * there at once where it may, one step down where that is too near, and never upwards.
  */
+/* Rates that were not counted come from the population, larger or smaller as the counted ones are. */
+static void test_fill_rates(void)
+{
+	struct curve c = example(1, 20), twice, before;
+	struct population p;
+	int wanted = 0;
+
+	population_init(&p);
+	CHECK(population_wants_rates(&p, UINT64_MAX)); /* at first all are */
+	for (int i = 0; i < 1000; i++)
+		population_add(&p, &c);
+	for (uint64_t i = 0; i < 8000; i++)
+		wanted += population_wants_rates(&p, i << 32);
+	CHECK_INT(wanted, 1000);
+	before = twice = c;
+	for (int i = 0; i < c.n; i++)
+		twice.rate[i] = i % 6 == 3 ? 2 * c.rate[i] : 0;
+	before = twice;
+	population_fill_rates(&p, &twice);
+	for (int i = 0; i < c.n; i++)
+		CHECK_NEAR(twice.rate[i], 2.0 * c.rate[i], 2);
+	/* It tells nothing about the population's rates, but its divergences do. */
+	before.kl[0] = 5;
+	for (int i = 0; i < 100; i++)
+		population_add(&p, &before);
+	CHECK_NEAR(population_rate(&p, c.quality[5]), c.rate[5], 1e-3 * c.rate[5]);
+	CHECK(population_kl(&p, c.quality[0]) > c.kl[0] + 0.1f);
+	/* Without a population nothing is invented but sizes that can be worked with. */
+	population_init(&p);
+	twice = before;
+	population_fill_rates(&p, &twice);
+	for (int i = 0; i < c.n; i++)
+		CHECK(twice.rate[i] >= 1);
+}
+
 static void test_target(void)
 {
 	struct curve c = example(1, 20);
@@ -471,6 +506,6 @@ static void test_predictor(void)
 	CHECK_NEAR(guess.kl[1], 0, 0);
 }
 
-TEST_MAIN(test_rates, test_target, test_ladder, test_monotone, test_hull, test_choose,
+TEST_MAIN(test_rates, test_fill_rates, test_target, test_ladder, test_monotone, test_hull, test_choose,
 	test_cold_start, test_codes, test_plan, test_member, test_spent, test_worth, test_balance,
 	test_shares, test_modes, test_idle, test_gate, test_predictor)

@@ -51,7 +51,7 @@ static void test_hostile_curve(void)
 		case 2: a.orientation = 9; break;
 		case 3: a.own_quality = 0; break;
 		case 4: a.curve.quality[1] = 4; break;
-		case 5: a.curve.rate[0] = 0; break;
+		case 5: memset(a.curve.rate, 0, sizeof(a.curve.rate)); break;
 		case 6: a.curve.kl[0] = NAN; break;
 		case 7: a.curve.kl[0] = -1; break;
 		case 8: a.curve.loss[2] = INFINITY; break;
@@ -84,7 +84,7 @@ static void test_frames(void)
 
 static void test_others(void)
 {
-	struct stored_image s = {true, false, 0x21, 40, 300, 200, 3, 12, 5}, t;
+	struct stored_image s = {true, ASK_FEW_RATES, 0x21, 40, 300, 200, 3, 12, 5}, t;
 	struct train_result a = {1000, 100, 0.75, -1, 12.5}, c;
 	struct train_order o = {.store = "/x",
 				   .until = 0.25,
@@ -102,7 +102,7 @@ static void test_others(void)
 	r = (struct reader){b.data, b.len, false};
 	get_stored(&r, &t);
 	CHECK(reader_finished(&r) && t.width == 300 && t.height == 200 && t.tables == 12 && t.label == 5);
-	CHECK(t.whole_file && !t.rates_only && t.quality == 40 && t.orientation == 3);
+	CHECK(t.whole_file && t.asked == ASK_FEW_RATES && t.quality == 40 && t.orientation == 3);
 	b.len = 0;
 	put_train_result(&b, &a);
 	r = (struct reader){b.data, b.len, false};

@@ -28,9 +28,9 @@ static void test_score(void)
 	_cleanup_coef_ struct coef_image im = {0}, rung = {0};
 	struct net_layout at;
 	struct scorer s = {0};
-	struct curve c;
+	struct curve c, few;
 	uint8_t quality[RUNGS_MAX];
-	int n = ladder_for(100, 2, 100, quality);
+	int n = ladder_for(100, 2, 100, quality), counted = 0;
 	float *params;
 
 	params = untrained(&at);
@@ -54,6 +54,16 @@ static void test_score(void)
 		CHECK_INT(jpeg_write_file(&rung, &t, &file), 0);
 		CHECK_NEAR(c.rate[i], file.len, 8 + 0.02 * (double)file.len);
 	}
+	/* Few rates: those are the same and the others are missing; the network's part does not change. */
+	s.few_rates = true;
+	CHECK_INT(score(&s, &im, 100, quality, n, 2, NULL, &few), 0);
+	for (int i = 0; i < n; i++) {
+		CHECK(few.rate[i] == c.rate[i] || few.rate[i] == 0);
+		CHECK(few.kl[i] == c.kl[i]);
+		counted += few.rate[i] > 0;
+	}
+	CHECK_INT(counted, (n + 2) / 6);
+	s.few_rates = false;
 	CHECK_INT(scorer_set_model(&s, NULL, NULL), 0);
 	CHECK_INT(score(&s, &im, 100, quality, n, -1, NULL, &c), 0);
 	CHECK(!c.scored);

@@ -23,17 +23,18 @@
 #define PRICES	      9
 #define PEAK_SIDE   1024
 
-enum stage { DECODE_ENCODE, DECODE, RATES, PREDICT, INPUT, FORWARD, EVERY_RUNG, FULL, STAGES };
+enum stage { DECODE_ENCODE, DECODE, RATES, FEW_RATES, PREDICT, INPUT, FORWARD, EVERY_RUNG, FULL, STAGES };
 
 static const char *const stage_names[STAGES] = {
 	[DECODE_ENCODE] = "decode a JPEG and encode it once (coefficients, optimal tables)",
 	[DECODE] = "decode to coefficients",
 	[RATES] = "re-quantise and estimate the whole ladder",
+	[FEW_RATES] = "the same, few rates counted (7 of 8 captures)",
 	[PREDICT] = "the same, and the curve by predictor",
 	[INPUT] = "coefficients to the network's input, once",
 	[FORWARD] = "network, one picture of a batch of 16",
 	[EVERY_RUNG] = "score, the network asked about every rung",
-	[FULL] = "score: ladder, inputs, network asked where rungs differ",
+	[FULL] = "score: few rates, inputs, network asked where rungs differ",
 };
 
 struct bench {
@@ -159,12 +160,15 @@ static int run_stage(struct bench *b, enum stage s, int i, int own)
 	case DECODE:
 		return capture_decode(b->file[i].data, b->file[i].len, INT64_C(1) << 30, &b->other, &info);
 	case RATES:
+	case FEW_RATES:
 	case PREDICT:
+		b->scorer.few_rates = s == FEW_RATES;
 		b->scorer.params = NULL;
 		b->scorer.features = s == PREDICT ? &f : NULL;
 		r = score(&b->scorer, &b->im, own, quality, n, -1, NULL, &c);
 		b->scorer.params = b->params;
 		b->scorer.features = NULL;
+		b->scorer.few_rates = false;
 		if (s == PREDICT && r == 0)
 			predictor_apply(&b->predictor, &f, &c);
 		return r;
@@ -176,8 +180,9 @@ static int run_stage(struct bench *b, enum stage s, int i, int own)
 	case EVERY_RUNG:
 	case FULL:
 		b->scorer.every_rung = s == EVERY_RUNG;
+		b->scorer.few_rates = s == FULL;
 		r = score(&b->scorer, &b->im, own, quality, n, -1, NULL, &c);
-		b->scorer.every_rung = false;
+		b->scorer.every_rung = b->scorer.few_rates = false;
 		return r;
 	case STAGES:
 		break;

@@ -209,6 +209,12 @@ static int klass_of(const struct stream *s, int label)
 	return label < s->l->data.classes ? label : -1;
 }
 
+/* As population_wants_rates() wants it. */
+static uint64_t rate_hash(const struct stream *s, int index)
+{
+	return (uint64_t)(s->rank[index] & (RANK_SPENT - 1)) << 32;
+}
+
 static int score_capture(struct stream *s, struct arrival *a, struct scratch *scratch)
 {
 	struct scorer *sc = &s->scorer[scratch->member];
@@ -225,10 +231,12 @@ static int score_capture(struct stream *s, struct arrival *a, struct scratch *sc
 	if (known || predicted || one)
 		sc->params = NULL; /* rates only */
 	sc->features = s->predictor ? &a->features : NULL;
+	sc->few_rates = !population_wants_rates(&s->population, rate_hash(s, a->index));
 	r = score(sc, &scratch->original, a->own_quality, quality, n, klass_of(s, a->label), NULL,
 		&a->curve);
 	sc->params = params;
 	sc->features = NULL;
+	sc->few_rates = false;
 	if (r < 0)
 		return r;
 	a->fresh = params && !known && !predicted && !one;
@@ -309,8 +317,11 @@ static int take_step(struct stream *s, struct held *h, struct coef_image *im)
 	if (r < 0)
 		return r;
 	s->scorer[0].params = NULL;
+	s->scorer[0].few_rates = !population_wants_rates(&s->population, rate_hash(s, h->index));
 	r = score(&s->scorer[0], im, h->quality, c.quality, c.n, -1, NULL, &rates);
 	s->scorer[0].params = s->params;
+	s->scorer[0].few_rates = false;
+	population_fill_rates(&s->population, &rates);
 	if (r < 0)
 		return r;
 	memcpy(c.rate, rates.rate, sizeof(c.rate));
@@ -623,6 +634,7 @@ static int take_chunk(struct stream *s, int first, int n)
 		if (s->predictor && a->learn)
 			predictor_learn(s->predictor, &a->features, &a->curve);
 		population_add(&s->population, &a->curve);
+		population_fill_rates(&s->population, &a->curve);
 		if (r == 0)
 			r = admit(s, a, &im);
 	}
