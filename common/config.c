@@ -72,6 +72,9 @@ static const struct setting settings[] = {
 		"No image is stored at a higher JPEG quality.", NULL},
 	{"Policy", "MinPerClass", TYPE_INT, AT(policy.min_per_class), 0, 1 << 20, "20",
 		"The last images of a label that are not dropped for room.", NULL},
+	{"Policy", "LastingPercent", TYPE_INT, AT(policy.lasting_percent), 0, 90, "0",
+		"So many of a label's images stay as a random sample of all its past; the others make room "
+		"once they have been learnt from, oldest first.", NULL},
 	{"Policy", "Scoring", TYPE_CHOICE, AT(policy.scoring), 0, 0, "auto",
 		"full: every rung through the network at once; predict: an average image's curve until "
 		"idle time scores it; auto: predict what has waited for 10 minutes.", scoring_names},

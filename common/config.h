@@ -49,7 +49,7 @@ struct config {
 	} store;
 	struct {
 		int mode, scoring; /* enum policy_mode, enum scoring_mode */
-		int64_t quality, min_quality, max_quality, min_per_class;
+		int64_t quality, min_quality, max_quality, min_per_class, lasting_percent;
 	} policy;
 	struct {
 		int64_t input_size, channels[CONFIG_CHANNELS_MAX];

@@ -44,17 +44,19 @@ double course_share(const struct course *c)
 	return CLAMP(share, 1.0 / COURSE_SLICES, 1.0);
 }
 
-struct unspent {
+/* Some images of a stratum, in the order that they were asked for. */
+struct some {
 	int64_t id[MARKED_AT_ONCE];
-	int n;
+	int rank[MARKED_AT_ONCE], n;
 };
 
 static bool add_row(void *user, const struct image_row *row)
 {
-	struct unspent *u = user;
+	struct some *s = user;
 
-	u->id[u->n++] = row->id;
-	return u->n < MARKED_AT_ONCE;
+	s->id[s->n] = row->id;
+	s->rank[s->n++] = row->rank;
+	return s->n < MARKED_AT_ONCE;
 }
 
 static void mark_some(struct course *c);
@@ -65,8 +67,8 @@ static void marked(void *user, struct op *op)
 	mark_some(user);
 }
 
-/* The first stratum of training images whose number is at least from, or 0. */
-static uint32_t stratum_from(const struct daemon *d, uint32_t from)
+/* The first stratum of training images whose number is at least from, or 0, and how many it has. */
+static uint32_t stratum_from(const struct daemon *d, uint32_t from, int64_t *ret_images)
 {
 	uint32_t found = 0;
 	size_t n = 0;
@@ -74,45 +76,87 @@ static uint32_t stratum_from(const struct daemon *d, uint32_t from)
 
 	for (size_t i = 0; i < n; i++)
 		if (s[i].number >= from && stratum_label(s[i].number) &&
-			!stratum_is_validation(s[i].number) && (!found || s[i].number < found))
+			!stratum_is_validation(s[i].number) && (!found || s[i].number < found)) {
 			found = s[i].number;
+			*ret_images = s[i].images;
+		}
 	free(s);
 	return found;
+}
+
+/* The next images to mark: of the stratum in hand, or of the next that has any. */
+static void find_unspent(struct course *c, struct some *ret)
+{
+	int64_t images = 0;
+	uint32_t stratum;
+
+	ret->n = 0;
+	while (!c->d->stopping && (stratum = stratum_from(c->d, c->stratum, &images))) {
+		if (stratum != c->stratum || c->lasting < 0) {
+			c->stratum = stratum;
+			c->lasting = MAX(view_count_lasting(c->d->view, stratum), 0);
+			c->keep = images * c->d->config.policy.lasting_percent / 100;
+		}
+		if (view_unspent(c->d->view, stratum, MARKED_AT_ONCE, add_row, ret) < 0 || ret->n)
+			return;
+		c->stratum++;
+		c->lasting = -1;
+	}
+}
+
+static struct op *mark(struct course *c, int64_t id, int64_t slice)
+{
+	struct op *op = op_new(OP_SPENT);
+
+	if (!op)
+		return NULL;
+	op->row.id = id;
+	op->amount = slice;
+	return op;
 }
 
 /* Hands the writer a handful; its last op asks for more. */
 static void mark_some(struct course *c)
 {
-	struct unspent u = {.n = 0};
+	struct some shown, lasting = {.n = 0};
+	bool lasts[MARKED_AT_ONCE];
+	struct op *last = NULL;
+	int gone;
 
-	while (!c->d->stopping && (c->stratum = stratum_from(c->d, c->stratum))) {
-		if (view_unspent(c->d->view, c->stratum, MARKED_AT_ONCE, add_row, &u) < 0 || u.n)
-			break;
-		c->stratum++;
-	}
 	c->marking = false;
-	for (int i = 0; i < u.n; i++) {
-		struct op *op = op_new(OP_SPENT);
+	find_unspent(c, &shown);
+	if (!shown.n)
+		return;
+	view_lasting(c->d->view, c->stratum, MARKED_AT_ONCE, add_row, &lasting);
+	gone = member_choose_lasting(shown.rank, shown.n, lasting.rank, lasting.n, c->lasting, c->keep, lasts);
+	c->lasting -= gone;
+	for (int i = 0; i < gone + shown.n; i++) {
+		struct op *op = i < gone ? mark(c, lasting.id[i], c->slices - 1)
+					 : mark(c, shown.id[i - gone],
+						   lasts[i - gone] ? SLICE_LASTING : c->slices - 1);
 
 		if (!op) {
-			log_warn("out of memory: %d images shown are not marked", u.n - i);
-			return;
+			log_warn("out of memory: images shown are not marked");
+			break;
 		}
-		op->row.id = u.id[i];
-		op->amount = c->slices - 1;
-		if (i + 1 == u.n) {
-			op->user = c;
-			op->done = marked;
-			c->marking = true;
-		}
-		writer_add(c->d->writer, op);
+		c->lasting += i >= gone && lasts[i - gone];
+		if (last)
+			writer_add(c->d->writer, last);
+		last = op;
 	}
+	if (!last)
+		return;
+	last->user = c;
+	last->done = marked;
+	c->marking = true;
+	writer_add(c->d->writer, last);
 }
 
 void course_shown(struct course *c)
 {
 	c->slices++;
 	c->stratum = 1;
+	c->lasting = -1;
 	if (!c->marking)
 		mark_some(c);
 }

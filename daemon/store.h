@@ -88,7 +88,7 @@ enum op_kind {
 	OP_INSERT,     /* row, data, file: a new image */
 	OP_STEP,       /* row, data, was_quality: the same image at a lower quality */
 	OP_RESCORE,    /* row, was_quality: harm, step and model of the row */
-	OP_SPENT,      /* row.id: training has been shown it, in slice amount (policy/member.h) */
+	OP_SPENT,      /* row.id: training has been shown it: member_rank_spent(, amount) */
 	OP_REMOVE,     /* row.id: dropped for room or by command */
 	OP_COUNT,      /* file, counter: a capture that is not stored */
 	OP_QUARANTINE, /* file, row.id, text: counted, to be moved to quarantine */
@@ -223,6 +223,10 @@ int view_last_ranks(struct store_view *v, uint32_t stratum, int limit, row_fn fn
 
 /* Of a stratum, lowest rank first, those that training has not been shown. */
 int view_unspent(struct store_view *v, uint32_t stratum, int limit, row_fn fn, void *user);
+
+/* Of a stratum, those that last (policy/member.h), highest rank first; and how many there are. */
+int view_lasting(struct store_view *v, uint32_t stratum, int limit, row_fn fn, void *user);
+int64_t view_count_lasting(struct store_view *v, uint32_t stratum);
 
 /* By id from after on; model >= 0: only rows not scored by that version. */
 int view_walk(struct store_view *v, int64_t after, int64_t not_model, int limit, row_fn fn, void *user);

@@ -207,6 +207,39 @@ int view_unspent(struct store_view *v, uint32_t stratum, int limit, row_fn fn, v
 	return each_row(st, fn, user);
 }
 
+int view_lasting(struct store_view *v, uint32_t stratum, int limit, row_fn fn, void *user)
+{
+	sqlite3_stmt *st;
+	int r = prepare(v,
+		"SELECT " ROW_COLUMNS " FROM images WHERE stratum=?1 AND rank >= ?2 AND rank < ?3"
+		" ORDER BY rank DESC LIMIT ?4",
+		&st);
+
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(st, 1, stratum);
+	sqlite3_bind_int(st, 2, RANK_SPENT);
+	sqlite3_bind_int(st, 3, RANK_LASTING);
+	sqlite3_bind_int(st, 4, limit);
+	return each_row(st, fn, user);
+}
+
+int64_t view_count_lasting(struct store_view *v, uint32_t stratum)
+{
+	sqlite3_stmt *st;
+	int64_t n = prepare(v, "SELECT count(*) FROM images WHERE stratum=?1 AND rank >= ?2 AND rank < ?3",
+		&st);
+
+	if (n < 0)
+		return n;
+	sqlite3_bind_int64(st, 1, stratum);
+	sqlite3_bind_int(st, 2, RANK_SPENT);
+	sqlite3_bind_int(st, 3, RANK_LASTING);
+	n = sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_int64(st, 0) : -EIO;
+	sqlite3_finalize(st);
+	return n;
+}
+
 int view_walk(struct store_view *v, int64_t after, int64_t not_model, int limit, row_fn fn, void *user)
 {
 	sqlite3_stmt *st;

@@ -9,9 +9,30 @@ int member_rank(uint64_t hash)
 
 int member_rank_spent(int rank, int64_t slice)
 {
-	int since = RANK_SLICES - (int)CLAMP(slice, INT64_C(0), INT64_C(RANK_SLICES - 1));
+	int since = RANK_SLICES + 1 - (int)CLAMP(slice, INT64_C(0), INT64_C(RANK_SLICES - 1));
 
-	return rank < RANK_SPENT ? since * RANK_SPENT + rank : rank;
+	if (rank >= RANK_LASTING)
+		return rank;
+	return (slice == SLICE_LASTING ? 1 : since) * RANK_SPENT + rank % RANK_SPENT;
+}
+
+int member_choose_lasting(const int *shown, int n, const int *lasting, int m, int64_t have, int64_t want,
+	bool *ret_lasts)
+{
+	int gone = 0;
+
+	for (int i = 0; i < n; i++) {
+		ret_lasts[i] = have < want;
+		if (ret_lasts[i]) {
+			have++;
+		} else if (want > 0 && gone < m && shown[i] < lasting[gone] % RANK_SPENT) {
+			ret_lasts[i] = true;
+			gone++;
+		}
+	}
+	for (; gone < m && have > want; have--)
+		gone++;
+	return gone;
 }
 
 bool member_is_validation(uint64_t hash, double share_percent)

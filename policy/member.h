@@ -6,7 +6,8 @@
  * validation images) keeps its lowest ranks: bottom-k sampling, a uniform sample without a counter
  * (Cohen and Kaplan 2007). What the network in training has been shown is spent: it ranks behind
  * all that it has not seen, so that what comes is held until it has taught, and among the spent what
- * was shown first goes first: each is shown about as often as the others. Which stratum gives next keeps
+ * was shown first goes first: each is shown about as often as the others. A share of each stratum may
+ * be lasting instead: the lowest ranks of all its past, which go last. Which stratum gives next keeps
  * classes balanced: the largest does, as in class-balancing reservoir sampling (Chrysakis and Moens 2020).
  */
 #pragma once
@@ -16,8 +17,10 @@
 #include <stdint.h>
 
 #define RANK_SPENT	      65536 /* ranks below have not been shown */
-#define RANK_SLICES	      16383 /* slices of training told apart in the ranks of what they showed */
-#define RANK_MAX	      ((RANK_SLICES + 1) * RANK_SPENT - 1)
+#define RANK_LASTING	      (2 * RANK_SPENT) /* from RANK_SPENT to here: shown, and lasting */
+#define RANK_SLICES	      16382 /* slices of training told apart in the ranks of what they showed */
+#define RANK_MAX	      ((RANK_SLICES + 2) * RANK_SPENT - 1)
+#define SLICE_LASTING	      (-1)
 #define VALIDATION_IMAGES_MAX 2000 /* enough to know an accuracy to a percent */
 
 /* A stratum's number: label id * 2, + 1 for its validation images. Label 0 is "none". */
@@ -47,10 +50,19 @@ int member_rank(uint64_t hash);
 bool member_is_validation(uint64_t hash, double share_percent);
 
 /*
- * The rank when training has been shown the image first in that slice of all, counted from 0. (Beyond
- * RANK_SLICES, tens of millions of images, they count as one.)
+ * The rank when training has been shown the image first in that slice of all, counted from 0, or is
+ * to last (SLICE_LASTING). It stays what it is from then on, but for one that no longer lasts.
+ * (Beyond RANK_SLICES, tens of millions of images, slices count as one.)
  */
 int member_rank_spent(int rank, int64_t slice);
+
+/*
+ * Which of n ranks just shown (ascending) are to last when `have` others do, the m highest of which are
+ * given (descending), and `want` may: those that rank before them. Returns how many of the m, from
+ * the first on, no longer last.
+ */
+int member_choose_lasting(const int *shown, int n, const int *lasting, int m, int64_t have, int64_t want,
+	bool *ret_lasts);
 
 /*
  * The stratum to take the next image from, or NULL when none may give: validation while it has more

@@ -10,7 +10,7 @@ from harness import Daemon, check, finish, picture
 SPENT = 65536
 d = Daemon({
     "Store": {"MaxUse": "1M"},
-    "Policy": {"MinQuality": "80"},  # little to degrade: images must be dropped
+    "Policy": {"MinQuality": "80", "LastingPercent": "30"},  # little to degrade: images must be dropped
     "Model": {"Channels": "8 8 8"},
     "Training": {"MinNewImages": "60", "CourseImages": "400", "Epochs": "10", "BatchSize": "16"},
 }).start()
@@ -79,6 +79,10 @@ for _ in range(40):
         d.kill()
         d.start()
 check(ended(), f"slices {slices()}, no candidate")
+shown = [r for r in ranks() if r >= SPENT]
+lasting = [r for r in shown if r < 2 * SPENT]
+check(0.2 < len(lasting) / len(shown) < 0.45, f"{len(lasting)} of {len(shown)} last")
+check(len(shown) - len(lasting) > 0 and sum(lasting) / len(lasting) < 1.45 * SPENT, "the lowest of all ranks do")
 check(len(slices()) >= 3 and slices() == sorted(slices()), f"slices go on: {slices()}")
 
 # Asked for, it is done at once.

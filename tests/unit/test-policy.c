@@ -275,6 +275,49 @@ static void test_member(void)
 }
 
 /* Repeatedly taking the victim leaves classes equal. */
+static int ascending(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+static int descending(const void *a, const void *b)
+{
+	return ascending(b, a);
+}
+
+/* Slice after slice, what lasts are the lowest ranks of all that was ever shown; fewer when fewer may. */
+static void test_lasting(void)
+{
+	enum { ALL = 2000, SLICE = 100, KEEP = 70 };
+	int all[ALL], lasting[KEEP + SLICE], have = 0, gone;
+	bool lasts[SLICE];
+	struct rng r;
+
+	rng_init(&r, 11);
+	for (int i = 0; i < ALL; i++)
+		all[i] = (int)rng_below(&r, RANK_SPENT);
+	for (int at = 0; at < ALL; at += SLICE) {
+		int *shown = all + at;
+
+		qsort(shown, SLICE, sizeof(int), ascending);
+		gone = member_choose_lasting(shown, SLICE, lasting, have, have, KEEP, lasts);
+		for (int i = gone; i < have; i++)
+			lasting[i - gone] = lasting[i];
+		have -= gone;
+		for (int i = 0; i < SLICE; i++)
+			if (lasts[i])
+				lasting[have++] = member_rank_spent(shown[i], SLICE_LASTING);
+		CHECK_INT(have, MIN(at + SLICE, KEEP));
+		qsort(lasting, (size_t)have, sizeof(int), descending);
+	}
+	qsort(all, ALL, sizeof(int), ascending);
+	for (int i = 0; i < KEEP; i++)
+		CHECK_INT(lasting[KEEP - 1 - i], all[i] + RANK_SPENT);
+	CHECK_INT(member_choose_lasting(all, 0, lasting, KEEP, KEEP, 30, lasts), KEEP - 30);
+	CHECK_INT(member_choose_lasting(all, 5, lasting, KEEP, KEEP, 0, lasts), KEEP);
+	CHECK(!lasts[0] && !lasts[4]);
+}
+
 /* What has been shown ranks behind all that has not, what was shown first last of all. */
 static void test_spent(void)
 {
@@ -287,13 +330,17 @@ static void test_spent(void)
 		for (int64_t slice = 0; slice < 40000; slice += 1000) {
 			int spent = member_rank_spent(rank, slice);
 
-			CHECK(spent >= RANK_SPENT && spent <= RANK_MAX);
+			CHECK(spent >= RANK_LASTING && spent <= RANK_MAX);
 			CHECK_INT(spent % RANK_SPENT, rank); /* the order within a slice */
 			CHECK_INT(member_rank_spent(spent, slice + 1), spent);
 			CHECK(slice + 1 >= RANK_SLICES || member_rank_spent(rank, slice + 1) < spent - rank);
 		}
 	}
-	CHECK_INT(member_rank_spent(0, INT64_MAX), RANK_SPENT);
+	CHECK_INT(member_rank_spent(0, INT64_MAX), RANK_LASTING);
+	/* What lasts goes after all the others, and can be made one of them again. */
+	CHECK_INT(member_rank_spent(7, SLICE_LASTING), RANK_SPENT + 7);
+	CHECK_INT(member_rank_spent(RANK_SPENT + 7, 3), member_rank_spent(7, 3));
+	CHECK_INT(member_rank_spent(member_rank_spent(7, 3), SLICE_LASTING), member_rank_spent(7, 3));
 	CHECK(member_about_to_give(s, 4, &s[0], 2));
 	CHECK(member_about_to_give(s, 4, &s[0], 4)); /* next but one */
 	CHECK(!member_about_to_give(s, 4, &s[0], 6));
@@ -507,5 +554,5 @@ static void test_predictor(void)
 }
 
 TEST_MAIN(test_rates, test_fill_rates, test_target, test_ladder, test_monotone, test_hull, test_choose,
-	test_cold_start, test_codes, test_plan, test_member, test_spent, test_worth, test_balance,
+	test_cold_start, test_codes, test_plan, test_member, test_spent, test_lasting, test_worth, test_balance,
 	test_shares, test_modes, test_idle, test_gate, test_predictor)

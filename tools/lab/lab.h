@@ -32,6 +32,7 @@ struct lab {
 	int n_windows;
 	bool by_class;		    /* the stream: classes one after another, twice */
 	double wrong, unlabelled;   /* shares of training pictures, data.h */
+	double lasting;		    /* share of each class that stays as a sample of all its past */
 	double budget[BUDGETS_MAX]; /* bytes */
 	int n_budgets;
 	int quality[QUALITIES_MAX], n_qualities; /* that cross-quality trains at, ascending */

@@ -33,6 +33,7 @@ enum {
 	OPT_ORDER,
 	OPT_WRONG,
 	OPT_UNLABELLED,
+	OPT_LASTING,
 	OPT_QUICK,
 	OPT_VERSION
 };
@@ -53,6 +54,7 @@ static const struct option options[] = {
 	{"order", required_argument, NULL, OPT_ORDER},
 	{"wrong", required_argument, NULL, OPT_WRONG},
 	{"unlabelled", required_argument, NULL, OPT_UNLABELLED},
+	{"lasting", required_argument, NULL, OPT_LASTING},
 	{"quick", no_argument, NULL, OPT_QUICK},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPT_VERSION},
@@ -88,6 +90,7 @@ static void help(FILE *f)
 	      "      --order ORDER     policies: the stream is random, or classes: one after another, twice\n"
 	      "      --wrong PERCENT   policies: of the training labels\n"
 	      "      --unlabelled P    policies: percent of training pictures stored without a label\n"
+	      "      --lasting PERCENT policies: LastingPercent of the adaptive ones (0)\n"
 	      "      --only LIST       policies: just these, by the names in policies.csv\n"
 	      "      --input N         side of the network's input (32 for cifar10, 64 for folder)\n"
 	      "      --channels A,B,C  of its convolutions (32,64,128; quick 16,32,64)\n"
@@ -244,6 +247,8 @@ static int take_option(struct lab *l, struct choices *c, int o, const char *arg)
 		return take_share("wrong", arg, &l->wrong);
 	case OPT_UNLABELLED:
 		return take_share("unlabelled", arg, &l->unlabelled);
+	case OPT_LASTING:
+		return take_share("lasting", arg, &l->lasting);
 	case OPT_ONLY:
 		l->only = arg;
 		return policies_known(arg);

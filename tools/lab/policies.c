@@ -172,17 +172,6 @@ static int run_choice(struct compare *c, struct rates *rates, enum coder coder, 
 	return r < 0 ? r : choice_bytes(rates, coder, v, n, &ret->bytes);
 }
 
-struct ranked {
-	int rank, index;
-};
-
-static int by_rank(const void *a, const void *b)
-{
-	const struct ranked *x = a, *y = b;
-
-	return x->rank != y->rank ? (x->rank > y->rank) - (x->rank < y->rank) : x->index - y->index;
-}
-
 /* All pictures in the order in which a bounded uniform sample keeps them. */
 static struct choice *by_ranks(const struct lab *l, uint64_t seed, int quality)
 {

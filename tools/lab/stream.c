@@ -62,6 +62,13 @@ void stream_ranks(const struct lab *l, uint64_t seed, int *ret_rank)
 		ret_rank[i] = member_rank(rng_u64(&r));
 }
 
+int by_rank(const void *a, const void *b)
+{
+	const struct ranked *x = a, *y = b;
+
+	return x->rank != y->rank ? (x->rank > y->rank) - (x->rank < y->rank) : x->index - y->index;
+}
+
 int stream_ladder(int own_quality, uint8_t ret[RUNGS_MAX])
 {
 	struct config c;
@@ -395,7 +402,7 @@ static int degrade(struct stream *s, int want, float limit, int *ret_n)
 	return r;
 }
 
-static void find_highest_rank(struct stream *s, int label)
+void stream_find_highest_rank(struct stream *s, int label)
 {
 	s->class_rank[label] = -1;
 	for (int i = 0; i < s->n; i++)
@@ -418,7 +425,7 @@ static bool drop_one(struct stream *s)
 	free(s->v[worst].data);
 	s->v[worst] = s->v[--s->n];
 	s->dropped++;
-	find_highest_rank(s, label);
+	stream_find_highest_rank(s, label);
 	return true;
 }
 
@@ -739,52 +746,6 @@ static int train_and_rescore(struct stream *s, int window, int met)
 	return r;
 }
 
-/* What decides the training beside its first pictures: what comes, and what is kept of it. */
-static int begin_training(struct stream *s, const struct dataset *d)
-{
-	_cleanup_buf_ struct buf more = {0};
-	struct net_layout at;
-
-	net_layout(&s->l->shape, &at);
-	buf_put(&more, s->params, s->params ? at.total * sizeof(float) : 0);
-	buf_put(&more, s->order, (size_t)s->l->data.split[TRAIN].n * sizeof(*s->order));
-	buf_put(&more, &s->o.budget, sizeof(s->o.budget));
-	buf_put_u32(&more, (uint32_t)s->o.slices);
-	buf_put_u32(&more, s->o.curve);
-	buf_put_f32(&more, s->o.own_weight);
-	buf_put_f32(&more, s->o.own_max);
-	buf_put_u32(&more, (uint32_t)s->o.quality);
-	return more.failed ? -ENOMEM : lab_spread_begin(s->l, &s->training, d, &more, s->o.seed, s->o.again);
-}
-
-/* What this slice has shown is the first to go from now on. */
-static void spend(struct stream *s, int slice)
-{
-	for (int i = 0; i < s->n; i++)
-		s->v[i].rank = member_rank_spent(s->v[i].rank, slice);
-	for (int k = 0; k <= s->l->data.classes; k++)
-		find_highest_rank(s, k);
-}
-
-/* A slice of the training, on what is held now. */
-static int train_slice(struct stream *s, int slice)
-{
-	_cleanup_dataset_ struct dataset d = {0};
-	int r = stream_dataset(s, &d);
-	char what[128];
-
-	dataset_balance(&d);
-	snprintf(what, sizeof(what), "slice %d of seed %llu at %.0f bytes", slice + 1,
-		(unsigned long long)s->o.seed, s->o.budget);
-	if (r == 0 && !s->training.begun)
-		r = begin_training(s, &d);
-	if (r == 0)
-		r = lab_spread_slice(
-			s->l, &s->training, &d, (double)(slice + 1) / s->o.slices, what);
-	spend(s, slice);
-	return r;
-}
-
 /* Captures met before a slice begins. */
 static int slice_at(const struct stream *s, int slice)
 {
@@ -807,7 +768,7 @@ int stream_run(struct lab *l, const struct stream_options *o, struct stream *ret
 			continue;
 		}
 		if (done >= at_slice) {
-			r = train_slice(s, slice++);
+			r = stream_slice(s, slice++);
 			continue;
 		}
 		take = MIN(MIN(CHUNK, n - done), MIN(at_window, at_slice) - done);

@@ -95,3 +95,13 @@ void stream_ranks(const struct lab *l, uint64_t seed, int *ret_rank);
 
 /* Own-quality ladder of a capture within the daemon's default limits. */
 int stream_ladder(int own_quality, uint8_t ret[RUNGS_MAX]);
+
+/* For the parts of the stream: a slice of the training, on what is held now; a class's highest rank. */
+int stream_slice(struct stream *s, int slice);
+void stream_find_highest_rank(struct stream *s, int label);
+
+/* By rank, then by index. */
+struct ranked {
+	int rank, index;
+};
+int by_rank(const void *a, const void *b);
