@@ -35,6 +35,7 @@ _larderctl()
 	list) words='--label --quality --limit' ;;
 	export) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); words='--label --quality' ;;
 	train) words='--now --wait' ;;
+	verify) words='--repair --force' ;;
 	label) [ "$prev" = label ] && words=$(_larderctl_labels) || words=$(_larderctl_ids) ;;
 	show) words="--open $(_larderctl_ids)" ;;
 	pin|unpin|remove) words=$(_larderctl_ids) ;;

@@ -37,4 +37,5 @@ complete -c larderctl -n '__fish_seen_subcommand_from export' -a '(__fish_comple
 complete -c larderctl -n '__fish_seen_subcommand_from show' -l open -r -F
 complete -c larderctl -n '__fish_seen_subcommand_from show label pin unpin remove' -a '(__larderctl_ids)'
 complete -c larderctl -n '__fish_seen_subcommand_from label' -a '(__larderctl_labels)'
+complete -c larderctl -n '__fish_seen_subcommand_from verify' -l repair -l force
 complete -c larderctl -n '__fish_seen_subcommand_from train' -l now -l wait

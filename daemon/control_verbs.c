@@ -12,7 +12,6 @@
 
 #define LIST_MAX     1000
 #define IDS_MAX	     10000
-#define FINDINGS_MAX 1000
 #define PENDING_MAX  1000000
 #define PLANS_MAX    64
 #define PLAN_MIN     (1 << 20) /* bytes: as Store.MaxUse has it */
@@ -563,69 +562,6 @@ static void run_reload(struct call *c)
 		client_reply(c->client, NULL);
 }
 
-/* A check runs on a thread with its own view of the store. */
-struct check {
-	uv_work_t req;
-	struct client *client;
-	char path[CONFIG_PATH_MAX], error[256];
-	json_t *findings;
-	struct verify_report report;
-	int result;
-};
-
-static void on_finding(void *user, const char *line)
-{
-	struct check *k = user;
-
-	if (json_array_size(k->findings) < FINDINGS_MAX)
-		json_array_append_new(k->findings, varlink_text(line));
-}
-
-static void run_check(uv_work_t *req)
-{
-	struct check *k = req->data;
-	_cleanup_(view_closep) struct store_view *v = NULL;
-
-	k->result = view_open(k->path, &v, k->error);
-	if (k->result == 0)
-		k->result = view_verify(v, on_finding, k, &k->report);
-	if (k->result < 0 && !k->error[0])
-		snprintf(k->error, sizeof(k->error), "%s", strerror(-k->result));
-}
-
-static void check_done(uv_work_t *req, int status)
-{
-	struct check *k = req->data;
-
-	(void)status;
-	if (k->result < 0) {
-		json_decref(k->findings);
-		client_fail(k->client, "cannot check: %s", k->error);
-	} else {
-		client_reply(k->client, json_pack("{sb sI sI so}", "ok",
-			json_array_size(k->findings) == 0, "images", (json_int_t)k->report.images, "bytes",
-			(json_int_t)k->report.bytes, "findings", k->findings));
-	}
-	client_release(k->client);
-	free(k);
-}
-
-static void run_verify(struct call *c)
-{
-	struct check *k = calloc(1, sizeof(*k));
-
-	if (!k) {
-		client_fail(c->client, "out of memory");
-		return;
-	}
-	k->req.data = k;
-	k->client = c->client;
-	k->findings = json_array();
-	snprintf(k->path, sizeof(k->path), "%s", c->d->config.store.path);
-	client_hold(c->client);
-	uv_queue_work(c->d->loop, &k->req, run_check, check_done);
-}
-
 const struct verb VERBS[] = {
 	{"Status", false, run_status},
 	{"List", false, run_list},
@@ -634,6 +570,7 @@ const struct verb VERBS[] = {
 	{"Plan", false, run_plan},
 	{"File", false, run_file},
 	{"Verify", false, run_verify},
+	{"Repair", true, run_repair},
 	{"Label", true, run_label},
 	{"Pin", true, run_pin},
 	{"Unpin", true, run_unpin},

@@ -22,6 +22,10 @@ struct verb {
 /* The id that text begins, or an error sent to the client. */
 bool call_find_id(struct call *c, const char *text, int64_t *ret);
 
+/* control_check.c: everything read back; and what is found to be damaged set aside. */
+void run_verify(struct call *c);
+void run_repair(struct call *c);
+
 /* export.c: the image as a file that any program opens. */
 void run_file(struct call *c);
 

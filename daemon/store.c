@@ -73,6 +73,9 @@ static const char *const sql[STATEMENTS] = {
 		       " WHERE id = ?1",
 	[ST_SPENT] = "UPDATE images SET rank=?2 WHERE id = ?1",
 	[ST_REMOVE] = "DELETE FROM images WHERE id = ?1",
+	[ST_TALLY_NONE] = "DELETE FROM tally",
+	[ST_TALLY_ALL] = "INSERT INTO tally SELECT stratum, quality, count(*), sum(bytes), sum(flags & 1)"
+			 " FROM images GROUP BY stratum, quality",
 	[ST_COUNT] =
 		"INSERT INTO counters VALUES(?1, ?2) ON CONFLICT DO UPDATE SET value = value + ?2",
 	[ST_TAKEN] = "INSERT INTO taken(path, dev, ino, size, mtime_ns, image, reason)"

@@ -90,6 +90,8 @@ enum op_kind {
 	OP_RESCORE,    /* row, was_quality: harm, step and model of the row */
 	OP_SPENT,      /* row.id: training has been shown it: member_rank_spent(, amount) */
 	OP_REMOVE,     /* row.id: dropped for room or by command */
+	OP_SET_ASIDE,  /* row.id, was_quality: its bytes are damaged; its file goes to quarantine */
+	OP_RECOUNT,    /* the tally is made anew from the rows */
 	OP_COUNT,      /* file, counter: a capture that is not stored */
 	OP_QUARANTINE, /* file, row.id, text: counted, to be moved to quarantine */
 	OP_SETTLED,    /* taken_id: its spool file is gone, unless unsettled */
@@ -256,9 +258,14 @@ struct verify_report {
 	int damaged, missing, orphaned, tallies;
 };
 
-/* Reads every object back and checks every invariant; fn gets a line per finding. */
-int view_verify(struct store_view *v, void (*fn)(void *user, const char *line), void *user,
-	struct verify_report *ret);
+struct verify_events {
+	void (*finding)(void *user, const char *line);
+	void (*lost)(void *user, int64_t id, uint8_t quality); /* an image without its bytes; may be NULL */
+	void *user;
+};
+
+/* Reads every object back and checks every invariant. */
+int view_verify(struct store_view *v, const struct verify_events *events, struct verify_report *ret);
 
 /* "0123456789abcdef" of an id. */
 const char *format_id(int64_t id, char buf[17]);

@@ -71,7 +71,9 @@ struct name_list {
 struct batch {
 	struct tally_list *change;
 	struct name_list made, garbage; /* files written before, files to unlink after */
+	struct name_list aside;		/* files to put into quarantine after */
 	int64_t written;
+	bool recount;
 };
 
 static int remember(struct name_list *l, const char *name)
@@ -376,6 +378,25 @@ static int apply_remove(struct store *s, struct op *op, struct batch *b)
 	return r < 0 ? r : add_counter(s, COUNT_DROPPED, 1);
 }
 
+static int apply_set_aside(struct store *s, struct op *op, struct batch *b)
+{
+	struct image_row old;
+	char name[40];
+	int r = current_row(s, op, &old);
+
+	if (r <= 0)
+		return r;
+	sqlite3_bind_int64(s->st[ST_REMOVE], 1, op->row.id);
+	r = store_run(s, ST_REMOVE);
+	if (r < 0)
+		return r;
+	count(b, &old, -1);
+	object_name(old.id, old.quality, name);
+	if ((old.flags & IMAGE_FILE) && remember(&b->aside, name) < 0)
+		return -ENOMEM;
+	return add_counter(s, COUNT_QUARANTINED, 1);
+}
+
 static int apply_label(struct store *s, struct op *op, struct batch *b)
 {
 	struct image_row row;
@@ -482,6 +503,11 @@ static int apply_one(struct store *s, struct op *op, struct batch *b)
 			return 0;
 		sqlite3_bind_int64(s->st[ST_SETTLED], 1, op->taken_id);
 		return store_run(s, ST_SETTLED);
+	case OP_SET_ASIDE:
+		return apply_set_aside(s, op, b);
+	case OP_RECOUNT:
+		b->recount = true; /* when all others of the batch have been */
+		return 0;
 	case OP_LABEL:
 		return apply_label(s, op, b);
 	case OP_PIN:
@@ -521,6 +547,14 @@ static int write_tallies(struct store *s, const struct batch *b)
 		sqlite3_bind_int64(s->st[ST_TALLY_CLEAN], 1, t->stratum);
 		sqlite3_bind_int(s->st[ST_TALLY_CLEAN], 2, t->quality);
 		r = store_run(s, ST_TALLY_CLEAN);
+		if (r < 0)
+			return r;
+	}
+	if (b->recount) {
+		int r = store_run(s, ST_TALLY_NONE);
+
+		if (r == 0)
+			r = store_run(s, ST_TALLY_ALL);
 		if (r < 0)
 			return r;
 	}
@@ -586,8 +620,9 @@ int store_apply(struct store *s, struct op *ops, bool relief, struct tally_list 
 		r = write_objects(s, ops, relief, &b);
 	for (int attempt = 0; r == 0 && attempt < 2; attempt++) {
 		clear_change(ret_change);
-		b.garbage.n = 0;
+		b.garbage.n = b.aside.n = 0;
 		b.written = 0;
+		b.recount = false;
 		s->wal.refused = false;
 		r = transaction(s, ops, &b);
 		if (r != -ENOSPC || !s->wal.refused)
@@ -599,6 +634,8 @@ int store_apply(struct store *s, struct op *ops, bool relief, struct tally_list 
 		unlink_objects(s, &b.made);
 	} else {
 		unlink_objects(s, &b.garbage);
+		for (size_t i = 0; i < b.aside.n; i++)
+			quarantine_object(s, b.aside.v[i]);
 		s->garbage_rows = b.garbage.n > 0;
 		drop_unused(s, ops);
 		if (store_file_bytes(s, "index.db-wal") > s->wal.cap / 2)
@@ -606,5 +643,6 @@ int store_apply(struct store *s, struct op *ops, bool relief, struct tally_list 
 	}
 	free(b.made.v);
 	free(b.garbage.v);
+	free(b.aside.v);
 	return r;
 }

@@ -109,6 +109,22 @@ static int move_to_quarantine(struct store *s, int spool_fd, const struct taken_
 	return r;
 }
 
+void quarantine_object(struct store *s, const char *name)
+{
+	struct stat st;
+
+	if (fstatat(s->objects, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	if (quarantine_make_room(s, st.st_size) == 0 &&
+		renameat(s->objects, name, s->quarantine, name) == 0) {
+		s->quarantine_bytes += io_disk_bytes(&st);
+		write_reason(s, name, name, "stored bytes do not match their checksum");
+	} else if (unlinkat(s->objects, name, 0) < 0) {
+		return;
+	}
+	s->object_bytes -= io_disk_bytes(&st);
+}
+
 int store_settle(struct store *s, int spool_fd, const struct taken_file *f, int64_t id, const char *reason)
 {
 	struct stat st;

@@ -39,6 +39,8 @@ enum statement {
 	ST_RESCORE,
 	ST_SPENT,
 	ST_REMOVE,
+	ST_TALLY_NONE,
+	ST_TALLY_ALL,
 	ST_COUNT,
 	ST_TAKEN,
 	ST_SETTLED,
@@ -72,6 +74,9 @@ bool store_files_fit(const struct store *s, int64_t bytes);
 
 /* Takes the oldest files out of quarantine until bytes more fit its own limit and the store's. */
 int quarantine_make_room(struct store *s, int64_t bytes);
+
+/* Moves a damaged object's file there, or removes it when it does not fit. */
+void quarantine_object(struct store *s, const char *name);
 
 /* store.c, for store_apply.c: remembers SQLite's message and gives its code as errno. */
 int store_fail(struct store *s, int rc);

@@ -395,8 +395,7 @@ int view_taken(struct store_view *v,
 
 struct verify {
 	struct store_view *view;
-	void (*fn)(void *user, const char *line);
-	void *user;
+	const struct verify_events *events;
 	struct verify_report report;
 	int64_t last;
 	int rows;
@@ -410,7 +409,7 @@ static void _printf_(2, 3) finding(struct verify *w, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
-	w->fn(w->user, line);
+	w->events->finding(w->events->user, line);
 }
 
 static bool verify_row(void *user, const struct image_row *row)
@@ -428,6 +427,8 @@ static bool verify_row(void *user, const struct image_row *row)
 	/* A file may have been replaced by a smaller one since the row was read. */
 	if (r == 0 || view_row(w->view, row->id, &now) < 0 || now.quality != row->quality)
 		return true;
+	if (w->events->lost && (r == -EBADMSG || r == -ENOENT || r == -EIO))
+		w->events->lost(w->events->user, row->id, row->quality);
 	if (r == -EBADMSG) {
 		w->report.damaged++;
 		finding(w, "image %s: stored bytes do not match their checksum", format_id(row->id, id));
@@ -535,10 +536,9 @@ static int verify_index(struct verify *w)
 	return 0;
 }
 
-int view_verify(struct store_view *v, void (*fn)(void *user, const char *line), void *user,
-	struct verify_report *ret)
+int view_verify(struct store_view *v, const struct verify_events *events, struct verify_report *ret)
 {
-	struct verify w = {.view = v, .fn = fn, .user = user, .last = -1};
+	struct verify w = {.view = v, .events = events, .last = -1};
 	int r = verify_index(&w);
 
 	do {

@@ -193,7 +193,17 @@ static void print_image_line(const json_t *im)
 	putchar('\n');
 }
 
-enum { OPT_LABEL = 300, OPT_QUALITY, OPT_LIMIT, OPT_NOW, OPT_WAIT, OPT_OPEN, OPT_MAX_USE };
+enum {
+	OPT_LABEL = 300,
+	OPT_QUALITY,
+	OPT_LIMIT,
+	OPT_NOW,
+	OPT_WAIT,
+	OPT_OPEN,
+	OPT_MAX_USE,
+	OPT_REPAIR,
+	OPT_FORCE
+};
 
 bool parse_option_int(const char *what, const char *s, int64_t lo, int64_t hi, int64_t *ret)
 {
@@ -473,13 +483,46 @@ static int run_reload(struct ctl *c)
 	return simple(c, CONTROL_INTERFACE ".Reload", json_object());
 }
 
-static int run_verify(struct ctl *c)
+static const struct option verify_options[] = {
+	{"repair", no_argument, NULL, OPT_REPAIR}, {"force", no_argument, NULL, OPT_FORCE}, {NULL, 0, NULL, 0}};
+
+/* Sets damaged images aside before everything is read once more. */
+static int repair(struct ctl *c, bool force)
 {
 	int status = EXIT_OK;
-	json_t *reply = call(c, CONTROL_INTERFACE ".Verify", json_object(), &status), *line;
+	json_t *reply = call(c, CONTROL_INTERFACE ".Repair", json_pack("{sb}", "force", force), &status);
+
+	if (reply && !c->json)
+		printf("%" PRId64 " images set aside; their files, if any, are in quarantine\n",
+			number(reply, "set_aside"));
+	json_decref(reply);
+	return status;
+}
+
+static int run_verify(struct ctl *c)
+{
+	bool repairs = false, force = false;
+	int status = EXIT_OK, o;
+	json_t *reply, *line;
 	char size[24];
 	size_t i;
 
+	optind = 0;
+	while ((o = getopt_long(c->argc, c->argv, "", verify_options, NULL)) >= 0) {
+		if (o == '?')
+			return EXIT_USAGE;
+		repairs = repairs || o == OPT_REPAIR;
+		force = force || o == OPT_FORCE;
+	}
+	if (force && !repairs) {
+		fputs("larderctl: verify: --force goes with --repair\n", stderr);
+		return EXIT_USAGE;
+	}
+	if (repairs)
+		status = repair(c, force);
+	if (status != EXIT_OK)
+		return status;
+	reply = call(c, CONTROL_INTERFACE ".Verify", json_object(), &status);
 	if (!reply)
 		return status;
 	if (c->json)
@@ -518,7 +561,8 @@ static const struct command commands[] = {
 	{"pause", "", "no training until resume", run_pause},
 	{"resume", "", "training may run again", run_resume},
 	{"reload", "", "read the settings again", run_reload},
-	{"verify", "", "read everything back and check it", run_verify},
+	{"verify", "[--repair [--force]]", "read everything back and check it; set damage aside",
+		run_verify},
 };
 
 static void usage(FILE *f)

@@ -50,6 +50,10 @@ const char CONTROL_DESCRIPTION[] =
 	"# Reads everything back and checks every invariant.\n"
 	"method Verify() -> (ok: bool, images: int, bytes: int, findings: []string)\n"
 	"\n"
+	"# Sets aside images whose bytes are damaged or gone and counts the rest anew. Refused when that\n"
+	"# would be more than half of them, unless forced.\n"
+	"method Repair(force: ?bool) -> (set_aside: int)\n"
+	"\n"
 	"error NoSuchImage (id: string)\n"
 	"error Ambiguous (id: string)\n"
 	"error Failed (reason: string)\n";

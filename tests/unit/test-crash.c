@@ -445,6 +445,7 @@ static void check_world(const char *dir, int moment, bool strict)
 	int64_t counters[COUNTERS], n_fates = 0;
 	char path[80], error[256];
 	int findings = 0, r, now = when(moment);
+	const struct verify_events events = {say, NULL, &findings};
 
 	snprintf(path, sizeof(path), "%s/spool", dir);
 	mkdir(path, 0755);
@@ -469,7 +470,7 @@ static void check_world(const char *dir, int moment, bool strict)
 		op_free(ops);
 		ops = next;
 	}
-	CHECK_INT(view_verify(v, say, &findings, &report), 0);
+	CHECK_INT(view_verify(v, &events, &report), 0);
 	CHECK_INT(findings, 0);
 	CHECK_INT(view_counters(v, counters), 0);
 	for (int i = 0; i < CAPTURES && now >= when(NOTE_OPEN); i++) {
@@ -504,7 +505,7 @@ static void check_world(const char *dir, int moment, bool strict)
 	for (int i = 0; i < CAPTURES; i++)
 		take(i);
 	findings = 0;
-	CHECK_INT(view_verify(v, say, &findings, &report), 0);
+	CHECK_INT(view_verify(v, &events, &report), 0);
 	CHECK_INT(findings, 0);
 	if (now >= when(NOTE_OPEN))
 		CHECK(report.images >= n_fates && report.images <= CAPTURES - 3);

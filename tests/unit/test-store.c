@@ -98,9 +98,10 @@ static int64_t verify(int want_findings)
 	struct verify_report report = {0};
 	char error[256];
 	int findings = 0;
+	const struct verify_events events = {count_line, NULL, &findings};
 
 	CHECK_INT(view_open(path, &v, error), 0);
-	CHECK_INT(view_verify(v, count_line, &findings, &report), 0);
+	CHECK_INT(view_verify(v, &events, &report), 0);
 	CHECK_INT(findings, want_findings);
 	view_close(v);
 	return report.images;

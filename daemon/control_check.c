@@ -1,0 +1,190 @@
+/* Verify and Repair: a check on a thread with its own view of the store, and what comes of it. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "daemon/control_verbs.h"
+
+#define FINDINGS_MAX 1000
+
+/* An image whose bytes are gone or damaged, at the quality that it had then. */
+struct lost {
+	int64_t id;
+	uint8_t quality;
+};
+
+struct check {
+	uv_work_t req;
+	struct daemon *d;
+	struct client *client;
+	char path[CONFIG_PATH_MAX], error[256];
+	json_t *findings; /* owned */
+	struct verify_report report;
+	struct lost *lost; /* owned; for a repair */
+	size_t n_lost;
+	bool repair, force, short_of_memory;
+	int result, outstanding, set_aside;
+};
+
+static void on_finding(void *user, const char *line)
+{
+	struct check *k = user;
+
+	if (json_array_size(k->findings) < FINDINGS_MAX)
+		json_array_append_new(k->findings, varlink_text(line));
+}
+
+static void on_lost(void *user, int64_t id, uint8_t quality)
+{
+	struct check *k = user;
+	struct lost *grown = k->lost;
+
+	if ((k->n_lost & (k->n_lost - 1)) == 0)
+		grown = reallocarray(k->lost, k->n_lost ? 2 * k->n_lost : 1, sizeof(*grown));
+	if (!grown) {
+		k->short_of_memory = true; /* the next repair finds the others */
+		return;
+	}
+	k->lost = grown;
+	k->lost[k->n_lost++] = (struct lost){id, quality};
+}
+
+static void run_check(uv_work_t *req)
+{
+	struct check *k = req->data;
+	const struct verify_events events = {on_finding, k->repair ? on_lost : NULL, k};
+	_cleanup_(view_closep) struct store_view *v = NULL;
+
+	k->result = view_open(k->path, &v, k->error);
+	if (k->result == 0)
+		k->result = view_verify(v, &events, &k->report);
+	if (k->result < 0 && !k->error[0])
+		snprintf(k->error, sizeof(k->error), "%s", strerror(-k->result));
+}
+
+static void check_free(struct check *k)
+{
+	json_decref(k->findings);
+	client_release(k->client);
+	free(k->lost);
+	free(k);
+}
+
+static void answer_verify(struct check *k)
+{
+	client_reply(k->client,
+		json_pack("{sb sI sI sO}", "ok", json_array_size(k->findings) == 0, "images",
+			(json_int_t)k->report.images, "bytes", (json_int_t)k->report.bytes, "findings",
+			k->findings));
+	check_free(k);
+}
+
+/* The totals in memory follow the tally, which was made anew. */
+static void recounted(struct check *k)
+{
+	struct daemon *d = k->d;
+	struct tally_list tally = {0};
+
+	if (view_tallies(d->view, &tally) == 0) {
+		tally_done(&d->tally);
+		d->tally = tally;
+	} else {
+		tally_done(&tally);
+		log_error("the totals cannot be read again; a restart will");
+	}
+	log_notice("repaired: %d images set aside, totals counted anew", k->set_aside);
+	client_reply(k->client, json_pack("{si}", "set_aside", k->set_aside));
+	check_free(k);
+}
+
+static void op_over(void *user, struct op *op)
+{
+	struct check *k = user;
+
+	k->set_aside += op->kind == OP_SET_ASIDE && op->result == 0;
+	op_free(op);
+	if (--k->outstanding == 0)
+		recounted(k);
+}
+
+/* False when memory is short. */
+static bool add_op(struct check *k, enum op_kind kind, const struct lost *lost)
+{
+	struct op *op = op_new(kind);
+
+	if (!op)
+		return false;
+	if (lost) {
+		op->row.id = lost->id;
+		op->was_quality = lost->quality;
+	}
+	op->user = k;
+	op->done = op_over;
+	k->outstanding++;
+	writer_add(k->d->writer, op);
+	return true;
+}
+
+static void repair(struct check *k)
+{
+	if (!k->force && 2 * (int64_t)k->n_lost > k->report.images) {
+		client_fail(k->client,
+			"%zu of %lld images have lost their bytes: is a disk missing? With force they are "
+			"set aside all the same",
+			k->n_lost, (long long)k->report.images);
+		check_free(k);
+		return;
+	}
+	for (size_t i = 0; i < k->n_lost; i++)
+		if (!add_op(k, OP_SET_ASIDE, &k->lost[i]))
+			break;
+	if (!add_op(k, OP_RECOUNT, NULL) && !k->outstanding) {
+		client_fail(k->client, "out of memory");
+		check_free(k);
+	}
+}
+
+static void check_done(uv_work_t *req, int status)
+{
+	struct check *k = req->data;
+
+	(void)status;
+	if (k->result < 0) {
+		client_fail(k->client, "cannot check: %s", k->error);
+		check_free(k);
+	} else if (k->repair && !k->d->stopping) {
+		repair(k);
+	} else {
+		answer_verify(k);
+	}
+}
+
+static void begin_check(struct call *c, bool repair, bool force)
+{
+	struct check *k = calloc(1, sizeof(*k));
+
+	if (!k) {
+		client_fail(c->client, "out of memory");
+		return;
+	}
+	k->req.data = k;
+	k->d = c->d;
+	k->client = c->client;
+	k->repair = repair;
+	k->force = force;
+	k->findings = json_array();
+	snprintf(k->path, sizeof(k->path), "%s", c->d->config.store.path);
+	client_hold(c->client);
+	uv_queue_work(c->d->loop, &k->req, run_check, check_done);
+}
+
+void run_verify(struct call *c)
+{
+	begin_check(c, false, false);
+}
+
+void run_repair(struct call *c)
+{
+	begin_check(c, true, json_is_true(json_object_get(c->parameters, "force")));
+}

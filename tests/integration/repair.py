@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Bytes that rot: found by verify, set aside by verify --repair, the rest as it was; nothing rash when a disk is gone."""
+import glob
+import os
+import sqlite3
+
+from harness import Daemon, check, finish, picture
+
+d = Daemon({"Store": {"MaxUse": "32M", "InlineMax": "1K"}, "Training": {"Enabled": "false"}}).start()
+for i in range(40):  # most as files, some in the index
+    d.drop(f"{('stripes', 'blobs')[i % 2]}/{i}.png", picture(i % 2, i, 200 if i < 28 else 16))
+d.drained()
+objects = sorted(glob.glob(os.path.join(d.store, "objects", "*.jpg")))
+check(len(objects) == 28, f"{len(objects)} files")
+with open(objects[0], "r+b") as f:
+    f.seek(os.path.getsize(objects[0]) // 2)
+    f.write(b"\x55\xaa\x55")
+os.unlink(objects[1])
+d.stop()
+index = sqlite3.connect(os.path.join(d.store, "index.db"))
+row = index.execute("SELECT id FROM images WHERE data IS NOT NULL LIMIT 1").fetchone()[0]
+index.execute("UPDATE images SET data = x'00ff' WHERE id = ?", (row,))
+index.execute("UPDATE tally SET images = images + 3")
+index.commit()
+index.close()
+d.start()
+
+code, out, _ = d.ctl("verify", check_status=False)
+check(code == 4 and out.count("image ") >= 3 and "tally" in out, f"found: {code} {out}")
+check(d.ctl("verify", "--force", check_status=False)[0] == 2, "--force alone is no sense")
+code, out, err = d.ctl("verify", "--repair", check_status=False)
+check(code == 0 and out.startswith("3 images set aside") and "37 images" in out, f"repaired: {code} {out} {err}")
+s = d.status()
+check(s["store"]["images"] == 37 and sum(s["store"]["by_label"].values()) == 37, f"counted anew: {s['store']}")
+check(s["captures"]["quarantined"] == 3 and d.sum() == 40, f"each is somewhere: {s['captures']}")
+kept = os.listdir(os.path.join(d.store, "quarantine"))
+check(os.path.basename(objects[0]) in kept and os.path.basename(objects[0]) + ".reason" in kept, f"kept: {kept}")
+for i in range(40):  # what was set aside may come again
+    d.drop(f"{('stripes', 'blobs')[i % 2]}/again-{i}.png", picture(i % 2, i, 200 if i < 28 else 16))
+d.drained()
+s = d.status()
+check(s["store"]["images"] == 40 and s["captures"]["duplicate"] == 37, f"three are new: {s['captures']}")
+
+# Most files gone at once: a disk that is not there rather than rot.
+away = os.path.join(d.root, "away")
+os.mkdir(away)
+for path in glob.glob(os.path.join(d.store, "objects", "*.jpg")):
+    os.rename(path, os.path.join(away, os.path.basename(path)))
+code, _, err = d.ctl("verify", "--repair", check_status=False)
+check(code == 1 and "lost their bytes" in err, f"refused: {code} {err}")
+check(d.status()["store"]["images"] == 40, "nothing was removed")
+for path in os.listdir(away):
+    os.rename(os.path.join(away, path), os.path.join(d.store, "objects", path))
+d.verify()
+d.stop()
+d.start()
+d.verify()
+d.stop()
+d.remove()
+finish()
