@@ -14,7 +14,7 @@ _larderctl_labels()
 _larderctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' i words='' socket=()
-	local verbs='status watch list show export plan label pin unpin remove train pause resume reload verify'
+	local verbs='status watch metrics list show export plan label pin unpin remove train pause resume reload verify'
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in

@@ -1,5 +1,5 @@
 # Completion of larderctl for fish.
-set -l verbs status watch list show export plan label pin unpin remove train pause resume reload verify
+set -l verbs status watch metrics list show export plan label pin unpin remove train pause resume reload verify
 
 function __larderctl_ids
     larderctl --json list --limit 1000 2>/dev/null | string match -ar '(?<="id": ")[0-9a-f]+'
@@ -15,6 +15,7 @@ complete -c larderctl -l config -r -F -d 'settings to take the socket from'
 complete -c larderctl -l json -d 'one JSON document'
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a status -d 'what is stored, what is going on'
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a watch -d 'the same, live'
+complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a metrics -d 'the status for Prometheus'
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a plan -d 'what would be kept under other limits'
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a list -d 'images, by id'
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a show -d 'one image and the reason for its quality'

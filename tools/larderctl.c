@@ -545,6 +545,7 @@ static const struct command commands[] = {
 	{"status", "", "what is stored, what is going on", run_status},
 	{"watch", "[--interval SECONDS]", "the same and the latest decisions, live; q ends",
 		run_watch},
+	{"metrics", "", "the status for Prometheus", run_metrics},
 	{"list", "[--label L] [--quality Q] [--limit N]", "images, by id", run_list},
 	{"show", "ID [--open FILE]", "one image and the reason for its quality; or the picture",
 		run_show},

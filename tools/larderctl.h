@@ -36,5 +36,8 @@ void print_clean(const char *s);
 int save_image(struct ctl *c, const char *id, const char *path);
 int run_export(struct ctl *c);
 
+/* larderctl_metrics.c */
+int run_metrics(struct ctl *c);
+
 /* larderctl_watch.c */
 int run_watch(struct ctl *c);

@@ -3,6 +3,7 @@
 labels, names that break lines, crowds of clients, limits of the system reached.   place.py [FILES]"""
 
 import os
+import re
 import resource
 import shutil
 import socket
@@ -67,6 +68,17 @@ check("\x1b" not in out, "no escapes from names")
 with open(d.log, "rb") as f:
     check(b"\x1b" not in f.read(), "nor in the log")
 check(d.ctl("watch", "--once", check_status=False)[1].count("\x1b") == 0, "nor in watch")
+
+# Metrics: every line a comment or a sample, whatever the labels are called; no family twice.
+code, out, _ = d.ctl("metrics")
+sample = re.compile(r'larder_[a-z_]+(\{[a-z]+="([^"\\\n]|\\.)*"\})? [-+0-9.e]+$')
+lines = out.split("\n")
+check(code == 0 and not lines.pop(), "metrics end with a line")
+check(all(line.startswith("# ") or sample.match(line) for line in lines),
+      f"metrics: {[x for x in lines if not x.startswith('# ') and not sample.match(x)][:3]}")
+families = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+check(len(families) == len(set(families)) > 15, f"families: {families}")
+check(f'larder_store_images {s["store"]["images"]}' in lines, "the number of images is among them")
 
 # Clients: a thousand at once, silent, half a message each; then a well-behaved one.
 resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))

@@ -106,6 +106,12 @@ static bool there(int spool, const char *name)
 	return faccessat(spool, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+static void close_handle(uv_handle_t *h, void *arg)
+{
+	(void)arg;
+	uv_close(h, NULL);
+}
+
 int main(void)
 {
 	struct limits limits = {8 * MIB, 0, MIB};
@@ -164,7 +170,11 @@ int main(void)
 	CHECK_INT(failing, 1);
 	CHECK(!there(spool, "b.png"));
 
+	uv_walk(&loop, close_handle, NULL);
+	uv_run(&loop, UV_RUN_DEFAULT);
 	writer_free(w);
+	CHECK_INT(uv_loop_close(&loop), 0);
+	close(spool);
 	store_close(s);
 	nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	printf("%d checks, %d failed\n", test_checks, test_failures);
