@@ -361,25 +361,10 @@ static int apply_spent(struct store *s, struct op *op)
 	return store_run(s, ST_SPENT);
 }
 
-static int apply_remove(struct store *s, struct op *op, struct batch *b)
+/* Dropped, or set aside: then its file goes to quarantine. */
+static int apply_removal(struct store *s, struct op *op, struct batch *b)
 {
-	struct image_row old;
-	int r = current_row(s, op, &old);
-
-	if (r <= 0)
-		return r;
-	sqlite3_bind_int64(s->st[ST_REMOVE], 1, op->row.id);
-	r = store_run(s, ST_REMOVE);
-	if (r < 0)
-		return r;
-	count(b, &old, -1);
-	op->row = old;
-	r = mark_garbage(s, b, &old);
-	return r < 0 ? r : add_counter(s, COUNT_DROPPED, 1);
-}
-
-static int apply_set_aside(struct store *s, struct op *op, struct batch *b)
-{
+	bool aside = op->kind == OP_SET_ASIDE;
 	struct image_row old;
 	char name[40];
 	int r = current_row(s, op, &old);
@@ -391,10 +376,13 @@ static int apply_set_aside(struct store *s, struct op *op, struct batch *b)
 	if (r < 0)
 		return r;
 	count(b, &old, -1);
+	op->row = old;
 	object_name(old.id, old.quality, name);
-	if ((old.flags & IMAGE_FILE) && remember(&b->aside, name) < 0)
-		return -ENOMEM;
-	return add_counter(s, COUNT_QUARANTINED, 1);
+	if (!aside)
+		r = mark_garbage(s, b, &old);
+	else if (old.flags & IMAGE_FILE)
+		r = remember(&b->aside, name);
+	return r < 0 ? r : add_counter(s, aside ? COUNT_QUARANTINED : COUNT_DROPPED, 1);
 }
 
 static int apply_label(struct store *s, struct op *op, struct batch *b)
@@ -493,7 +481,8 @@ static int apply_one(struct store *s, struct op *op, struct batch *b)
 	case OP_SPENT:
 		return apply_spent(s, op);
 	case OP_REMOVE:
-		return apply_remove(s, op, b);
+	case OP_SET_ASIDE:
+		return apply_removal(s, op, b);
 	case OP_COUNT:
 		return apply_fate(s, op, op->counter);
 	case OP_QUARANTINE:
@@ -503,8 +492,6 @@ static int apply_one(struct store *s, struct op *op, struct batch *b)
 			return 0;
 		sqlite3_bind_int64(s->st[ST_SETTLED], 1, op->taken_id);
 		return store_run(s, ST_SETTLED);
-	case OP_SET_ASIDE:
-		return apply_set_aside(s, op, b);
 	case OP_RECOUNT:
 		b->recount = true; /* when all others of the batch have been */
 		return 0;

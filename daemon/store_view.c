@@ -191,37 +191,35 @@ int view_last_ranks(struct store_view *v, uint32_t stratum, int limit, row_fn fn
 	return each_row(st, fn, user);
 }
 
-int view_unspent(struct store_view *v, uint32_t stratum, int limit, row_fn fn, void *user)
+/* Rows of a stratum whose ranks are in [from, below), by rank in that order. */
+static int rows_ranked(struct store_view *v, uint32_t stratum, int from, int below, const char *order,
+	int limit, row_fn fn, void *user)
 {
+	char text[512];
 	sqlite3_stmt *st;
-	int r = prepare(v,
-		"SELECT " ROW_COLUMNS " FROM images WHERE stratum=?1 AND rank < ?2"
-		" ORDER BY rank LIMIT ?3",
-		&st);
+	int r;
 
+	snprintf(text, sizeof(text),
+		"SELECT " ROW_COLUMNS " FROM images WHERE stratum=?1 AND rank >= ?2 AND rank < ?3"
+		" ORDER BY rank %s LIMIT ?4", order);
+	r = prepare(v, text, &st);
 	if (r < 0)
 		return r;
 	sqlite3_bind_int64(st, 1, stratum);
-	sqlite3_bind_int(st, 2, RANK_SPENT);
-	sqlite3_bind_int(st, 3, limit);
+	sqlite3_bind_int(st, 2, from);
+	sqlite3_bind_int(st, 3, below);
+	sqlite3_bind_int(st, 4, limit);
 	return each_row(st, fn, user);
+}
+
+int view_unspent(struct store_view *v, uint32_t stratum, int limit, row_fn fn, void *user)
+{
+	return rows_ranked(v, stratum, 0, RANK_SPENT, "ASC", limit, fn, user);
 }
 
 int view_lasting(struct store_view *v, uint32_t stratum, int limit, row_fn fn, void *user)
 {
-	sqlite3_stmt *st;
-	int r = prepare(v,
-		"SELECT " ROW_COLUMNS " FROM images WHERE stratum=?1 AND rank >= ?2 AND rank < ?3"
-		" ORDER BY rank DESC LIMIT ?4",
-		&st);
-
-	if (r < 0)
-		return r;
-	sqlite3_bind_int64(st, 1, stratum);
-	sqlite3_bind_int(st, 2, RANK_SPENT);
-	sqlite3_bind_int(st, 3, RANK_LASTING);
-	sqlite3_bind_int(st, 4, limit);
-	return each_row(st, fn, user);
+	return rows_ranked(v, stratum, RANK_SPENT, RANK_LASTING, "DESC", limit, fn, user);
 }
 
 int64_t view_count_lasting(struct store_view *v, uint32_t stratum)
