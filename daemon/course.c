@@ -94,11 +94,16 @@ static void find_unspent(struct course *c, struct some *ret)
 	while (!c->d->stopping && (stratum = stratum_from(c->d, c->stratum, &images))) {
 		if (stratum != c->stratum || c->lasting < 0) {
 			c->stratum = stratum;
+			c->from = 0;
 			c->lasting = MAX(view_count_lasting(c->d->view, stratum), 0);
 			c->keep = images * c->d->config.policy.lasting_percent / 100;
 		}
-		if (view_unspent(c->d->view, stratum, MARKED_AT_ONCE, add_row, ret) < 0 || ret->n)
+		if (view_unspent(c->d->view, stratum, c->from, MARKED_AT_ONCE, add_row, ret) < 0)
 			return;
+		if (ret->n) {
+			c->from = ret->rank[ret->n - 1];
+			return;
+		}
 		c->stratum++;
 		c->lasting = -1;
 	}

@@ -25,6 +25,7 @@ struct course {
 	int64_t begin, length; /* in labelled images (COUNT_LABELLED); length 0: none has begun */
 	int64_t slices;	       /* of all courses, since the store was made */
 	uint32_t stratum;      /* whose images are being marked as shown */
+	int from;	       /* and the rank that marking has come to: what arrives below it stays unmarked */
 	int64_t lasting, keep; /* of them: that last, and that may */
 	bool marking;
 	bool distrusted; /* the last one's candidate was rejected: the next training is done at once */

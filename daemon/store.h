@@ -223,8 +223,8 @@ int view_cheapest(struct store_view *v, int limit, row_fn fn, void *user);
 /* Of a stratum, highest rank first, pinned ones left out. */
 int view_last_ranks(struct store_view *v, uint32_t stratum, int limit, row_fn fn, void *user);
 
-/* Of a stratum, lowest rank first, those that training has not been shown. */
-int view_unspent(struct store_view *v, uint32_t stratum, int limit, row_fn fn, void *user);
+/* Of a stratum, lowest rank first and none below from, those that training has not been shown. */
+int view_unspent(struct store_view *v, uint32_t stratum, int from, int limit, row_fn fn, void *user);
 
 /* Of a stratum, those that last (policy/member.h), highest rank first; and how many there are. */
 int view_lasting(struct store_view *v, uint32_t stratum, int limit, row_fn fn, void *user);

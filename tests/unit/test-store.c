@@ -141,8 +141,11 @@ static void test_spent(void)
 	op = op_new(OP_SPENT);
 	op->row.id = 77; /* dropped since */
 	CHECK_INT(apply_free(s, op), -ESTALE);
-	CHECK_INT(view_unspent(v, 2, 10, count_row, &unspent), 0);
+	CHECK_INT(view_unspent(v, 2, 0, 10, count_row, &unspent), 0);
 	CHECK_INT(unspent, 4);
+	unspent = 0;
+	CHECK_INT(view_unspent(v, 2, 4, 10, count_row, &unspent), 0);
+	CHECK_INT(unspent, 2); /* 4 and 5 */
 	CHECK_INT(view_last_ranks(v, 2, 1, take_row, &last), 0);
 	CHECK_INT(last.id, 2);
 	CHECK_INT(last.rank, member_rank_spent(2, 5));
