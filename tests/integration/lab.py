@@ -61,7 +61,7 @@ check(all(open(os.path.join(out, n), "rb").read() == b for n, b in first.items()
 
 with open(os.path.join(out, "policies.csv"), encoding="utf-8") as f:
     rows = list(csv.DictReader(f))
-check(len(rows) == 22, f"{len(rows)} rows: eleven policies at two budgets")
+check(len(rows) == 24, f"{len(rows)} rows: twelve policies at two budgets")
 for row in rows:
     check(0 < float(row["most_bytes"]) <= float(row["budget_bytes"]), f"budget kept: {row}")
     check(int(row["images"]) > 0 and 0 <= float(row["accuracy_original_percent"]) <= 100, f"{row}")
