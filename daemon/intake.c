@@ -25,6 +25,7 @@
 #define IN_FLIGHT_MAX	    128
 #define IN_FLIGHT_BYTES_MAX (INT64_C(128) << 20)
 #define REFUSED_MAX	    256
+#define UNSETTLED_MAX	    (REFUSED_MAX / 2) /* with those in flight, no more than are remembered */
 #define BEHIND_US	    (10 * 60 * US_PER_SEC)
 
 enum capture_state {
@@ -65,6 +66,7 @@ struct refused {
 struct intake {
 	struct capture *captures;
 	bool starved; /* something was turned away for want of room */
+	bool stuck;   /* or because spool files cannot be removed */
 	int n;
 	int64_t bytes;
 	struct refused refused[REFUSED_MAX];
@@ -612,6 +614,13 @@ bool intake_offer(void *daemon, const char *path)
 	for (c = in->captures; c; c = c->next)
 		if (!strcmp(c->file.path, path))
 			return true;
+	if (writer_unsettled(d->writer) > UNSETTLED_MAX) {
+		if (!in->stuck)
+			log_error("the spool cannot be emptied: captures wait until it can");
+		in->stuck = true;
+		return false; /* a later scan finds it */
+	}
+	in->stuck = false;
 	if (in->n >= IN_FLIGHT_MAX || in->bytes > IN_FLIGHT_BYTES_MAX) {
 		in->starved = true;
 		return false;

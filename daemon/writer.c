@@ -35,6 +35,7 @@ struct writer {
 	struct op *relief; /* to be applied next */
 	struct op *settled, **settled_tail; /* OP_SETTLED waiting for company */
 	struct op *unsettled;		    /* OP_SETTLED of files that cannot be removed now */
+	int n_unsettled;
 	struct task *tasks, **task_tail;
 	struct limits limits;
 	int spool_fd, batch_max;
@@ -61,6 +62,7 @@ static void on_flush(uv_timer_t *t)
 static void settle_again(struct writer *w)
 {
 	uv_timer_stop(&w->again);
+	w->n_unsettled = 0;
 	for (struct op *op = TAKE_PTR(w->unsettled), *next; op; op = next) {
 		next = op->next;
 		writer_add(w, op);
@@ -163,6 +165,7 @@ static void keep_unsettled(struct writer *w, const struct op *from)
 	snprintf(op->text, sizeof(op->text), "%s", from->text);
 	op->next = w->unsettled;
 	w->unsettled = op;
+	w->n_unsettled++;
 	if (!uv_is_active((uv_handle_t *)&w->again))
 		uv_timer_start(&w->again, on_again, AGAIN_MS, 0);
 }
@@ -395,6 +398,11 @@ void writer_kick(struct writer *w)
 	}
 	settle_again(w);
 	start(w);
+}
+
+int writer_unsettled(const struct writer *w)
+{
+	return w->n_unsettled;
 }
 
 bool writer_waiting_for_room(const struct writer *w)

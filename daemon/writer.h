@@ -55,6 +55,9 @@ void writer_set_spool(struct writer *w, int fd);
 /* Try again: something has been freed. */
 void writer_kick(struct writer *w);
 
+/* Captures committed whose spool files cannot be removed. */
+int writer_unsettled(const struct writer *w);
+
 bool writer_waiting_for_room(const struct writer *w);
 
 /* As of the last batch. */

@@ -2,6 +2,7 @@
 """The daemon killed before, or in the middle of, single changes that it makes to spool and store: while it starts
 for the first time, takes captures, degrades, drops, trains and keeps a model. After each kill every capture is in
 one place, and the daemon goes on.   countdown.py [KILLS]"""
+import errno
 import json
 import os
 import random
@@ -76,4 +77,27 @@ for n in range(KILLS):
     d.remove()
 check(killed >= KILLS // 2, f"{killed} of {KILLS} killed")
 print(f"{killed} kills")
+
+# A spool from which nothing can be removed: each capture is taken once, the others wait; all is well in the end.
+d = Daemon({"Training": {"Enabled": "false"}})
+for i in range(400):
+    d.drop(f"a/{i}.png", picture(0, i, 16))
+os.environ.update({"LD_PRELOAD": os.environ["LARDER_DISK"], "LARDER_DISK_DIR": d.spool,
+                   "LARDER_DISK_FAIL": f"{errno.EROFS}:1"})
+d.start(ready=False)
+for key in ("LD_PRELOAD", "LARDER_DISK_DIR", "LARDER_DISK_FAIL"):
+    del os.environ[key]
+d.wait_for(lambda: d.ctl("status", check_status=False)[0] == 0, 20, "the daemon to answer")
+d.wait_for(lambda: "captures wait" in d.tail(400), 30, "captures to wait")
+c = d.status()["captures"]
+check(128 < c["stored"] < 400 and c["duplicate"] == 0, f"some are taken, none twice: {c}")
+check(len(d.spool_files()) == 400, "nothing has left the spool")
+d.kill()
+d.start()
+d.drained()
+c = d.status()["captures"]
+check(c["stored"] == 400 and c["duplicate"] == 0, f"each once in the end: {c}")
+d.verify()
+d.stop()
+d.remove()
 finish()

@@ -144,6 +144,7 @@ int main(void)
 	run_until(&loop, &done, 1);
 	CHECK(there(spool, "a.png"));
 	CHECK_INT(taken(store_path), 1);
+	CHECK_INT(writer_unsettled(w), 1);
 	/* Tried again, in vain; then the spool can be written to again. */
 	writer_kick(w);
 	for (int i = 0; i < 200; i++) {
@@ -160,6 +161,7 @@ int main(void)
 	}
 	CHECK(!there(spool, "a.png"));
 	CHECK_INT(taken(store_path), 0);
+	CHECK_INT(writer_unsettled(w), 0);
 
 	/* A store that cannot be written to: said, and the batch goes again by itself. */
 	op = dropped(spool, "b.png");
