@@ -23,7 +23,7 @@ struct check {
 	struct verify_report report;
 	struct lost *lost; /* owned; for a repair */
 	size_t n_lost;
-	bool repair, force, short_of_memory;
+	bool repair, force;
 	int result, outstanding, set_aside;
 };
 
@@ -42,10 +42,8 @@ static void on_lost(void *user, int64_t id, uint8_t quality)
 
 	if ((k->n_lost & (k->n_lost - 1)) == 0)
 		grown = reallocarray(k->lost, k->n_lost ? 2 * k->n_lost : 1, sizeof(*grown));
-	if (!grown) {
-		k->short_of_memory = true; /* the next repair finds the others */
-		return;
-	}
+	if (!grown)
+		return; /* the next repair finds it */
 	k->lost = grown;
 	k->lost[k->n_lost++] = (struct lost){id, quality};
 }

@@ -109,7 +109,7 @@ static void find_unspent(struct course *c, struct some *ret)
 	}
 }
 
-static struct op *mark(struct course *c, int64_t id, int64_t slice)
+static struct op *mark(int64_t id, int64_t slice)
 {
 	struct op *op = op_new(OP_SPENT);
 
@@ -136,8 +136,8 @@ static void mark_some(struct course *c)
 	gone = member_choose_lasting(shown.rank, shown.n, lasting.rank, lasting.n, c->lasting, c->keep, lasts);
 	c->lasting -= gone;
 	for (int i = 0; i < gone + shown.n; i++) {
-		struct op *op = i < gone ? mark(c, lasting.id[i], c->slices - 1)
-					 : mark(c, shown.id[i - gone],
+		struct op *op = i < gone ? mark(lasting.id[i], c->slices - 1)
+					 : mark(shown.id[i - gone],
 						   lasts[i - gone] ? SLICE_LASTING : c->slices - 1);
 
 		if (!op) {

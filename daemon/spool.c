@@ -144,6 +144,14 @@ static bool scan_dir(struct spool *s, const char *dir, int depth, int64_t *next_
 	return room;
 }
 
+/* Where the last part of the path begins. */
+static const char *base_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
 /* Whether the path still leads to the directory that is open. It is kept open, so no event tells. */
 static bool in_place(const struct spool *s)
 {
@@ -163,10 +171,9 @@ static void check_place(struct spool *s)
 
 static void watch_parent(struct spool *s)
 {
-	char above[CONFIG_PATH_MAX];
-	const char *slash = strrchr(s->path, '/');
+	char above[CONFIG_PATH_MAX + 4];
 
-	snprintf(above, sizeof(above), "%.*s", slash ? (int)MAX(slash - s->path, 1) : 1, slash ? s->path : ".");
+	snprintf(above, sizeof(above), "%.*s.", (int)(base_of(s->path) - s->path), s->path);
 	s->parent = s->inotify < 0 ? -1 : inotify_add_watch(s->inotify, above, PARENT_MASK);
 }
 
@@ -242,9 +249,7 @@ static void on_event(struct spool *s, const struct inotify_event *e)
 		return;
 	}
 	if (e->wd == s->parent) {
-		const char *slash = strrchr(s->path, '/');
-
-		if (e->len && !strcmp(e->name, slash ? slash + 1 : s->path))
+		if (e->len && !strcmp(e->name, base_of(s->path)))
 			spool_rescan(s);
 		return;
 	}

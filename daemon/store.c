@@ -329,7 +329,6 @@ struct sweep {
 static int sweep_one(struct store *s, const char *name, void *arg)
 {
 	struct sweep *w = arg;
-
 	int known = store_object_known(s, name);
 
 	w->files++;

@@ -1,7 +1,6 @@
 #undef _FILE_OFFSET_BITS /* both names of each call are defined here */
 #include "tests/unit/disk.h"
 
-#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -506,11 +505,6 @@ void disk_arm_memory(long at, bool for_ever)
 	memory.count = 0;
 	memory.at = at;
 	memory.for_ever = for_ever;
-}
-
-long disk_allocations(void)
-{
-	return memory.count;
 }
 
 #if !SANITIZED

@@ -37,7 +37,6 @@ void disk_off(void);
 bool disk_pause(bool pause);
 
 long disk_calls(void);	 /* counted since disk_arm() */
-long disk_allocations(void);
 bool disk_was_hit(void); /* the at-th call has come */
 
 /* After DISK_RECORD: how many changes there are. */

@@ -43,7 +43,6 @@ static struct life {
 	int spool;
 	int64_t settled[CAPTURES];
 	int n_settled;
-	int errors;	/* calls that failed */
 	bool unsaid;	/* one of them without a word of why */
 } life;
 
@@ -172,7 +171,6 @@ static struct op *step_of(int capture, int quality, int bytes, bool file)
 /* An injected fault has been reported: it must have said something, and it goes. */
 static void failed(const char *said)
 {
-	life.errors++;
 	life.unsaid = life.unsaid || !said[0];
 	disk_off();
 }
