@@ -15,6 +15,7 @@ _larderctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' i words='' socket=()
 	local verbs='status watch metrics list show export plan label pin unpin remove train pause resume reload verify'
+	local filters='--label --unlabelled --name --since --until --quality --pinned --validation'
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
@@ -26,19 +27,21 @@ _larderctl()
 	case $prev in
 	--socket|--config|--open) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
 	--label) mapfile -t COMPREPLY < <(compgen -W "$(_larderctl_labels)" -- "$cur"); return ;;
-	--quality|--limit|--interval|--max-use) return ;;
+	--sort) mapfile -t COMPREPLY < <(compgen -W 'id taken quality bytes label name sensitivity' -- "$cur"); return ;;
+	--quality|--limit|--interval|--max-use|--name|--since|--until) return ;;
 	esac
 	case $verb in
 	'') words="$verbs --socket --config --json --help --version" ;;
 	watch) words='--interval' ;;
 	plan) words='--max-use' ;;
-	list) words='--label --quality --limit' ;;
-	export) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); words='--label --quality' ;;
+	list) words="$filters --sort --reverse --limit --csv" ;;
+	export) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); words=$filters ;;
 	train) words='--now --wait' ;;
 	verify) words='--repair --force' ;;
-	label) [ "$prev" = label ] && words=$(_larderctl_labels) || words=$(_larderctl_ids) ;;
+	label) [ "$prev" = --csv ] && { mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; }
+		[ "$prev" = label ] && words="--csv $(_larderctl_labels)" || words="$filters $(_larderctl_ids)" ;;
 	show) words="--open $(_larderctl_ids)" ;;
-	pin|unpin|remove) words=$(_larderctl_ids) ;;
+	pin|unpin|remove) words="$filters $(_larderctl_ids)" ;;
 	esac
 	mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

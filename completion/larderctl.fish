@@ -29,8 +29,19 @@ complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a pause -d 'n
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a resume -d 'training may run again'
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a reload -d 'read the settings again'
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a verify -d 'read everything back and check it'
-complete -c larderctl -n '__fish_seen_subcommand_from list export' -l label -x -a '(__larderctl_labels)'
-complete -c larderctl -n '__fish_seen_subcommand_from list export' -l quality -x
+set -l chooses '__fish_seen_subcommand_from list export label pin unpin remove'
+complete -c larderctl -n $chooses -l label -x -a '(__larderctl_labels)' -d 'of that label'
+complete -c larderctl -n $chooses -l unlabelled -d 'without a label'
+complete -c larderctl -n $chooses -l name -x -d 'whose file name fits the pattern'
+complete -c larderctl -n $chooses -l since -x -d 'taken from then on'
+complete -c larderctl -n $chooses -l until -x -d 'taken before then'
+complete -c larderctl -n $chooses -l quality -x -d 'stored at that quality'
+complete -c larderctl -n $chooses -l pinned -d 'pinned ones'
+complete -c larderctl -n $chooses -l validation -d 'kept for validation'
+complete -c larderctl -n '__fish_seen_subcommand_from list' -l sort -x -a 'id taken quality bytes label name sensitivity'
+complete -c larderctl -n '__fish_seen_subcommand_from list' -l reverse
+complete -c larderctl -n '__fish_seen_subcommand_from list' -l csv -d 'a table for spreadsheets'
+complete -c larderctl -n '__fish_seen_subcommand_from label' -l csv -r -F -d 'labels from a table'
 complete -c larderctl -n '__fish_seen_subcommand_from watch' -l interval -x
 complete -c larderctl -n '__fish_seen_subcommand_from plan' -l max-use -x
 complete -c larderctl -n '__fish_seen_subcommand_from list' -l limit -x

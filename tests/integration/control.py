@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """The control interface: every verb, wrong use, and clients that misbehave."""
+import csv
+import io
 import json
 import os
 import pty
@@ -26,6 +28,46 @@ check(d.status()["store"]["by_label"] == {"stripes": 20, "blobs": 5}, "counted")
 d.ctl("label", "", loose[0])
 check(d.status()["store"]["unlabelled"] == 16, "taken away")
 
+# Filters, orders, tables.
+def names(*args):
+    return [i["name"] for i in d.ask("list", *args)]
+
+
+check(len(names("--unlabelled")) == 16 and len(names("--name", "1*.png", "--label", "stripes")) == 11, "filters add up")
+check(names("--since", "1d") == names() and names("--until", "1d") == [], "by time")
+check(names("--since", "2020-01-01", "--until", "2020-01-02 10:30") == [], "by date")
+by_name = names("--sort", "name")
+check(by_name == sorted(by_name) and names("--sort", "name", "--reverse", "--limit", "3") == by_name[:-4:-1], "sorted")
+sizes = [i["bytes"] for i in d.ask("list", "--sort", "bytes")]
+check(sizes == sorted(sizes) and len(sizes) == 40, "by bytes")
+lines = list(csv.DictReader(io.StringIO(d.ctl("list", "--csv", "--sort", "taken")[1])))
+check(len(lines) == 40 and {i["id"] for i in lines} == {i["id"] for i in images}, "as a table")
+check(d.ask("label", "odd", "--name", "1[0-9].png", "--unlabelled")["changed"] ==
+      sum(1 for i in images if i["id"] in loose[5:] + loose[:1] and len(i["name"]) == 6), "labelled by a pattern")
+for key, other in (("id", "name"), ("name", "id")):  # a table says which by its first line; spreadsheets quote
+    table = os.path.join(d.root, "labels.csv")
+    chosen = [i for i in d.ask("list") if i["id"] in loose or (key == "name" and i["name"] in ("3.png", "4.png"))]
+    with open(table, "w", encoding="utf-8") as f:
+        f.write(f'{key},"what, else",label\r\n')
+        f.writelines(f'"{i[key]}","a ""b"", c","by, {key}"\r\n' for i in chosen)
+    check(d.ask("label", "--csv", table)["changed"] >= len(chosen), f"labelled by a table of {key}")
+    check(len(d.ask("list", "--label", f"by, {key}")) >= len(chosen), f"all of them: {key}")
+check(d.ask("label", "--csv", table)["changed"] == 0, "what has its label is not changed again")
+with open(table, "w", encoding="utf-8") as f:
+    f.write("id,label\n" + f"{loose[0]},once\nffffffffffffffff,never\n")
+code, _, err = d.ctl("label", "--csv", table, check_status=False)
+check(code == 1 and "labels.csv:3: no image has the id 'ffff" in err, f"a line without an image: {code} {err}")
+check(d.ask("show", loose[0])["label"] == "once", "the others are done")
+for content, word in (("", "empty"), ("a,b\n1,2\n", "name the columns"), ("id,label\nx\n", ":2: fewer columns")):
+    with open(table, "w", encoding="utf-8") as f:
+        f.write(content)
+    code, _, err = d.ctl("label", "--csv", table, check_status=False)
+    check(code == 1 and word in err, f"a bad table: {code} {err}")
+d.ctl("label", "", *loose)
+d.ctl("label", "stripes", *(i["id"] for i in images if i["label"] == "stripes"))
+d.ctl("label", "blobs", *loose[1:5])
+check(len(d.ask("list", "--label", "blobs")) == 4, "back")
+
 # Pin, unpin, remove; ids may be shortened.
 d.ctl("pin", loose[1][:12])
 check(d.ask("show", loose[1])["pinned"], "pinned")
@@ -50,6 +92,8 @@ for args, code, word in (
         (["show", "0000"], 1, "NoSuchImage"), (["show"], 2, "id"), (["frobnicate"], 2, "status"),
         (["label", "x/y", loose[4]], 1, "without '/'"), (["list", "--limit", "0"], 2, "allowed"),
         (["list", "--label", "nobody"], 1, "no label 'nobody'"), (["pin"], 2, "ids"),
+        (["remove", loose[4], "--label", "blobs"], 2, "either"), (["list", "--sort", "age"], 2, "sensitivity"),
+        (["list", "--since", "soon"], 2, "2026-01-31"), (["list", "x"], 2, "not expected"), (["label", "bird"], 2, "--csv"),
         (["pin", loose[4], "ffff"], 1, "NoSuchImage")):
     got, _, err = d.ctl(*args, check_status=False)
     check(got == code and word in err, f"larderctl {args}: {got} {err!r}")

@@ -10,16 +10,14 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "common/io.h"
-#include "tools/larderctl.h"
-
-#define PER_CALL 200
+#include "tools/ctl/csv.h"
+#include "tools/ctl/filter.h"
 
 /* The image's bytes, however many answers they take. */
 static int fetch(struct ctl *c, const char *id, struct buf *ret)
@@ -98,6 +96,7 @@ struct export
 	int dir;
 	FILE *table;
 	int64_t total, written, there;
+	int status;
 };
 
 /* A label as the name of one folder. */
@@ -111,32 +110,20 @@ static void folder_of(const json_t *im, char *ret, size_t size)
 			*p = '_';
 }
 
-/* In quotes, quotes doubled (RFC 4180). */
-static void put_field(FILE *f, const char *s)
-{
-	fputc('"', f);
-	for (; *s; s++) {
-		if (*s == '"')
-			fputc('"', f);
-		fputc(*s, f);
-	}
-	fputc('"', f);
-}
-
 static void put_line(const struct export *x, const json_t *im, const char *file)
 {
 	char when[32] = "";
 
 	if (number(im, "taken"))
 		print_date(number(im, "taken"), when, sizeof(when));
-	put_field(x->table, file);
+	csv_put(x->table, file);
 	fputc(',', x->table);
-	put_field(x->table, text(im, "label"));
+	csv_put(x->table, text(im, "label"));
 	fprintf(x->table, ",%s,%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%s,%s,",
 		json_is_true(json_object_get(im, "validation")) ? "validation" : "training",
 		number(im, "quality"), number(im, "bytes"), number(im, "width"),
 		number(im, "height"), when, text(im, "id"));
-	put_field(x->table, text(im, "name"));
+	csv_put(x->table, text(im, "name"));
 	fputc('\n', x->table);
 }
 
@@ -206,51 +193,26 @@ static int64_t count_images(struct ctl *c, int *ret_status)
 	return n;
 }
 
-/* Images that go while this runs are left out: a store that is in use changes. */
-static int export_all(struct export *x, const char *label, int64_t quality)
+static bool export_one(void *user, const json_t *im)
 {
-	json_t *after = NULL;
-	int status = EXIT_OK;
+	struct export *x = user;
 
-	do {
-		json_t *reply = call(x->c, CONTROL_INTERFACE ".List",
-			json_pack("{ss* sI so* sI}", "label", label, "quality", (json_int_t)quality,
-				"after", json_incref(after), "limit", (json_int_t)PER_CALL),
-			&status);
-		const json_t *im;
-		size_t i;
-
-		json_decref(after);
-		after = json_incref(json_object_get(reply, "next"));
-		json_array_foreach(json_object_get(reply, "images"), i, im)
-		{
-			status = MAX(export_image(x, im), status);
-			say_progress(x);
-		}
-		json_decref(reply);
-	} while (after);
-	if (isatty(STDERR_FILENO))
-		fputs("\r\033[K", stderr);
-	return status;
+	x->status = MAX(export_image(x, im), x->status);
+	say_progress(x);
+	return true;
 }
-
-enum { OPT_LABEL = 300, OPT_QUALITY };
 
 int run_export(struct ctl *c)
 {
-	static const struct option options[] = {{"label", required_argument, NULL, OPT_LABEL},
-		{"quality", required_argument, NULL, OPT_QUALITY}, {NULL, 0, NULL, 0}};
+	static const struct option options[] = {FILTER_OPTIONS, {NULL, 0, NULL, 0}};
 	struct export x = {.c = c, .dir = -1};
 	_cleanup_close_ int dir = -1;
-	const char *label = NULL;
-	int64_t quality = 0;
-	int o, fd, status = EXIT_OK;
+	struct filter f = {0};
+	int o, fd, status;
 
 	optind = 0;
 	while ((o = getopt_long(c->argc, c->argv, "", options, NULL)) >= 0)
-		if (o == OPT_LABEL)
-			label = optarg;
-		else if (o != OPT_QUALITY || !parse_option_int("quality", optarg, 1, 100, &quality))
+		if (!filter_option(&f, o))
 			return EXIT_USAGE;
 	if (c->argc - optind != 1) {
 		fputs("larderctl: export: the name of one directory is needed\n", stderr);
@@ -258,8 +220,7 @@ int run_export(struct ctl *c)
 	}
 	x.path = c->argv[optind];
 	x.dir = dir = io_open_dir(AT_FDCWD, x.path);
-	fd = dir < 0 ? dir
-		     : openat(dir, "images.csv", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	fd = dir < 0 ? dir : openat(dir, "images.csv", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	x.table = fd < 0 ? NULL : fdopen(fd, "w");
 	if (!x.table) {
 		fprintf(stderr, "larderctl: %s%s: %s\n", x.path, dir < 0 ? "" : "/images.csv",
@@ -267,18 +228,19 @@ int run_export(struct ctl *c)
 		return EXIT_REFUSED;
 	}
 	fputs("file,label,part,quality,stored_bytes,width,height,taken_utc,id,name\n", x.table);
-	x.total = count_images(c, &status);
-	if (status == EXIT_OK)
-		status = export_all(&x, label, quality);
+	x.total = count_images(c, &x.status);
+	status = x.status == EXIT_OK ? filter_walk(c, &f, export_one, &x) : x.status;
+	status = MAX(status, x.status);
+	if (isatty(STDERR_FILENO))
+		fputs("\r\033[K", stderr);
 	if (ferror(x.table) | (fclose(x.table) != 0)) {
 		fprintf(stderr, "larderctl: %s/images.csv: %s\n", x.path, strerror(errno));
 		status = EXIT_REFUSED;
 	}
 	if (c->json)
-		printf("{\"written\": %" PRId64 ", \"there_already\": %" PRId64 "}\n", x.written,
-			x.there);
+		printf("{\"written\": %" PRId64 ", \"there_already\": %" PRId64 "}\n", x.written, x.there);
 	else
-		printf("%" PRId64 " images written to %s, %" PRId64 " were there already\n",
-			x.written, x.path, x.there);
+		printf("%" PRId64 " images written to %s, %" PRId64 " were there already\n", x.written, x.path,
+			x.there);
 	return status;
 }

@@ -12,7 +12,7 @@
 
 #include "common/clock.h"
 #include "common/parse.h"
-#include "tools/larderctl.h"
+#include "tools/ctl/ctl.h"
 
 #define BAR_MAX	   50
 #define RATE_AFTER (10 * US_PER_SEC) /* captures a second are counted over so long */

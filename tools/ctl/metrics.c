@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tools/larderctl.h"
+#include "tools/ctl/ctl.h"
 
 static void family(const char *name, const char *type, const char *help)
 {
