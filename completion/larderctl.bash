@@ -14,7 +14,7 @@ _larderctl_labels()
 _larderctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' i words='' socket=()
-	local verbs='status watch metrics list show export plan label pin unpin remove train pause resume reload verify'
+	local verbs='status watch metrics list show export plan label pin unpin remove train pause resume reload verify report suggest model'
 	local filters='--label --unlabelled --name --since --until --quality --pinned --validation'
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -36,6 +36,9 @@ _larderctl()
 	plan) words='--max-use' ;;
 	list) words="$filters --sort --reverse --limit --csv" ;;
 	export) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); words=$filters ;;
+	report) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+	suggest) words='--limit' ;;
+	model) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); words='--use' ;;
 	train) words='--now --wait' ;;
 	verify) words='--repair --force' ;;
 	label) [ "$prev" = --csv ] && { mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; }

@@ -1,5 +1,5 @@
 # Completion of larderctl for fish.
-set -l verbs status watch metrics list show export plan label pin unpin remove train pause resume reload verify
+set -l verbs status watch metrics list show export plan label pin unpin remove train pause resume reload verify report suggest model
 
 function __larderctl_ids
     larderctl --json list --limit 1000 2>/dev/null | string match -ar '(?<="id": ")[0-9a-f]+'
@@ -29,6 +29,12 @@ complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a pause -d 'n
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a resume -d 'training may run again'
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a reload -d 'read the settings again'
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a verify -d 'read everything back and check it'
+complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a report -d 'one page of everything'
+complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a suggest -d 'images worth a label'
+complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a model -d 'the model as a file, or from one'
+complete -c larderctl -n '__fish_seen_subcommand_from report model' -F
+complete -c larderctl -n '__fish_seen_subcommand_from model' -l use -r -F -d 'make this file the model'
+complete -c larderctl -n '__fish_seen_subcommand_from suggest' -l limit -x
 set -l chooses '__fish_seen_subcommand_from list export label pin unpin remove'
 complete -c larderctl -n $chooses -l label -x -a '(__larderctl_labels)' -d 'of that label'
 complete -c larderctl -n $chooses -l unlabelled -d 'without a label'

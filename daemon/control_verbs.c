@@ -151,7 +151,7 @@ static void add_divergence(json_t *image, const struct image_row *row)
 	json_object_set_new(image, "divergence_at_10", json_real((double)k.kl[at]));
 }
 
-static json_t *image_json(const struct daemon *d, const struct image_row *row)
+json_t *image_json(const struct daemon *d, const struct image_row *row)
 {
 	uint32_t label = stratum_label(row->stratum);
 	json_t *image;
@@ -589,6 +589,11 @@ const struct verb VERBS[] = {
 	{"Recent", false, run_recent},
 	{"Plan", false, run_plan},
 	{"File", false, run_file},
+	{"Preview", false, run_preview},
+	{"Suggest", false, run_suggest},
+	{"History", false, run_history},
+	{"Model", false, run_model},
+	{"UseModel", true, run_use_model},
 	{"Verify", false, run_verify},
 	{"Repair", true, run_repair},
 	{"Label", true, run_label},

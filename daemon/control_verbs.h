@@ -28,6 +28,18 @@ void run_repair(struct call *c);
 
 /* export.c: the image as a file that any program opens. */
 void run_file(struct call *c);
+void run_preview(struct call *c);
+
+/* suggest.c: which images a person should name. */
+void run_suggest(struct call *c);
+
+/* control_models.c: the model as a file, and from one; what happened so far. */
+void run_model(struct call *c);
+void run_use_model(struct call *c);
+void run_history(struct call *c);
+
+/* The image as List has it. */
+json_t *image_json(const struct daemon *d, const struct image_row *row);
 
 extern const struct verb VERBS[];
 extern const size_t N_VERBS;

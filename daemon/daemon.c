@@ -179,6 +179,59 @@ static void load_policy(struct daemon *d)
 	d->price = price;
 }
 
+static void save_history(struct daemon *d)
+{
+	struct op *op = op_new(OP_META);
+
+	if (!op)
+		return;
+	snprintf(op->key, sizeof(op->key), "history");
+	history_put(&d->history, &op->data);
+	writer_add(d->writer, op);
+}
+
+static void load_history(struct daemon *d)
+{
+	_cleanup_buf_ struct buf b = {0};
+
+	history_init(&d->history);
+	if (view_meta(d->view, "history", &b) == 0 && history_get(b.data, b.len, &d->history) < 0)
+		log_warn("the history is damaged and begins anew");
+}
+
+/* After a commit: nothing else changes what a sample would show. */
+static void sample_history(struct daemon *d)
+{
+	int64_t now_s = clock_wall_us() / US_PER_SEC, images = 0, bytes = 0;
+	const struct usage *u = writer_usage(d->writer);
+	double quality = 0;
+
+	if (d->stopping || !history_wants(&d->history, now_s))
+		return;
+	for (size_t i = 0; i < d->tally.n; i++) {
+		images += d->tally.v[i].images;
+		bytes += d->tally.v[i].bytes;
+		quality += (double)d->tally.v[i].quality * (double)d->tally.v[i].images;
+	}
+	history_add(&d->history,
+		&(struct history_sample){.time_s = now_s,
+			.taken = images + d->counters[COUNT_DUPLICATE] + d->counters[COUNT_QUARANTINED] +
+				 d->counters[COUNT_DROPPED],
+			.images = images,
+			.bytes = bytes,
+			.use = u->total,
+			.limit = d->limit,
+			.mean_quality = images ? (float)(quality / (double)images) : 0,
+			.price = d->price});
+	save_history(d);
+}
+
+void daemon_remember(struct daemon *d, const struct history_training *t)
+{
+	history_add_training(&d->history, t);
+	save_history(d);
+}
+
 static void on_full(void *user, int64_t need, bool hard)
 {
 	keeper_make_room(user, need, hard);
@@ -194,6 +247,7 @@ static void on_changed(void *user, const struct tally_list *change)
 		tally_add(&d->tally, t->stratum, t->quality, t->images, t->bytes, t->pinned);
 	}
 	view_counters(d->view, d->counters);
+	sample_history(d);
 }
 
 static void on_failing(void *user, int error, const char *text)
@@ -437,6 +491,7 @@ static int start(struct daemon *d, char error[256])
 	if (r < 0)
 		return r;
 	load_policy(d);
+	load_history(d);
 	d->writer = writer_new(d->loop, d->store, &events);
 	d->pool = pool_new(d->loop, d->exe, uv_available_parallelism());
 	d->intake = intake_new(d);

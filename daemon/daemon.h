@@ -11,6 +11,7 @@
 
 #include "common/config.h"
 #include "common/net/model.h"
+#include "daemon/history.h"
 #include "daemon/pool.h"
 #include "daemon/recent.h"
 #include "daemon/spool.h"
@@ -64,6 +65,7 @@ struct daemon {
 	float price;
 	int64_t sequence; /* captures taken so far */
 	struct recent recent;
+	struct history history;
 	struct model model; /* current; params NULL: none */
 };
 
@@ -79,6 +81,9 @@ void daemon_update_limit(struct daemon *d);
 
 /* Saves population and price with the next batch. */
 void daemon_save_policy(struct daemon *d);
+
+/* Remembers a training that ended, and saves the history. */
+void daemon_remember(struct daemon *d, const struct history_training *t);
 
 const char *daemon_label_name(const struct daemon *d, uint32_t id);
 uint32_t daemon_label_id(const struct daemon *d, const char *name); /* 0: unknown */
@@ -134,6 +139,13 @@ void training_request(struct daemon *d, bool now);
 void training_pause(struct daemon *d, bool pause);
 void training_wait(struct daemon *d, void (*fn)(void *user, bool ok, const char *text), void *user);
 void training_forget(struct daemon *d, void *user);
+
+/*
+ * Makes m, a model from elsewhere, the current one; fn hears when it is stored, or why not. A training
+ * that is going on has to be over first.
+ */
+void training_use_model(struct daemon *d, const struct model *m,
+	void (*fn)(void *user, bool ok, const char *text), void *user);
 int64_t training_model_reserve(const struct daemon *d);
 
 struct training_status {

@@ -12,10 +12,10 @@
 
 #define PART_MAX (512 << 10) /* bytes in one answer, before base64 */
 
-struct export
-{
+struct export {
 	struct client *client; /* held; NULL: answered */
 	int64_t offset;
+	int width, height; /* of a preview, to be shown at; 0: the file itself */
 };
 
 /* One part of the file, and how long the whole is. */
@@ -31,6 +31,16 @@ static void send_part(struct client *c, const uint8_t *data, size_t len, int64_t
 		client_fail(c, "out of memory");
 }
 
+static void send_preview(struct client *c, const uint8_t *data, size_t len, int width, int height)
+{
+	json_t *picture = len <= PART_MAX ? varlink_blob(data, len) : NULL;
+
+	if (picture)
+		client_reply(c, json_pack("{so si si}", "data", picture, "width", width, "height", height));
+	else
+		client_fail(c, "out of memory");
+}
+
 static bool on_export_answer(struct job *job, uint8_t type, struct reader *payload, bool *ret_bad)
 {
 	struct export *x = job->user;
@@ -41,7 +51,9 @@ static bool on_export_answer(struct job *job, uint8_t type, struct reader *paylo
 		*ret_bad = true;
 		return false;
 	}
-	if (type == MSG_ENCODED)
+	if (type == MSG_ENCODED && x->width)
+		send_preview(x->client, payload->data, payload->len, x->width, x->height);
+	else if (type == MSG_ENCODED)
 		send_part(x->client, payload->data, payload->len, x->offset);
 	else
 		client_fail(x->client, "the image cannot be read: %.*s",
@@ -73,10 +85,12 @@ static void on_export_dropped(void *user)
 	free(x);
 }
 
-static void unpack(
-	struct call *c, const struct image_row *row, const struct buf *data, int64_t offset)
+/* Hands the image to a worker; head is what the message has before it. */
+static void ask_worker(struct call *c, enum message type, const struct buf *head, const struct image_row *row,
+	const struct buf *data, const struct export *answer)
 {
-	struct stored_image image = {.layout = row->layout,
+	struct stored_image image = {.whole_file = !row->tables,
+		.layout = row->layout,
 		.quality = row->quality,
 		.width = row->width,
 		.height = row->height,
@@ -92,13 +106,14 @@ static void unpack(
 		client_fail(c->client, "out of memory");
 		return;
 	}
+	*x = *answer;
 	x->client = c->client;
-	x->offset = offset;
 	job->user = x;
 	job->answer = on_export_answer;
 	job->finished = on_export_finished;
 	job->dropped = on_export_dropped;
-	at = frame_begin(&job->request, MSG_EXPORT);
+	at = frame_begin(&job->request, type);
+	buf_put(&job->request, head->data, head->len);
 	put_stored(&job->request, &image);
 	buf_put(&job->request, data->data, data->len);
 	frame_end(&job->request, at);
@@ -106,23 +121,66 @@ static void unpack(
 	pool_submit(c->d->pool, job);
 }
 
-void run_file(struct call *c)
+/* The image that the call names, with its bytes; false: the client has been told what is wrong. */
+static bool find_image(struct call *c, struct image_row *ret_row, struct buf *ret_data)
 {
 	const char *text = json_string_value(json_object_get(c->parameters, "id"));
-	int64_t offset = json_integer_value(json_object_get(c->parameters, "offset")), id;
-	_cleanup_buf_ struct buf data = {0};
-	struct image_row row;
+	int64_t id;
 	int r;
 
 	if (!call_find_id(c, text, &id))
-		return;
-	r = view_row(c->d->view, id, &row);
+		return false;
+	r = view_row(c->d->view, id, ret_row);
 	if (r == 0)
-		r = view_data(c->d->view, &row, &data);
+		r = view_data(c->d->view, ret_row, ret_data);
 	if (r < 0)
 		client_fail(c->client, "the image cannot be read: %s", strerror(-r));
-	else if (row.tables)
-		unpack(c, &row, &data, offset);
+	return r == 0;
+}
+
+void run_file(struct call *c)
+{
+	const struct export x = {.offset = json_integer_value(json_object_get(c->parameters, "offset"))};
+	_cleanup_buf_ struct buf data = {0};
+	static const struct buf nothing;
+	struct image_row row;
+
+	if (!find_image(c, &row, &data))
+		return;
+	if (row.tables)
+		ask_worker(c, MSG_EXPORT, &nothing, &row, &data, &x);
 	else
-		send_part(c->client, data.data, data.len, offset);
+		send_part(c->client, data.data, data.len, x.offset);
+}
+
+/*
+ * The picture small enough to be shown beside many others, made by a worker: side x side samples of the
+ * whole of it, to be stretched to width x height. No larger than the picture itself.
+ */
+void run_preview(struct call *c)
+{
+	json_int_t side = json_integer_value(json_object_get(c->parameters, "side"));
+	json_int_t quality = json_integer_value(json_object_get(c->parameters, "quality"));
+	_cleanup_buf_ struct buf data = {0}, head = {0};
+	struct image_row row;
+	struct export x = {0};
+	int longer;
+
+	if (side < 8 || side > PREVIEW_MAX || quality < 0 || quality > 100) {
+		client_fail(c->client, "side: 8 to %d is allowed; quality: 1 to 100, or 0 for as it is stored",
+			PREVIEW_MAX);
+		return;
+	}
+	if (!find_image(c, &row, &data))
+		return;
+	x.width = row.orientation >= 5 ? row.height : row.width; /* as a viewer turns it */
+	x.height = row.orientation >= 5 ? row.width : row.height;
+	longer = MAX(MAX(x.width, x.height), 1);
+	if (longer > side) {
+		x.width = (int)MAX((int64_t)x.width * side / longer, 1);
+		x.height = (int)MAX((int64_t)x.height * side / longer, 1);
+	}
+	buf_put_u16(&head, (uint16_t)CLAMP(ROUND_UP(MIN((int)side, longer), 8), 8, PREVIEW_MAX));
+	buf_put_u8(&head, quality < row.quality ? (uint8_t)quality : 0);
+	ask_worker(c, MSG_PREVIEW, &head, &row, &data, &x);
 }

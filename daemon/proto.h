@@ -13,6 +13,8 @@
 #define FRAME_HEAD 5
 #define FRAME_MAX  (INT64_C(3) << 29)
 
+#define PREVIEW_MAX 512 /* side of a preview */
+
 enum message {
 	/* to a worker */
 	MSG_LIMITS = 1, /* u64 max_pixels, u8 min_quality, u8 max_quality, u32 inline_max_bytes */
@@ -36,6 +38,11 @@ enum message {
 	MSG_CHECKPOINT, /* bytes */
 	MSG_TRAINED,	/* struct train_result, safetensors bytes */
 	MSG_SLICE, /* u32 images shown: got as far as the order said; a checkpoint came before */
+	/* to a worker, for people who look at images */
+	MSG_PREVIEW, /* u16 side, u8 quality (0: as it is), struct stored_image, bytes -> as MSG_EXPORT */
+	MSG_LOOK,    /* struct stored_image, bytes -> MSG_SEEN, or MSG_REFUSED */
+	/* from a worker */
+	MSG_SEEN, /* f32 for each class: the network's answer, softmax */
 };
 
 /* Appends a frame's head; frame_end fills in its length. */

@@ -233,6 +233,8 @@ struct model_task {
 	int64_t version, kept;
 	int result;
 	struct train_result trained;
+	void (*told)(void *user, bool ok, const char *text); /* of one from elsewhere; else NULL */
+	void *user;
 };
 
 static void run_checkpoint(struct store *store, struct task *task)
@@ -330,26 +332,74 @@ static void model_stored(struct task *task)
 	if (m->result < 0) {
 		snprintf(text, sizeof(text), "the new model cannot be stored: %s", strerror(-m->result));
 		log_error("%s", text);
-		tell_waiters(d->training, false, text);
 	} else {
 		model_done(&d->model);
 		d->model = next;
 		d->model.version = m->version;
 		send_model(d, m->data.data, m->data.len);
 		save_meta(d, m->version);
-		snprintf(text, sizeof(text),
-			"model %" PRId64 ": accuracy %.3f on %d validation images, trained on %d in %.0f s",
-			m->version, m->trained.candidate_accuracy, m->trained.validation_images,
-			m->trained.trained_images, m->trained.seconds);
+		if (m->told)
+			snprintf(text, sizeof(text), "model %" PRId64 ": %d classes, from elsewhere",
+				m->version, d->model.shape.classes);
+		else
+			snprintf(text, sizeof(text),
+				"model %" PRId64 ": accuracy %.3f on %d validation images, trained on %d in"
+				" %.0f s",
+				m->version, m->trained.candidate_accuracy, m->trained.validation_images,
+				m->trained.trained_images, m->trained.seconds);
 		log_notice("%s", text);
 		daemon_update_limit(d);
 		keeper_new_model(d);
-		tell_waiters(d->training, true, text);
 	}
+	if (m->told)
+		m->told(m->user, m->result == 0, text);
+	else
+		tell_waiters(d->training, m->result == 0, text);
 	buf_done(&m->data);
 	free(m);
 	if (!d->stopping)
 		training_check(d);
+}
+
+void training_use_model(struct daemon *d, const struct model *model,
+	void (*fn)(void *user, bool ok, const char *text), void *user)
+{
+	struct training *t = d->training;
+	struct model_task *m;
+
+	if (t->state == TRAINING_RUNNING || t->state == TRAINING_STOPPING) {
+		fn(user, false, "a training is going on; see larderctl pause, or wait for it");
+		return;
+	}
+	m = calloc(1, sizeof(*m));
+	if (!m || model_write(model, &m->data) < 0) {
+		if (m)
+			buf_done(&m->data);
+		free(m);
+		fn(user, false, "out of memory");
+		return;
+	}
+	m->d = d;
+	m->task.run = run_model;
+	m->task.done = model_stored;
+	m->version = d->model.version + 1;
+	m->kept = models_kept(d);
+	m->told = fn;
+	m->user = user;
+	model_name(m->version, m->name);
+	writer_task(d->writer, &m->task);
+}
+
+static void remember(struct daemon *d, const struct train_result *r, bool accepted)
+{
+	daemon_remember(d,
+		&(struct history_training){.time_s = clock_wall_us() / US_PER_SEC,
+			.version = d->model.version + accepted,
+			.images = r->trained_images,
+			.validation_images = r->validation_images,
+			.accuracy = (float)r->candidate_accuracy,
+			.accuracy_before = d->model.params ? (float)r->current_accuracy : -1,
+			.accepted = accepted});
 }
 
 static void on_trained(struct training *t, struct reader *payload)
@@ -370,6 +420,7 @@ static void on_trained(struct training *t, struct reader *payload)
 	accepted = gate_accepts(r.candidate_accuracy, d->model.params && r.current_accuracy >= 0,
 		r.current_accuracy, r.validation_images);
 	course_end(&t->course, accepted);
+	remember(d, &r, accepted);
 	if (!accepted) {
 		snprintf(text, sizeof(text),
 			"candidate rejected: accuracy %.3f, current model %.3f, on %d validation images",

@@ -1,11 +1,11 @@
 #include "daemon/worker.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
-#include <stdio.h>
-
 #include "common/codec/decode.h"
+#include "common/codec/input.h"
 #include "common/log.h"
 #include "common/net/model.h"
 #include "daemon/proto.h"
@@ -15,6 +15,7 @@
 #define MEMORY_BASE	  (INT64_C(384) << 20)
 #define MEMORY_PER_PIXEL  24 /* decoder's and our own coefficients, four times, and pixels */
 #define TABLES_MAX	  16
+#define PREVIEW_QUALITY	  80
 #define MEASURED_PIXELS	  (INT64_C(24) << 20) /* what the network looks at is measured on so many */
 
 struct worker {
@@ -194,6 +195,71 @@ static void on_export(struct worker *w, struct reader *r)
 	frame_end(&w->out, at);
 }
 
+/* The whole picture stretched to side x side, as it is or as a lower quality would have it. */
+static void on_preview(struct worker *w, struct reader *r)
+{
+	int side = reader_u16(r), quality = reader_u8(r), e = 0;
+	_cleanup_coef_ struct coef_image lower = {0}, small = {0};
+	_cleanup_pixels_ struct pixels px = {0};
+	struct stored_image s;
+	struct jpeg_tables t;
+	size_t at;
+
+	if (r->failed || side < 8 || side > PREVIEW_MAX || quality > 100) {
+		refuse(w, -EINVAL, "no such preview");
+		return;
+	}
+	if (!decode_stored(w, r, &s, &t))
+		return;
+	if (quality) {
+		rung_tables(&w->scorer, &w->image, s.quality, quality, &t);
+		e = coef_requantise(&w->image, &t, &lower);
+	}
+	if (e == 0)
+		e = pixels_init(&px, side, side);
+	if (e == 0)
+		e = input_from_coef(quality ? &lower : &w->image, side, px.rgb);
+	if (e == 0)
+		e = pixels_to_coef(&px, &small);
+	tables_standard(PREVIEW_QUALITY, &t);
+	if (e == 0)
+		e = coef_requantise(&small, &t, &small);
+	at = frame_begin(&w->out, MSG_ENCODED);
+	buf_put_u32(&w->out, 0);
+	if (e == 0)
+		e = jpeg_write_file(&small, &t, &w->out);
+	if (e < 0) {
+		w->out.len = at;
+		refuse(w, e, "no preview can be made");
+		return;
+	}
+	frame_end(&w->out, at);
+}
+
+/* What the network takes the picture for. */
+static void on_look(struct worker *w, struct reader *r)
+{
+	struct scorer *sc = &w->scorer;
+	struct stored_image s;
+	struct jpeg_tables t;
+	size_t at;
+	int e;
+
+	if (!decode_stored(w, r, &s, &t))
+		return;
+	e = w->model.params ? input_from_coef(&w->image, sc->shape.size, sc->rgb) : -ENODATA;
+	if (e < 0) {
+		refuse(w, e, "the network cannot look at it");
+		return;
+	}
+	net_forward(sc->work, sc->params, sc->rgb, 1, sc->logits);
+	softmax(sc->logits, sc->shape.classes);
+	at = frame_begin(&w->out, MSG_SEEN);
+	for (int k = 0; k < sc->shape.classes; k++)
+		buf_put_f32(&w->out, sc->logits[k]);
+	frame_end(&w->out, at);
+}
+
 static void on_encode(struct worker *w, struct reader *r)
 {
 	int quality = reader_u8(r), e;
@@ -264,6 +330,12 @@ static int handle(struct worker *w, uint8_t type, struct reader *r)
 	case MSG_EXPORT:
 		on_export(w, r);
 		break;
+	case MSG_PREVIEW:
+		on_preview(w, r);
+		break;
+	case MSG_LOOK:
+		on_look(w, r);
+		break;
 	case MSG_COUNTS:
 		on_counts(w);
 		break;
@@ -271,6 +343,7 @@ static int handle(struct worker *w, uint8_t type, struct reader *r)
 	case MSG_REFUSED:
 	case MSG_ENCODED:
 	case MSG_COUNTED:
+	case MSG_SEEN:
 	case MSG_TRAIN:
 	case MSG_PROGRESS:
 	case MSG_CHECKPOINT:

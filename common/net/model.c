@@ -1,4 +1,4 @@
-#include "common/net/model.h"
+#include "common/net/model_internal.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -8,16 +8,7 @@
 #include <jansson.h>
 
 #define HEADER_MAX   (1 << 20)
-#define TENSORS	     (2 * NET_LAYERS + 2)
 #define PREPROCESSING "(x - 127.5) / 128, RGB, rows x columns stretched to the input size"
-
-/* One tensor: its name, PyTorch's shape, and where our layout keeps it. */
-struct tensor {
-	char name[16];
-	int dims, dim[4];
-	size_t at, count;
-	enum { TENSOR_PLAIN, TENSOR_CONV, TENSOR_LINEAR } order;
-};
 
 void model_done(struct model *m)
 {
@@ -106,7 +97,7 @@ static float from_half(uint16_t h)
 	return h & 0x8000 ? -v : v;
 }
 
-static void list_tensors(const struct net_shape *s, struct tensor out[TENSORS])
+void model_tensors(const struct net_shape *s, struct model_tensor out[MODEL_TENSORS])
 {
 	struct net_layout at;
 	int in = 3, f = net_features(s), n = 0;
@@ -115,21 +106,20 @@ static void list_tensors(const struct net_shape *s, struct tensor out[TENSORS])
 	for (int l = 0; l < NET_LAYERS; l++) {
 		int o = s->channels[l];
 
-		out[n] = (struct tensor){.dims = 4, .dim = {o, in, 3, 3}, .at = at.weight[l],
+		out[n] = (struct model_tensor){.dims = 4, .dim = {o, in, 3, 3}, .at = at.weight[l],
 			.count = (size_t)(9 * in * o), .order = TENSOR_CONV};
 		snprintf(out[n++].name, sizeof(out[0].name), "conv%d.weight", l + 1);
-		out[n] = (struct tensor){.dims = 1, .dim = {o}, .at = at.bias[l], .count = (size_t)o};
+		out[n] = (struct model_tensor){.dims = 1, .dim = {o}, .at = at.bias[l], .count = (size_t)o};
 		snprintf(out[n++].name, sizeof(out[0].name), "conv%d.bias", l + 1);
 		in = o;
 	}
-	out[n++] = (struct tensor){.name = "fc.weight", .dims = 2, .dim = {s->classes, f},
+	out[n++] = (struct model_tensor){.name = "fc.weight", .dims = 2, .dim = {s->classes, f},
 		.at = at.linear_weight, .count = (size_t)f * (size_t)s->classes, .order = TENSOR_LINEAR};
-	out[n++] = (struct tensor){.name = "fc.bias", .dims = 1, .dim = {s->classes},
+	out[n++] = (struct model_tensor){.name = "fc.bias", .dims = 1, .dim = {s->classes},
 		.at = at.linear_bias, .count = (size_t)s->classes};
 }
 
-/* Where element i of the file's tensor lies in ours. */
-static size_t our_index(const struct tensor *t, size_t i, const struct net_shape *s)
+size_t model_tensor_index(const struct model_tensor *t, size_t i, const struct net_shape *s)
 {
 	if (t->order == TENSOR_CONV) { /* [O][I][3][3] -> [3][3][I][O] */
 		size_t o_n = (size_t)t->dim[0], in_n = (size_t)t->dim[1];
@@ -173,14 +163,14 @@ static json_t *metadata(const struct model *m)
 }
 
 /* The safetensors header, padded with blanks to 8 bytes. */
-static char *header_text(const struct model *m, const struct tensor t[TENSORS])
+static char *header_text(const struct model *m, const struct model_tensor t[MODEL_TENSORS])
 {
 	json_t *root = json_object();
 	size_t offset = 0, len;
 	char *text, *padded;
 
 	json_object_set_new(root, "__metadata__", metadata(m));
-	for (int i = 0; i < TENSORS; i++) {
+	for (int i = 0; i < MODEL_TENSORS; i++) {
 		json_t *shape = json_array();
 
 		for (int d = 0; d < t[i].dims; d++)
@@ -208,18 +198,18 @@ static char *header_text(const struct model *m, const struct tensor t[TENSORS])
 
 int model_write(const struct model *m, struct buf *b)
 {
-	struct tensor t[TENSORS];
+	struct model_tensor t[MODEL_TENSORS];
 	_cleanup_free_ char *header = NULL;
 
-	list_tensors(&m->shape, t);
+	model_tensors(&m->shape, t);
 	header = header_text(m, t);
 	if (!header)
 		return -ENOMEM;
 	buf_put_u64(b, strlen(header));
 	buf_put(b, header, strlen(header));
-	for (int i = 0; i < TENSORS; i++)
+	for (int i = 0; i < MODEL_TENSORS; i++)
 		for (size_t k = 0; k < t[i].count; k++)
-			buf_put_u16(b, to_half(m->params[our_index(&t[i], k, &m->shape)]));
+			buf_put_u16(b, to_half(m->params[model_tensor_index(&t[i], k, &m->shape)]));
 	return b->failed ? -ENOMEM : 0;
 }
 
@@ -287,10 +277,10 @@ static int read_classes(const json_t *meta, struct model *m)
 
 static int read_tensors(const json_t *root, const uint8_t *data, size_t len, struct model *m)
 {
-	struct tensor t[TENSORS];
+	struct model_tensor t[MODEL_TENSORS];
 
-	list_tensors(&m->shape, t);
-	for (int i = 0; i < TENSORS; i++) {
+	model_tensors(&m->shape, t);
+	for (int i = 0; i < MODEL_TENSORS; i++) {
 		const json_t *entry = json_object_get(root, t[i].name);
 		const json_t *offsets = json_object_get(entry, "data_offsets");
 		const char *dtype = json_string_value(json_object_get(entry, "dtype"));
@@ -303,7 +293,7 @@ static int read_tensors(const json_t *root, const uint8_t *data, size_t len, str
 		for (size_t k = 0; k < t[i].count; k++) {
 			const uint8_t *p = data + begin + 2 * k;
 
-			m->params[our_index(&t[i], k, &m->shape)] =
+			m->params[model_tensor_index(&t[i], k, &m->shape)] =
 				from_half((uint16_t)(p[0] | p[1] << 8));
 		}
 	}

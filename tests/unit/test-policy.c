@@ -7,6 +7,7 @@
 #include "policy/predict.h"
 
 #include "common/rng.h"
+#include "policy/suggest.h"
 #include "tests/unit/test.h"
 
 static void test_ladder(void)
@@ -553,6 +554,37 @@ static void test_predictor(void)
 	CHECK_NEAR(guess.kl[1], 0, 0);
 }
 
-TEST_MAIN(test_rates, test_fill_rates, test_target, test_ladder, test_monotone, test_hull, test_choose,
+/* The most doubtful first, and then not ten views of the same doubt. */
+static void test_suggest(void)
+{
+	enum { N = 400, K = 4 };
+	float p[N][K];
+	int chosen[20], n;
+	struct rng r;
+
+	rng_init(&r, 5);
+	for (int i = 0; i < N; i++) { /* 300 sure ones, 100 torn between one of three pairs */
+		int a = i < 300 ? i % K : 0, b = i < 300 ? a : 1 + i % 3;
+		float noise = (float)rng_unit(&r) * .01f;
+
+		for (int k = 0; k < K; k++)
+			p[i][k] = .005f;
+		p[i][a] += i < 300 ? .98f : .49f - noise;
+		p[i][b] += i < 300 ? 0 : .49f + noise;
+	}
+	n = suggest_choose(&p[0][0], N, K, 6, chosen);
+	CHECK_INT(n, 6);
+	for (int i = 0; i < n; i++) {
+		CHECK(chosen[i] >= 300);
+		for (int j = 0; j < i; j++)
+			CHECK(chosen[i] != chosen[j]);
+	}
+	CHECK(chosen[0] % 3 != chosen[1] % 3 && chosen[1] % 3 != chosen[2] % 3 && chosen[0] % 3 != chosen[2] % 3);
+	CHECK_INT(suggest_choose(&p[0][0], 3, K, 20, chosen), 3);
+	CHECK_INT(suggest_choose(&p[0][0], 0, K, 20, chosen), 0);
+	CHECK_INT(suggest_choose(&p[0][0], N, K, 0, chosen), 0);
+}
+
+TEST_MAIN(test_suggest, test_rates, test_fill_rates, test_target, test_ladder, test_monotone, test_hull, test_choose,
 	test_cold_start, test_codes, test_plan, test_member, test_spent, test_lasting, test_worth, test_balance,
 	test_shares, test_modes, test_idle, test_gate, test_predictor)

@@ -38,12 +38,20 @@ void print_date(int64_t s, char *out, size_t size);
 /* Prints a stranger's text without control characters. */
 void print_clean(const char *s);
 
+/* The same, with blanks up to so many characters. */
+void print_padded(const char *s, int width);
+
 /* images.c: one change to many images, in as many calls as it takes; adds to *changed. */
 int change_images(struct ctl *c, const char *method, const char *label, json_t *ids, int64_t *changed);
 int say_changed(const struct ctl *c, int64_t changed, int status);
 bool keep_id(void *ids, const json_t *image); /* an image_fn: appends to the array */
 
-/* export.c: the image as a file. */
+/*
+ * export.c: all the bytes of a method that answers in parts (File, Model); a file, whole or not at all;
+ * an image as one. Exit statuses, the reason having been said.
+ */
+int fetch_parts(struct ctl *c, const char *method, const json_t *parameters, struct buf *ret);
+int save_file(const char *path, const struct buf *b);
 int save_image(struct ctl *c, const char *id, const char *path);
 
 /* Verbs. */
@@ -58,6 +66,9 @@ int run_pin(struct ctl *c);
 int run_unpin(struct ctl *c);
 int run_remove(struct ctl *c);
 int run_export(struct ctl *c);
+int run_suggest(struct ctl *c);
+int run_report(struct ctl *c);
+int run_model(struct ctl *c);
 int run_train(struct ctl *c);
 int run_pause(struct ctl *c);
 int run_resume(struct ctl *c);

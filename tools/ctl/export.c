@@ -19,27 +19,40 @@
 #include "tools/ctl/csv.h"
 #include "tools/ctl/filter.h"
 
-/* The image's bytes, however many answers they take. */
-static int fetch(struct ctl *c, const char *id, struct buf *ret)
+int fetch_parts(struct ctl *c, const char *method, const json_t *parameters, struct buf *ret)
 {
 	int status = EXIT_OK;
-	int64_t size;
+	int64_t size, version = -1;
 
 	do {
-		json_t *reply = call(c, CONTROL_INTERFACE ".File",
-			json_pack("{ss sI}", "id", id, "offset", (json_int_t)ret->len), &status);
+		json_t *asked = json_deep_copy(parameters), *reply;
 		size_t before = ret->len;
 
+		json_object_set_new(asked, "offset", json_integer((json_int_t)ret->len));
+		reply = call(c, method, asked, &status);
 		if (!reply)
 			return status;
 		size = number(reply, "size");
-		if (varlink_blob_read(json_object_get(reply, "data"), ret) < 0 ||
-			ret->len == before) {
-			fprintf(stderr, "larderctl: %s: larderd's answer is not understood\n", id);
+		if (before && number(reply, "version") != version) {
+			fputs("larderctl: it has changed meanwhile; ask again\n", stderr);
+			status = EXIT_REFUSED;
+		} else if (varlink_blob_read(json_object_get(reply, "data"), ret) < 0 || ret->len == before) {
+			fputs("larderctl: larderd's answer is not understood\n", stderr);
 			status = EXIT_REFUSED;
 		}
+		version = number(reply, "version");
 		json_decref(reply);
 	} while (status == EXIT_OK && (int64_t)ret->len < size);
+	return status;
+}
+
+/* The image's bytes. */
+static int fetch(struct ctl *c, const char *id, struct buf *ret)
+{
+	json_t *parameters = json_pack("{ss}", "id", id);
+	int status = fetch_parts(c, CONTROL_INTERFACE ".File", parameters, ret);
+
+	json_decref(parameters);
 	return status;
 }
 
@@ -67,16 +80,14 @@ static int save(int dir, const char *shown, const char *name, const struct buf *
 	return r < 0 ? EXIT_REFUSED : EXIT_OK;
 }
 
-int save_image(struct ctl *c, const char *id, const char *path)
+int save_file(const char *path, const struct buf *b)
 {
-	_cleanup_buf_ struct buf b = {0};
 	_cleanup_free_ char *folder = strdup(path);
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	_cleanup_close_ int dir = -1;
-	int status;
 
 	if (!folder || !*name) {
-		fprintf(stderr, "larderctl: --open '%s': the name of a file is needed\n", path);
+		fprintf(stderr, "larderctl: '%s': the name of a file is needed\n", path);
 		return EXIT_USAGE;
 	}
 	folder[name - path] = '\0';
@@ -85,12 +96,18 @@ int save_image(struct ctl *c, const char *id, const char *path)
 		fprintf(stderr, "larderctl: %s: %s\n", *folder ? folder : ".", strerror(errno));
 		return EXIT_REFUSED;
 	}
-	status = fetch(c, id, &b);
-	return status == EXIT_OK ? save(dir, path, name, &b) : status;
+	return save(dir, path, name, b);
 }
 
-struct export
+int save_image(struct ctl *c, const char *id, const char *path)
 {
+	_cleanup_buf_ struct buf b = {0};
+	int status = fetch(c, id, &b);
+
+	return status == EXIT_OK ? save_file(path, &b) : status;
+}
+
+struct export {
 	struct ctl *c;
 	const char *path; /* borrowed */
 	int dir;

@@ -12,8 +12,8 @@
 /* "2026-01-31", "2026-01-31 23:59[:59]" in UTC, or a time ago as "2d" or "3h". */
 static bool parse_moment(const char *option, const char *s, int64_t *ret)
 {
-	static const char *const forms[] = {"%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S",
-		"%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"};
+	static const char *const forms[] = {
+		"%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"};
 	int64_t us;
 
 	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
@@ -92,7 +92,7 @@ int filter_walk(struct ctl *c, const struct filter *f, image_fn fn, void *user)
 
 		json_decref(after);
 		after = json_incref(json_object_get(reply, "next"));
-		json_array_foreach(json_object_get(reply, "images"), i, im) {
+		json_array_foreach (json_object_get(reply, "images"), i, im) {
 			if (more && passes(f, im))
 				more = fn(user, im);
 		}

@@ -149,9 +149,10 @@ static bool find_order(const char *name, const struct order **ret)
 int run_list(struct ctl *c)
 {
 	enum { OPT_LIMIT = OPT_FILTERS_END, OPT_SORT, OPT_REVERSE, OPT_CSV };
-	static const struct option options[] = {FILTER_OPTIONS, {"limit", required_argument, NULL, OPT_LIMIT},
-		{"sort", required_argument, NULL, OPT_SORT}, {"reverse", no_argument, NULL, OPT_REVERSE},
-		{"csv", no_argument, NULL, OPT_CSV}, {NULL, 0, NULL, 0}};
+	static const struct option options[] = {FILTER_OPTIONS,
+		{"limit", required_argument, NULL, OPT_LIMIT}, {"sort", required_argument, NULL, OPT_SORT},
+		{"reverse", no_argument, NULL, OPT_REVERSE}, {"csv", no_argument, NULL, OPT_CSV},
+		{NULL, 0, NULL, 0}};
 	struct listing l = {.json = c->json, .left = INT64_MAX};
 	struct filter f = {0};
 	int status, o;
@@ -213,7 +214,7 @@ static void print_image(const json_t *im)
 	printf("reason    %s\n", text(im, "reason"));
 	if (json_array_size(curve))
 		puts("curve     quality  divergence (nats)");
-	json_array_foreach((json_t *)curve, i, rung)
+	json_array_foreach ((json_t *)curve, i, rung)
 		printf("          %7" PRId64 "  %.5f\n", number(rung, "quality"),
 			json_number_value(json_object_get(rung, "divergence")));
 }
@@ -277,7 +278,8 @@ bool keep_id(void *user, const json_t *im)
 	return true;
 }
 
-/* The ids that are named, or those of the images that options choose; never every image for want of both. */
+/* The ids that are named, or those of the images that options choose; never every image for want of both.
+ */
 static int change(struct ctl *c, const char *method)
 {
 	static const struct option options[] = {FILTER_OPTIONS, {NULL, 0, NULL, 0}};
@@ -293,7 +295,8 @@ static int change(struct ctl *c, const char *method)
 			return EXIT_USAGE;
 		}
 	if (f.any == (optind < c->argc)) {
-		fprintf(stderr, "larderctl: %s: either image ids or options that choose images are needed\n",
+		fprintf(stderr,
+			"larderctl: %s: either image ids or options that choose images are needed\n",
 			c->argv[0]);
 		json_decref(ids);
 		return EXIT_USAGE;

@@ -84,8 +84,8 @@ static int table_read(struct table *t, const char *path)
 	if (label < 0 || key < 0)
 		return complain(path, 1, "the first line has to name the columns: id or name, and label");
 	for (int number = 2; csv_next(&at, &row); number++) {
-		struct line *all = t->n & (t->n + 1) ? t->line
-						     : realloc(t->line, 2 * (t->n + 1) * sizeof(*all));
+		struct line *all =
+			t->n & (t->n + 1) ? t->line : realloc(t->line, 2 * (t->n + 1) * sizeof(*all));
 
 		if (!all)
 			return complain(path, 0, strerror(ENOMEM));
@@ -154,7 +154,7 @@ static int label_from_table(struct ctl *c, const char *path)
 
 	if (status == EXIT_OK)
 		status = filter_walk(c, &every, match_image, &t);
-	json_object_foreach(t.wanted, label, ids) {
+	json_object_foreach (t.wanted, label, ids) {
 		if (status == EXIT_OK && json_array_size(ids))
 			status = change_images(c, CONTROL_INTERFACE ".Label", label, ids, &changed);
 	}
@@ -184,7 +184,8 @@ int run_label(struct ctl *c)
 	if (table && !f.any && optind == c->argc)
 		return label_from_table(c, table);
 	if (table || optind == c->argc || f.any == (optind + 1 < c->argc)) {
-		fputs("larderctl: label: a label and image ids, or a label and options that choose images, or "
+		fputs("larderctl: label: a label and image ids, or a label and options that choose images, "
+		      "or "
 		      "--csv FILE is needed; '' takes labels away\n",
 			stderr);
 		return EXIT_USAGE;

@@ -51,6 +51,16 @@ void print_clean(const char *s)
 			putchar(*s);
 }
 
+void print_padded(const char *s, int width)
+{
+	int n = 0;
+
+	print_clean(s);
+	for (; *s; s++)
+		n += (*s & 0xc0) != 0x80; /* characters of UTF-8, not its bytes */
+	printf("%*s", MAX(width - n, 0), "");
+}
+
 int64_t number(const json_t *o, const char *key)
 {
 	return json_integer_value(json_object_get(o, key));
@@ -79,9 +89,15 @@ static const struct command commands[] = {
 		"images; BY: id taken quality bytes label name sensitivity", run_list},
 	{"show", "ID [--open FILE]", "one image and the reason for its quality; or the picture", run_show},
 	{"export", "DIR [FILTER]...", "images as files, and a table of them", run_export},
+	{"report", "FILE.html", "one page: what is stored, how it came along, what compression does",
+		run_report},
+	{"model", "FILE|--use FILE", "the model as .onnx or .safetensors; or make such a file the model",
+		run_model},
 	{"plan", "[--max-use SIZE]...", "what would be kept under other limits; changes nothing", run_plan},
 	{"label", "LABEL ID...|LABEL FILTER...|--csv FILE",
 		"give images a label; '' takes it away; a table gives many", run_label},
+	{"suggest", "[--limit N]", "images worth a label: the network is unsure, and they differ",
+		run_suggest},
 	{"pin", "ID...|FILTER...", "never degrade or drop these", run_pin},
 	{"unpin", "ID...|FILTER...", "treat them like the others again", run_unpin},
 	{"remove", "ID...|FILTER...", "delete images from the store", run_remove},

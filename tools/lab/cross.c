@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "common/codec/jpeg.h"
-#include "tools/lab/plot.h"
+#include "tools/lab/figures.h"
 #include "tools/lab/uniform.h"
 #include "tools/lab/verbs.h"
 

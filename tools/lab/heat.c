@@ -2,13 +2,25 @@
 #include <math.h>
 #include <string.h>
 
-#include "tools/lab/plot.h"
-#include "tools/lab/svg.h"
+#include "tools/figure/svg.h"
+#include "tools/lab/figures.h"
 
 #define LEFT 120
 #define TOP 60
 #define WIDTH 520
 #define SCALE 110 /* for the colour scale at the right */
+
+int plot_save(struct plot *p, const struct lab *l, const char *name)
+{
+	FILE *f = lab_create(l, name);
+
+	if (!f) {
+		plot_free(p);
+		return -EIO;
+	}
+	plot_write(p, f);
+	return lab_close_file(f, name);
+}
 
 /* From blue over pale to orange: reads on both grounds, and without telling red from green. */
 static void heat_colour(double t, char ret[8])

@@ -12,7 +12,7 @@
 
 #include "common/log.h"
 #include "common/rng.h"
-#include "tools/lab/plot.h"
+#include "tools/lab/figures.h"
 #include "tools/lab/uniform.h"
 #include "tools/lab/verbs.h"
 

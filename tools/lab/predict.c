@@ -10,7 +10,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "tools/lab/allocate.h"
-#include "tools/lab/plot.h"
+#include "tools/lab/figures.h"
 #include "tools/lab/uniform.h"
 #include "tools/lab/verbs.h"
 

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "tools/lab/plot.h"
+#include "tools/lab/figures.h"
 #include "tools/lab/uniform.h"
 #include "tools/lab/verbs.h"
 

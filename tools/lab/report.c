@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/io.h"
-#include "tools/lab/svg.h"
+#include "tools/figure/svg.h"
 #include "tools/lab/verbs.h"
 
 #define FIGURE_MAX ((size_t)16 << 20)

@@ -11,7 +11,7 @@
 #include "common/codec/jpeg.h"
 #include "common/log.h"
 #include "tools/lab/kmeans.h"
-#include "tools/lab/plot.h"
+#include "tools/lab/figures.h"
 #include "tools/lab/uniform.h"
 #include "tools/lab/verbs.h"
 

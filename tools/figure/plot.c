@@ -1,12 +1,13 @@
-#include "tools/lab/plot.h"
-
-#include "tools/lab/svg.h"
+#include "tools/figure/plot.h"
 
 #include <errno.h>
 #include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "common/log.h"
+#include "common/macros.h"
+#include "tools/figure/svg.h"
 
 #define SERIES_MAX 24
 #define BANDS_MAX 6
@@ -273,8 +274,10 @@ static void draw_legend(FILE *f, const struct plot *p)
 	}
 }
 
-static void plot_free(struct plot *p)
+void plot_free(struct plot *p)
 {
+	if (!p)
+		return;
 	for (int i = 0; i < p->n_series; i++) {
 		free(p->series[i].x);
 		free(p->series[i].y);
@@ -283,15 +286,10 @@ static void plot_free(struct plot *p)
 	free(p);
 }
 
-int plot_save(struct plot *p, const struct lab *l, const char *name)
+void plot_write(struct plot *p, FILE *f)
 {
-	FILE *f = lab_create(l, name);
 	int height = MAX(TOP + HEIGHT + 56, TOP + 20 + 20 * p->n_series) + 18 * p->n_notes;
 
-	if (!f) {
-		plot_free(p);
-		return -EIO;
-	}
 	find_range(p);
 	svg_begin(f, LEFT + WIDTH + LEGEND, height, p->title);
 	draw_axes(f, p);
@@ -307,5 +305,4 @@ int plot_save(struct plot *p, const struct lab *l, const char *name)
 		svg_text(f, 16, height - 12 - 18 * (p->n_notes - 1 - i), "class=\"dim n\"", p->note[i]);
 	fputs("</svg>\n", f);
 	plot_free(p);
-	return lab_close_file(f, name);
 }

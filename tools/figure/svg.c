@@ -1,4 +1,4 @@
-#include "tools/lab/svg.h"
+#include "tools/figure/svg.h"
 
 /*
  * Colours that stay apart for colour-blind readers too (after Okabe and Ito), for both grounds. Plain
