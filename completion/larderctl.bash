@@ -14,7 +14,7 @@ _larderctl_labels()
 _larderctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' i words='' socket=()
-	local verbs='status watch metrics list show export plan label pin unpin remove train pause resume reload verify report suggest model'
+	local verbs='status watch metrics list show export plan label pin unpin remove train pause resume reload verify report suggest model import'
 	local filters='--label --unlabelled --name --since --until --quality --pinned --validation'
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -28,6 +28,7 @@ _larderctl()
 	--socket|--config|--open) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
 	--label) mapfile -t COMPREPLY < <(compgen -W "$(_larderctl_labels)" -- "$cur"); return ;;
 	--sort) mapfile -t COMPREPLY < <(compgen -W 'id taken quality bytes label name sensitivity' -- "$cur"); return ;;
+	--format) mapfile -t COMPREPLY < <(compgen -W 'folder webdataset' -- "$cur"); return ;;
 	--quality|--limit|--interval|--max-use|--name|--since|--until) return ;;
 	esac
 	case $verb in
@@ -35,7 +36,8 @@ _larderctl()
 	watch) words='--interval' ;;
 	plan) words='--max-use' ;;
 	list) words="$filters --sort --reverse --limit --csv" ;;
-	export) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); words=$filters ;;
+	export) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); words="$filters --format --split" ;;
+	import) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); words='--label --wait' ;;
 	report) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
 	suggest) words='--limit' ;;
 	model) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); words='--use' ;;

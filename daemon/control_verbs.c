@@ -98,10 +98,11 @@ static void run_status(struct call *c)
 	json_t *store = store_json(d, &mean_quality);
 	int64_t in_flight = intake_in_flight(d->intake);
 	int64_t pending = MAX(spool_count(d->spool, PENDING_MAX) - in_flight, 0);
-	json_t *status = json_pack("{ss sf s{sI sI sb} so so s{ss sf sf sI sn} so so s{si si}}", "version",
+	json_t *status = json_pack("{ss sf s{sI sI sb so} so so s{ss sf sf sI sn} so so s{si si}}", "version",
 		LARDER_VERSION, "uptime_s", (double)(clock_steady_us() - d->started_us) / US_PER_SEC, "spool",
 		"pending", (json_int_t)pending, "in_flight", (json_int_t)in_flight, "watching",
-		spool_watching(d->spool), "captures", captures_json(d), "store", store, "policy", "mode",
+		spool_watching(d->spool), "path", varlink_text(d->config.spool.path),
+		"captures", captures_json(d), "store", store, "policy", "mode",
 		policy_mode_name((enum policy_mode)d->config.policy.mode), "price", (double)d->price,
 		"mean_quality", mean_quality, "target_bytes",
 		(json_int_t)keeper_plan(d, (double)d->limit).mean_bytes, "predictor_rank_correlation",

@@ -56,3 +56,11 @@ bool csv_next(char **at, struct csv_row *ret)
 	} while (end == ',');
 	return true;
 }
+
+int csv_column(const struct csv_row *r, const char *name)
+{
+	for (int i = 0; i < r->n; i++)
+		if (!strcmp(r->field[i], name))
+			return i;
+	return -1;
+}

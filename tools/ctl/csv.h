@@ -21,3 +21,6 @@ struct csv_row {
  * CSV_COLUMNS are passed over. Lines without anything are skipped.
  */
 bool csv_next(char **at, struct csv_row *ret);
+
+/* Which field of a first line has that name, or -1. */
+int csv_column(const struct csv_row *r, const char *name);

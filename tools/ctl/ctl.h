@@ -66,6 +66,7 @@ int run_pin(struct ctl *c);
 int run_unpin(struct ctl *c);
 int run_remove(struct ctl *c);
 int run_export(struct ctl *c);
+int run_import(struct ctl *c);
 int run_suggest(struct ctl *c);
 int run_report(struct ctl *c);
 int run_model(struct ctl *c);

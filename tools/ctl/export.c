@@ -1,12 +1,14 @@
 /*
- * Images out of the store: one as a file, or all of them in folders by label with a table beside
- * them.
+ * Images out of the store: one as a file, or all of them with a table beside them.
  *
- *   DIR/<label>/<id>.jpg	"unlabelled" without a label; other endings of captures kept as they
- * came DIR/images.csv		one line for each, in the order of ids
+ * folder:	DIR/[train/|validation/]<label>/<id>.jpg	"unlabelled" without a label; other endings
+ *of captures kept as they came webdataset:	DIR/{train,validation}-000000.tar ...
+ *<id>.jpg, <id>.cls (the label's place in classes.txt; not without a label), <id>.json both:
+ *DIR/images.csv					one line for each, in the order of ids
+ *		DIR/classes.txt					labels in the order of the alphabet
  *
- * What is there already is not fetched again, so an export that was stopped goes on where it was.
- * Files appear whole or not at all.
+ * Folders: what is there already is not fetched again, so an export that was stopped goes on where it was,
+ * and files appear whole or not at all. Tar files are written anew; one that is not whole ends in .part.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +20,7 @@
 #include "common/io.h"
 #include "tools/ctl/csv.h"
 #include "tools/ctl/filter.h"
+#include "tools/ctl/tar.h"
 
 int fetch_parts(struct ctl *c, const char *method, const json_t *parameters, struct buf *ret)
 {
@@ -36,7 +39,8 @@ int fetch_parts(struct ctl *c, const char *method, const json_t *parameters, str
 		if (before && number(reply, "version") != version) {
 			fputs("larderctl: it has changed meanwhile; ask again\n", stderr);
 			status = EXIT_REFUSED;
-		} else if (varlink_blob_read(json_object_get(reply, "data"), ret) < 0 || ret->len == before) {
+		} else if (varlink_blob_read(json_object_get(reply, "data"), ret) < 0 ||
+			   ret->len == before) {
 			fputs("larderctl: larderd's answer is not understood\n", stderr);
 			status = EXIT_REFUSED;
 		}
@@ -60,8 +64,8 @@ static const char *ending_of(const struct buf *b)
 {
 	static const struct {
 		const char *magic, *ending;
-	} known[] = {{"\xff\xd8", "jpg"}, {"\x89PNG", "png"}, {"P6", "ppm"}, {"P3", "ppm"},
-		{"P5", "pgm"}, {"P2", "pgm"}};
+	} known[] = {{"\xff\xd8", "jpg"}, {"\x89PNG", "png"}, {"P6", "ppm"}, {"P3", "ppm"}, {"P5", "pgm"},
+		{"P2", "pgm"}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 		if (b->len >= strlen(known[i].magic) &&
@@ -107,14 +111,27 @@ int save_image(struct ctl *c, const char *id, const char *path)
 	return status == EXIT_OK ? save_file(path, &b) : status;
 }
 
-struct export {
+enum part { TRAIN, VALIDATION, PARTS };
+
+static const char *const part_names[PARTS] = {"train", "validation"};
+
+struct export
+{
 	struct ctl *c;
 	const char *path; /* borrowed */
+	bool webdataset, split;
 	int dir;
 	FILE *table;
+	struct tar tar[PARTS];
+	json_t *classes; /* label -> number */
 	int64_t total, written, there;
 	int status;
 };
+
+static enum part part_of(const json_t *im)
+{
+	return json_is_true(json_object_get(im, "validation")) ? VALIDATION : TRAIN;
+}
 
 /* A label as the name of one folder. */
 static void folder_of(const json_t *im, char *ret, size_t size)
@@ -138,8 +155,8 @@ static void put_line(const struct export *x, const json_t *im, const char *file)
 	csv_put(x->table, text(im, "label"));
 	fprintf(x->table, ",%s,%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%s,%s,",
 		json_is_true(json_object_get(im, "validation")) ? "validation" : "training",
-		number(im, "quality"), number(im, "bytes"), number(im, "width"),
-		number(im, "height"), when, text(im, "id"));
+		number(im, "quality"), number(im, "bytes"), number(im, "width"), number(im, "height"), when,
+		text(im, "id"));
 	csv_put(x->table, text(im, "name"));
 	fputc('\n', x->table);
 }
@@ -158,20 +175,20 @@ static const char *there_already(int folder, const char *id)
 	return NULL;
 }
 
-static int export_image(struct export *x, const json_t *im)
+/* A file of its own in a folder. */
+static int export_file(struct export *x, const json_t *im, const char *id)
 {
-	char folder[512], name[64], file[600];
-	const char *id = text(im, "id"), *ending;
+	char label[400], folder[512], name[64], file[600];
+	_cleanup_close_ int split = -1, dir = -1;
 	_cleanup_buf_ struct buf b = {0};
-	_cleanup_close_ int dir = -1;
 	int status = EXIT_OK;
+	const char *ending;
 
-	folder_of(im, folder, sizeof(folder));
-	if (!*id || strlen(id) > 32 || strspn(id, "0123456789abcdef") != strlen(id)) {
-		fprintf(stderr, "larderctl: larderd's answer is not understood\n");
-		return EXIT_REFUSED;
-	}
-	dir = io_open_dir(x->dir, folder);
+	folder_of(im, label, sizeof(label));
+	split = x->split ? io_open_dir(x->dir, part_names[part_of(im)]) : dup(x->dir);
+	dir = split < 0 ? split : io_open_dir(split, label);
+	snprintf(folder, sizeof(folder), "%s%s%s", x->split ? part_names[part_of(im)] : "",
+		x->split ? "/" : "", label);
 	if (dir < 0) {
 		fprintf(stderr, "larderctl: %s/%s: %s\n", x->path, folder, strerror(-dir));
 		return EXIT_REFUSED;
@@ -193,6 +210,53 @@ static int export_image(struct export *x, const json_t *im)
 	return status;
 }
 
+/* A sample of a tar file: the picture, its class, and everything else that is known. */
+static int export_sample(struct export *x, const json_t *im, const char *id)
+{
+	struct tar *tar = &x->tar[part_of(im)];
+	_cleanup_buf_ struct buf b = {0};
+	_cleanup_free_ char *json = NULL;
+	const json_t *klass = json_object_get(x->classes, text(im, "label"));
+	int status = fetch(x->c, id, &b), r;
+	char name[64], number_text[24];
+	int64_t taken = number(im, "taken");
+
+	if (status != EXIT_OK)
+		return status;
+	json = json_dumps(im, JSON_COMPACT | JSON_ENSURE_ASCII);
+	snprintf(name, sizeof(name), "%s.%s", id, ending_of(&b));
+	r = tar_add(tar, name, b.data, b.len, taken);
+	if (r == 0 && klass) {
+		snprintf(name, sizeof(name), "%s.cls", id);
+		snprintf(number_text, sizeof(number_text), "%" PRId64, (int64_t)json_integer_value(klass));
+		r = tar_add(tar, name, number_text, strlen(number_text), taken);
+	}
+	snprintf(name, sizeof(name), "%s.json", id);
+	if (r == 0)
+		r = json ? tar_add(tar, name, json, strlen(json), taken) : -ENOMEM;
+	if (r == 0)
+		r = tar_sample_ends(tar);
+	if (r < 0) {
+		fprintf(stderr, "larderctl: %s/%s: %s\n", x->path, tar->name, strerror(-r));
+		return EXIT_REFUSED;
+	}
+	x->written++;
+	snprintf(name, sizeof(name), "%s.%s", id, ending_of(&b));
+	put_line(x, im, name);
+	return EXIT_OK;
+}
+
+static int export_image(struct export *x, const json_t *im)
+{
+	const char *id = text(im, "id");
+
+	if (!*id || strlen(id) > 32 || strspn(id, "0123456789abcdef") != strlen(id)) {
+		fputs("larderctl: larderd's answer is not understood\n", stderr);
+		return EXIT_REFUSED;
+	}
+	return x->webdataset ? export_sample(x, im, id) : export_file(x, im, id);
+}
+
 static void say_progress(const struct export *x)
 {
 	if (isatty(STDERR_FILENO))
@@ -200,14 +264,42 @@ static void say_progress(const struct export *x)
 			x->total);
 }
 
-/* How many images the store holds, for the progress. */
-static int64_t count_images(struct ctl *c, int *ret_status)
+static int compare_labels(const void *a, const void *b)
 {
-	json_t *reply = call(c, CONTROL_INTERFACE ".Status", json_object(), ret_status);
-	int64_t n = number(json_object_get(json_object_get(reply, "status"), "store"), "images");
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
+/* How many images there are, for the progress, and their labels, numbered and into classes.txt. */
+static int prepare(struct export *x)
+{
+	int status = EXIT_OK, r;
+	json_t *reply = call(x->c, CONTROL_INTERFACE ".Status", json_object(), &status), *v;
+	const json_t *store = json_object_get(json_object_get(reply, "status"), "store");
+	json_t *labels = json_object_get(store, "by_label");
+	const char **sorted = calloc(json_object_size(labels) + 1, sizeof(*sorted)), *key;
+	_cleanup_buf_ struct buf b = {0};
+	int n = 0;
+
+	x->total = number(store, "images");
+	x->classes = json_object();
+	json_object_foreach (labels, key, v)
+		if (sorted && json_integer_value(v))
+			sorted[n++] = key;
+	if (n)
+		qsort(sorted, (size_t)n, sizeof(*sorted), compare_labels);
+	for (int i = 0; i < n; i++) {
+		json_object_set_new(x->classes, sorted[i], json_integer(i));
+		buf_put(&b, sorted[i], strlen(sorted[i]));
+		buf_put_u8(&b, '\n');
+	}
+	r = b.failed || !sorted ? -ENOMEM : io_write_durable(x->dir, "classes.txt", b.data, b.len);
+	if (status == EXIT_OK && r < 0) {
+		fprintf(stderr, "larderctl: %s/classes.txt: %s\n", x->path, strerror(-r));
+		status = EXIT_REFUSED;
+	}
+	free(sorted);
 	json_decref(reply);
-	return n;
+	return status;
 }
 
 static bool export_one(void *user, const json_t *im)
@@ -219,18 +311,60 @@ static bool export_one(void *user, const json_t *im)
 	return true;
 }
 
+static bool parse_format(const char *s, bool *ret_webdataset)
+{
+	*ret_webdataset = !strcmp(s, "webdataset");
+	if (*ret_webdataset || !strcmp(s, "folder"))
+		return true;
+	fprintf(stderr, "larderctl: --format: bad value '%s'; allowed: folder, webdataset\n", s);
+	return false;
+}
+
+/* Everything that the filter leaves into the open directory. */
+static int export_all(struct export *x, const struct filter *f)
+{
+	int status = prepare(x), r = 0;
+
+	for (int p = 0; p < PARTS; p++)
+		tar_init(&x->tar[p], x->dir, part_names[p]);
+	fputs("file,label,part,quality,stored_bytes,width,height,taken_utc,id,name\n", x->table);
+	if (status == EXIT_OK)
+		status = filter_walk(x->c, f, export_one, x);
+	if (isatty(STDERR_FILENO))
+		fputs("\r\033[K", stderr);
+	for (int p = 0; p < PARTS; p++)
+		r = MIN(tar_finish(&x->tar[p]), r);
+	if (r < 0) {
+		fprintf(stderr, "larderctl: %s: %s\n", x->path, strerror(-r));
+		status = EXIT_REFUSED;
+	}
+	return MAX(status, x->status);
+}
+
 int run_export(struct ctl *c)
 {
-	static const struct option options[] = {FILTER_OPTIONS, {NULL, 0, NULL, 0}};
+	enum { OPT_FORMAT = OPT_FILTERS_END, OPT_SPLIT };
+	static const struct option options[] = {FILTER_OPTIONS,
+		{"format", required_argument, NULL, OPT_FORMAT}, {"split", no_argument, NULL, OPT_SPLIT},
+		{NULL, 0, NULL, 0}};
 	struct export x = {.c = c, .dir = -1};
 	_cleanup_close_ int dir = -1;
 	struct filter f = {0};
 	int o, fd, status;
 
 	optind = 0;
-	while ((o = getopt_long(c->argc, c->argv, "", options, NULL)) >= 0)
-		if (!filter_option(&f, o))
+	while ((o = getopt_long(c->argc, c->argv, "", options, NULL)) >= 0) {
+		bool good = true;
+
+		if (o == OPT_SPLIT)
+			x.split = true;
+		else if (o == OPT_FORMAT)
+			good = parse_format(optarg, &x.webdataset);
+		else
+			good = filter_option(&f, o);
+		if (!good)
 			return EXIT_USAGE;
+	}
 	if (c->argc - optind != 1) {
 		fputs("larderctl: export: the name of one directory is needed\n", stderr);
 		return EXIT_USAGE;
@@ -244,12 +378,8 @@ int run_export(struct ctl *c)
 			strerror(dir < 0 ? -dir : errno));
 		return EXIT_REFUSED;
 	}
-	fputs("file,label,part,quality,stored_bytes,width,height,taken_utc,id,name\n", x.table);
-	x.total = count_images(c, &x.status);
-	status = x.status == EXIT_OK ? filter_walk(c, &f, export_one, &x) : x.status;
-	status = MAX(status, x.status);
-	if (isatty(STDERR_FILENO))
-		fputs("\r\033[K", stderr);
+	status = export_all(&x, &f);
+	json_decref(x.classes);
 	if (ferror(x.table) | (fclose(x.table) != 0)) {
 		fprintf(stderr, "larderctl: %s/images.csv: %s\n", x.path, strerror(errno));
 		status = EXIT_REFUSED;
@@ -257,7 +387,7 @@ int run_export(struct ctl *c)
 	if (c->json)
 		printf("{\"written\": %" PRId64 ", \"there_already\": %" PRId64 "}\n", x.written, x.there);
 	else
-		printf("%" PRId64 " images written to %s, %" PRId64 " were there already\n", x.written, x.path,
-			x.there);
+		printf("%" PRId64 " images written to %s, %" PRId64 " were there already\n", x.written,
+			x.path, x.there);
 	return status;
 }

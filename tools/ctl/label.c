@@ -43,14 +43,6 @@ static int compare_keys(const void *a, const void *b)
 	return strcmp(((const struct line *)a)->key, ((const struct line *)b)->key);
 }
 
-static int column(const struct csv_row *r, const char *name)
-{
-	for (int i = 0; i < r->n; i++)
-		if (!strcmp(r->field[i], name))
-			return i;
-	return -1;
-}
-
 static int complain(const char *path, int line, const char *what)
 {
 	if (line)
@@ -77,10 +69,10 @@ static int table_read(struct table *t, const char *path)
 		at += 3;
 	if (!csv_next(&at, &row))
 		return complain(path, 0, "empty; its first line has to name the columns");
-	label = column(&row, "label");
-	key = column(&row, "id");
+	label = csv_column(&row, "label");
+	key = csv_column(&row, "id");
 	t->by_id = key >= 0;
-	key = t->by_id ? key : column(&row, "name");
+	key = t->by_id ? key : csv_column(&row, "name");
 	if (label < 0 || key < 0)
 		return complain(path, 1, "the first line has to name the columns: id or name, and label");
 	for (int number = 2; csv_next(&at, &row); number++) {
