@@ -25,7 +25,7 @@ _larderctl()
 		esac
 	done
 	case $prev in
-	--socket|--config|--open) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+	--socket|--config|--open|--output) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
 	--label) mapfile -t COMPREPLY < <(compgen -W "$(_larderctl_labels)" -- "$cur"); return ;;
 	--sort) mapfile -t COMPREPLY < <(compgen -W 'id taken quality bytes label name sensitivity' -- "$cur"); return ;;
 	--format) mapfile -t COMPREPLY < <(compgen -W 'folder webdataset' -- "$cur"); return ;;
@@ -34,6 +34,7 @@ _larderctl()
 	case $verb in
 	'') words="$verbs --socket --config --json --help --version" ;;
 	watch) words='--interval' ;;
+	metrics) words='--output' ;;
 	plan) words='--max-use' ;;
 	list) words="$filters --sort --reverse --limit --csv" ;;
 	export) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); words="$filters --format --split" ;;

@@ -34,6 +34,7 @@ complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a suggest -d 
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a model -d 'the model as a file, or from one'
 complete -c larderctl -n '__fish_seen_subcommand_from report model' -F
 complete -c larderctl -n '__fish_seen_subcommand_from model' -l use -r -F -d 'make this file the model'
+complete -c larderctl -n '__fish_seen_subcommand_from metrics' -l output -r -F
 complete -c larderctl -n '__fish_seen_subcommand_from suggest' -l limit -x
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a import -d 'pictures into the spool'
 complete -c larderctl -n '__fish_seen_subcommand_from import' -a '(__fish_complete_directories)'

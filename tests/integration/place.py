@@ -74,6 +74,12 @@ code, out, _ = d.ctl("metrics")
 sample = re.compile(r'larder_[a-z_]+(\{[a-z]+="([^"\\\n]|\\.)*"\})? [-+0-9.e]+$')
 lines = out.split("\n")
 check(code == 0 and not lines.pop(), "metrics end with a line")
+prom = os.path.join(d.root, "larder.prom")
+check(d.ctl("metrics", "--output", prom)[0] == 0 and os.stat(prom).st_mode & 0o777 == 0o644, "metrics into a file")
+with open(prom, encoding="utf-8") as f:
+    check([x.split()[0] for x in f.read().split("\n")[:-1]] == [x.split()[0] for x in lines], "the same ones")
+check([x for x in os.listdir(d.root) if "prom" in x] == ["larder.prom"], "and nothing beside it")
+check(d.ctl("metrics", "--output", "/nowhere/x", check_status=False)[0] == 1, "a file that cannot be")
 check(all(line.startswith("# ") or sample.match(line) for line in lines),
       f"metrics: {[x for x in lines if not x.startswith('# ') and not sample.match(x)][:3]}")
 families = [line.split()[2] for line in lines if line.startswith("# TYPE")]

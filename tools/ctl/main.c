@@ -84,7 +84,7 @@ bool parse_option_int(const char *what, const char *s, int64_t lo, int64_t hi, i
 static const struct command commands[] = {
 	{"status", "", "what is stored, what is going on", run_status},
 	{"watch", "[--interval SECONDS]", "the same and the latest decisions, live; q ends", run_watch},
-	{"metrics", "", "the status for Prometheus", run_metrics},
+	{"metrics", "[--output FILE]", "the status for Prometheus", run_metrics},
 	{"list", "[FILTER]... [--sort BY [--reverse]] [--limit N] [--csv]",
 		"images; BY: id taken quality bytes label name sensitivity", run_list},
 	{"show", "ID [--open FILE]", "one image and the reason for its quality; or the picture", run_show},
