@@ -40,14 +40,14 @@ static void print_value(FILE *f, const char *s)
 }
 
 /* A sample for each member of an object, its key as the label. */
-static void each(FILE *f, const char *name, const char *type, const char *help, const json_t *o, const char *label)
+static void each(
+	FILE *f, const char *name, const char *type, const char *help, const json_t *o, const char *label)
 {
 	const char *key;
 	json_t *v;
 
 	family(f, name, type, help);
-	json_object_foreach((json_t *)o, key, v)
-	{
+	json_object_foreach ((json_t *)o, key, v) {
 		fprintf(f, "larder_%s{%s=\"", name, label);
 		print_value(f, key);
 		fprintf(f, "\"} %" PRId64 "\n", (int64_t)json_integer_value(v));
@@ -70,17 +70,18 @@ static void print_metrics(FILE *f, const json_t *s)
 	gauge(f, "uptime_seconds", "Since the daemon started.", s, "uptime_s");
 	gauge(f, "spool_pending", "Captures in the spool.", spool, "pending");
 	gauge(f, "spool_in_flight", "Captures being worked on.", spool, "in_flight");
-	each(f, "captures_total", "counter", "Captures that were not stored, or are not any more, by their fate.",
-		fates, "fate");
+	each(f, "captures_total", "counter",
+		"Captures that were not stored, or are not any more, by their fate.", fates, "fate");
 	gauge(f, "store_images", "Images stored.", store, "images");
 	gauge(f, "store_image_bytes", "Bytes of their pictures.", store, "bytes");
 	gauge(f, "store_use_bytes", "Disk space taken.", store, "use");
 	gauge(f, "store_limit_bytes", "Disk space that may be taken now.", store, "limit");
 	family(f, "written_bytes_total", "counter", "Bytes of pictures ever written to the store.");
 	fprintf(f, "larder_written_bytes_total %" PRId64 "\n", number(store, "bytes_written"));
-	each(f, "images_by_quality", "gauge", "Images by JPEG quality.", json_object_get(store, "by_quality"),
-		"quality");
-	each(f, "images_by_label", "gauge", "Images by label.", json_object_get(store, "by_label"), "label");
+	each(f, "images_by_quality", "gauge", "Images by JPEG quality.",
+		json_object_get(store, "by_quality"), "quality");
+	each(f, "images_by_label", "gauge", "Images by label.", json_object_get(store, "by_label"),
+		"label");
 	gauge(f, "images_unlabelled", "Images without a label.", store, "unlabelled");
 	gauge(f, "price_nats_per_byte", "What a byte must be worth.", policy, "price");
 	gauge(f, "mean_quality", "Mean JPEG quality of the images.", policy, "mean_quality");
@@ -123,7 +124,8 @@ static int write_file(const char *path, const json_t *status)
 
 int run_metrics(struct ctl *c)
 {
-	static const struct option options[] = {{"output", required_argument, NULL, 'o'}, {NULL, 0, NULL, 0}};
+	static const struct option options[] = {
+		{"output", required_argument, NULL, 'o'}, {NULL, 0, NULL, 0}};
 	const char *path = NULL;
 	int status = EXIT_OK, o;
 	const json_t *s;
