@@ -12,6 +12,7 @@
 
 enum setting_type {
 	TYPE_PATH,     /* absolute path */
+	TYPE_COMMAND,  /* absolute path and arguments, or empty */
 	TYPE_NAME,     /* word */
 	TYPE_SIZE,     /* bytes, lo..hi */
 	TYPE_COUNT,    /* a size used as a number: 50M pixels */
@@ -115,6 +116,11 @@ static const struct setting settings[] = {
 		"Hottest thermal zone, in degrees Celsius.", NULL},
 	{"Idle", "Hours", TYPE_HOURS, AT(idle.hours), 0, 0, "",
 		"Local hours in which training may run: 22:00-06:00, 12:00-13:30. Empty: always.", NULL},
+	{"Hooks", "OnStored", TYPE_COMMAND, AT(hooks.on_stored), 0, 0, "",
+		"Runs when images were stored; gets a line of JSON for each on its standard input. No shell; "
+		"not as root; a minute at most.", NULL},
+	{"Hooks", "OnTrained", TYPE_COMMAND, AT(hooks.on_trained), 0, 0, "",
+		"The same when a training has ended.", NULL},
 	{"Control", "Socket", TYPE_PATH, AT(control.socket), 0, 0, "/run/larder/control.sock",
 		"Unix socket of the control interface.", NULL},
 	{"Control", "Group", TYPE_NAME, AT(control.group), 0, 0, "larder",
@@ -245,6 +251,12 @@ static int parse_path(const char *value, char ret[CONFIG_PATH_MAX])
 	return 0;
 }
 
+static int parse_command(const char *value, char ret[CONFIG_PATH_MAX])
+{
+	ret[0] = value[0] ? ret[0] : '\0';
+	return value[0] ? parse_path(value, ret) : 0;
+}
+
 static int parse_name(const char *value, char ret[64])
 {
 	if (strlen(value) >= 64)
@@ -264,6 +276,8 @@ static int assign(struct config *c, const struct setting *s, const char *value)
 	switch (s->type) {
 	case TYPE_PATH:
 		return parse_path(value, field);
+	case TYPE_COMMAND:
+		return parse_command(value, field);
 	case TYPE_NAME:
 		return parse_name(value, field);
 	case TYPE_AMOUNT:
@@ -315,6 +329,11 @@ static void describe_allowed(const struct setting *s, char *out, size_t size)
 	switch (s->type) {
 	case TYPE_PATH:
 		snprintf(out, size, "an absolute path shorter than %d bytes", CONFIG_PATH_MAX);
+		break;
+	case TYPE_COMMAND:
+		snprintf(out, size,
+			"a program's absolute path and its arguments, shorter than %d bytes, or nothing",
+			CONFIG_PATH_MAX);
 		break;
 	case TYPE_NAME:
 		snprintf(out, size, "a name shorter than 64 bytes");

@@ -66,6 +66,9 @@ struct config {
 		struct hours hours;
 	} idle;
 	struct {
+		char on_stored[CONFIG_PATH_MAX], on_trained[CONFIG_PATH_MAX]; /* "": none */
+	} hooks;
+	struct {
 		char socket[CONFIG_PATH_MAX], group[64];
 	} control;
 };

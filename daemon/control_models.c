@@ -4,6 +4,7 @@
 
 #include "common/net/onnx.h"
 #include "daemon/control_verbs.h"
+#include "daemon/json.h"
 
 #define PART_MAX (512 << 10) /* bytes in one answer, before base64 */
 
@@ -103,14 +104,7 @@ void run_history(struct call *c)
 					 (json_int_t)s->limit, "mean_quality", (double)s->mean_quality,
 					 "price", (double)s->price));
 	}
-	for (int i = 0; i < h->n_trainings; i++) {
-		const struct history_training *t = &h->training[i];
-
-		json_array_append_new(trainings,
-			json_pack("{sI sI si si sf sf sb}", "time", (json_int_t)t->time_s, "version",
-				(json_int_t)t->version, "images", (int)t->images, "validation_images",
-				(int)t->validation_images, "accuracy", (double)t->accuracy,
-				"accuracy_before", (double)t->accuracy_before, "accepted", t->accepted));
-	}
+	for (int i = 0; i < h->n_trainings; i++)
+		json_array_append_new(trainings, training_ended_json(&h->training[i]));
 	client_reply(c->client, json_pack("{so so}", "samples", samples, "trainings", trainings));
 }

@@ -38,9 +38,6 @@ void run_model(struct call *c);
 void run_use_model(struct call *c);
 void run_history(struct call *c);
 
-/* The image as List has it. */
-json_t *image_json(const struct daemon *d, const struct image_row *row);
-
 extern const struct verb VERBS[];
 extern const size_t N_VERBS;
 

@@ -12,6 +12,8 @@
 #include "common/io.h"
 #include "common/log.h"
 #include "common/parse.h"
+#include "daemon/hooks.h"
+#include "daemon/json.h"
 #include "daemon/proto.h"
 #include "larder-config.h"
 
@@ -230,6 +232,8 @@ void daemon_remember(struct daemon *d, const struct history_training *t)
 {
 	history_add_training(&d->history, t);
 	save_history(d);
+	if (hooks_wants(d->hooks, HOOK_TRAINED))
+		hooks_tell(d->hooks, HOOK_TRAINED, training_ended_json(t));
 }
 
 static void on_full(void *user, int64_t need, bool hard)
@@ -407,6 +411,7 @@ void daemon_stop(struct daemon *d)
 	control_stop(d->control);
 	pool_stop(d->pool);
 	keeper_stop(d->keeper);
+	hooks_stop(d->hooks);
 	for (size_t i = 0; i < ARRAY_SIZE(d->signals); i++)
 		uv_close((uv_handle_t *)&d->signals[i], NULL);
 	uv_close((uv_handle_t *)&d->watchdog, NULL);
@@ -497,7 +502,8 @@ static int start(struct daemon *d, char error[256])
 	d->intake = intake_new(d);
 	d->keeper = keeper_new(d);
 	d->training = training_new(d);
-	if (!d->writer || !d->pool || !d->intake || !d->keeper || !d->training)
+	d->hooks = hooks_new(d->loop, d->exe, &d->config);
+	if (!d->writer || !d->pool || !d->intake || !d->keeper || !d->training || !d->hooks)
 		return -ENOMEM;
 	send_limits(d);
 	send_tables(d);
@@ -525,6 +531,7 @@ static void finish(struct daemon *d)
 {
 	spool_free(d->spool);
 	control_free(d->control);
+	hooks_free(d->hooks);
 	training_free(d->training);
 	keeper_free(d->keeper);
 	intake_free(d->intake);

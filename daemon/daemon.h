@@ -27,6 +27,7 @@ struct intake;
 struct keeper;
 struct training;
 struct control;
+struct hooks;
 
 struct label {
 	uint32_t id;
@@ -51,6 +52,7 @@ struct daemon {
 	struct keeper *keeper;
 	struct training *training;
 	struct control *control;
+	struct hooks *hooks;
 	uv_signal_t signals[4];
 	uv_timer_t watchdog, limit_timer, stop_timer;
 

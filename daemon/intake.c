@@ -20,6 +20,8 @@
 #include "common/io.h"
 #include "common/log.h"
 #include "daemon/daemon.h"
+#include "daemon/hooks.h"
+#include "daemon/json.h"
 #include "daemon/proto.h"
 
 #define IN_FLIGHT_MAX	    128
@@ -169,6 +171,8 @@ static void note_decision(const struct capture *c, const struct op *op)
 	snprintf(n.name, sizeof(n.name), "%.*s", NAME_KEPT_MAX, base ? base + 1 : c->file.path);
 	snprintf(n.why, sizeof(n.why), "%.95s", op->kind == OP_QUARANTINE ? op->text : "");
 	recent_add(&c->d->recent, &n);
+	if (n.fate == FATE_STORED && hooks_wants(c->d->hooks, HOOK_STORED))
+		hooks_tell(c->d->hooks, HOOK_STORED, decision_json(c->d, &n));
 }
 
 static void on_stored(void *user, struct op *op)

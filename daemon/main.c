@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "daemon/daemon.h"
+#include "daemon/hooks.h"
 #include "daemon/trainer.h"
 #include "daemon/worker.h"
 #include "larder-config.h"
@@ -83,6 +84,10 @@ int main(int argc, char **argv)
 	if (argc == 2 && !strcmp(argv[1], "--trainer")) {
 		log_open("larderd", LOG_INFO);
 		return trainer_main();
+	}
+	if (argc > 2 && !strcmp(argv[1], "--hook")) {
+		log_open("larderd", LOG_INFO);
+		return hook_main(argv + 2);
 	}
 	while ((o = getopt_long(argc, argv, "c:vh", options, NULL)) >= 0)
 		switch (o) {

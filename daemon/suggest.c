@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "daemon/control_verbs.h"
+#include "daemon/json.h"
 #include "daemon/pool.h"
 #include "daemon/proto.h"
 

@@ -14,6 +14,7 @@ from harness import LARDERCTL, Daemon, check, finish, picture
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "python"))
 import larder  # noqa: E402
 
+os.umask(0o027)
 d = Daemon().start()
 for i in range(90):
     d.drop(f"kind, {i % 3}/{i}.png" if i % 9 else f"loose-{i}.png", picture(i % 2, i))
@@ -66,6 +67,7 @@ e = Daemon().start()
 got = e.ask("import", "--wait", os.path.join(out, "train"))
 check(got["given"] == sum(1 for i in images.values() if not i["validation"]) and got["refused"] == 0, f"given {got}")
 e.drained()
+check(all(os.stat(os.path.join(e.spool, c)).st_mode & 0o020 for c in classes), "folders that the daemon's group can empty")
 check(set(e.status()["store"]["by_label"]) == set(classes), f"labels {e.status()['store']['by_label']}")
 check(e.status()["store"]["unlabelled"] == sum(1 for i in images.values() if not i["validation"] and not i["label"]),
       "and those without")

@@ -127,7 +127,7 @@ static void test_sample(void)
 	}
 	fclose(out);
 	fclose(sample);
-	CHECK_INT(settings, 36);
+	CHECK_INT(settings, 38);
 	config_init(&defaults);
 	memset(&c, 0, sizeof(c));
 	CHECK_INT(config_load(&c, file, true, error), 0);

@@ -90,14 +90,31 @@ static int give_name(int folder, const char *part, const char *name)
 	return -errno;
 }
 
+/* The folder of a label, made when it is missing: the daemon's group has to be able to take files out of it. */
+static int label_folder(const struct import *m, const char *label)
+{
+	struct stat st;
+	bool made;
+	int fd;
+
+	if (!*label)
+		return dup(m->spool_fd);
+	made = mkdirat(m->spool_fd, label, 0770) == 0;
+	fd = openat(m->spool_fd, label, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0 && made && fstat(fd, &st) == 0 && fchmod(fd, (st.st_mode & 07777) | S_IWGRP) < 0) {
+		close(fd);
+		return -errno;
+	}
+	return fd < 0 ? -errno : fd;
+}
+
 /* One picture into the spool. */
 static int copy(struct import *m, int dir, const char *name, const char *label)
 {
 	_cleanup_buf_ struct buf b = {0};
 	struct timespec times[2];
 	struct stat st;
-	_cleanup_close_ int folder = *label ? io_open_dir(m->spool_fd, label) : dup(m->spool_fd), fd = -1,
-			    in = -1;
+	_cleanup_close_ int folder = label_folder(m, label), fd = -1, in = -1;
 	int r;
 
 	if (folder < 0)

@@ -1,0 +1,15 @@
+/* Objects that clients and hooks are told: the fields are a contract (DESIGN.md, and varlink's description). */
+#pragma once
+
+#include <jansson.h>
+
+#include "daemon/daemon.h"
+
+/* An image as List has it. */
+json_t *image_json(const struct daemon *d, const struct image_row *row);
+
+/* A capture's fate as Recent has it, and the OnStored hook. */
+json_t *decision_json(const struct daemon *d, const struct decision *n);
+
+/* A training that ended, as History has it, and the OnTrained hook. */
+json_t *training_ended_json(const struct history_training *t);
