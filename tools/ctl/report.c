@@ -81,7 +81,7 @@ static const char head[] =
 	"1em;color:#1d2329;"
 	"background:#fff}h1{margin:0}h2{margin:1.6em 0 .4em}.dim{color:#5b6670}\n"
 	"table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #d9dee3;padding:.3em .5em;"
-	"text-align:left;vertical-align:top;overflow-wrap:anywhere}td.r,th.r{text-align:right;white-space:"
+	"text-align:left;vertical-align:top;overflow-wrap:break-word}td.r,th.r{text-align:right;white-space:"
 	"nowrap}\n"
 	".bar{background:#d9dee3;border-radius:3px;height:1.1em;overflow:hidden}.bar "
 	"i{display:block;height:100%;"
@@ -97,7 +97,7 @@ static const char head[] =
 	"100%;height:auto;display:block;image-rendering:auto}img.small{image-rendering:pixelated}"
 	"figcaption{font-"
 	"size:.9em;color:#5b6670}\n"
-	"svg{max-width:100%;height:auto;margin:.5em 0}\n"
+	".fig{overflow-x:auto}svg{width:100%;min-width:600px;height:auto;margin:.5em 0}\n"
 	"@media(prefers-color-scheme:dark){body{color:#e6eaee;background:#14181c}td,th,.card{border-color:#"
 	"333b43}"
 	".bar{background:#333b43}.bar "
@@ -143,9 +143,18 @@ static void put_summary(const struct report *r)
 		format_size(number(store, "limit"), b, sizeof(b)), 100 * CLAMP(share, 0, 1));
 }
 
+/* On a narrow screen it is moved sideways, not made too small to read. */
+static void put_figure(FILE *f, struct plot *p)
+{
+	fputs("<div class=\"fig\">", f);
+	plot_write(p, f);
+	fputs("</div>\n", f);
+}
+
 struct curve_text {
 	const char *name, *key;
 	double scale;
+	bool of_images; /* not there without any */
 };
 
 /* Samples as lines over the time since the first one. */
@@ -174,10 +183,12 @@ static void put_over_time(const struct report *r, const char *title, const char 
 
 			x[i] = ((double)number(s, "time") - first) / per;
 			y[i] = json_number_value(json_object_get(s, curves[k].key)) * curves[k].scale;
+			if (curves[k].of_images && !number(s, "images"))
+				y[i] = NAN;
 		}
 		plot_series(p, curves[k].name, (int)n, x, y, NULL);
 	}
-	plot_write(p, r->f);
+	put_figure(r->f, p);
 }
 
 /* Every training that ended: the candidate's accuracy, and whether it became the model. */
@@ -211,7 +222,7 @@ static void put_accuracy(const struct report *r)
 			plot_series(p, accepted ? "became the model" : "rejected", k, x, y, NULL);
 	}
 	if (p && n > 1)
-		plot_write(p, r->f);
+		put_figure(r->f, p);
 	else
 		plot_free(p);
 	fputs("<table><tr><th>When (UTC)</th><th class=r>Images</th><th "
@@ -383,7 +394,7 @@ static void put_page(const struct report *r)
 		{"limit", "limit", 1e-6}, {"of it pictures", "bytes", 1e-6}},
 				       images[] = {{"images stored", "images", 1},
 					       {"captures taken", "captures", 1}},
-				       quality[] = {{"mean quality", "mean_quality", 1}};
+				       quality[] = {{"mean quality", "mean_quality", 1, true}};
 
 	fputs(head, r->f);
 	put_summary(r);
