@@ -23,7 +23,7 @@ if sys.argv[1] == "fail":
 time.sleep(float(sys.argv[2]))
 """
 
-d = Daemon()
+d = Daemon({"Model": {"InputSize": "16", "Channels": "8 8 16"}})
 folder = os.path.join(d.root, "heard")
 os.mkdir(folder)
 os.chmod(d.root, 0o755)
