@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -260,6 +263,35 @@ static void on_failing(void *user, int error, const char *text)
 	log_error("the store cannot be written: %s (%s); captures wait in the spool", text, strerror(-error));
 }
 
+static void forget_pages(struct store *store, struct task *task)
+{
+	(void)task;
+	store_forget_pages(store);
+}
+
+/* Memory that was freed goes back to the system. */
+static void pages_forgotten(struct task *task)
+{
+	free(task);
+#ifdef __GLIBC__
+	malloc_trim(0);
+#endif
+}
+
+/* Nothing has come for a minute: what captures took, and what only caches, goes back. */
+static void on_quiet(void *user)
+{
+	struct daemon *d = user;
+	struct task *task = calloc(1, sizeof(*task));
+
+	if (!task)
+		return;
+	view_forget_pages(d->view);
+	task->run = forget_pages;
+	task->done = pages_forgotten;
+	writer_task(d->writer, task);
+}
+
 static void send_limits(struct daemon *d)
 {
 	_cleanup_buf_ struct buf frame = {0};
@@ -498,7 +530,7 @@ static int start(struct daemon *d, char error[256])
 	load_policy(d);
 	load_history(d);
 	d->writer = writer_new(d->loop, d->store, &events);
-	d->pool = pool_new(d->loop, d->exe, uv_available_parallelism());
+	d->pool = pool_new(d->loop, d->exe, uv_available_parallelism(), on_quiet, d);
 	d->intake = intake_new(d);
 	d->keeper = keeper_new(d);
 	d->training = training_new(d);

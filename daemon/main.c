@@ -1,6 +1,9 @@
 /* larderd: one program in three roles. */
 #include <errno.h>
 #include <getopt.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdio.h>
 #include <string.h>
 
@@ -66,6 +69,9 @@ static int run_daemon(const char *exe, const char *file, bool required, bool che
 		printf("%s: settings are valid\n", file);
 		return 0;
 	}
+#ifdef M_ARENA_MAX
+	mallopt(M_ARENA_MAX, 1); /* the writer's thread and the loop share: less stays behind after a rush */
+#endif
 	return daemon_run(exe, file, required, &c);
 }
 

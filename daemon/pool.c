@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #ifdef __GLIBC__
-#include <malloc.h>
 #endif
 #include <signal.h>
 #include <stdio.h>
@@ -39,6 +38,8 @@ struct pool {
 	struct buf setup[POOL_SETUP_KINDS];
 	uv_timer_t restart;
 	bool backing_off;
+	void (*quiet)(void *user);
+	void *user;
 	struct slot slot[POOL_WORKERS_MAX];
 };
 
@@ -55,7 +56,8 @@ void job_done(struct job *job)
 	buf_done(&job->followup);
 }
 
-struct pool *pool_new(uv_loop_t *loop, const char *exe, int workers)
+struct pool *pool_new(
+	uv_loop_t *loop, const char *exe, int workers, void (*quiet)(void *user), void *user)
 {
 	struct pool *p = calloc(1, sizeof(*p));
 
@@ -63,6 +65,8 @@ struct pool *pool_new(uv_loop_t *loop, const char *exe, int workers)
 		return NULL;
 	p->loop = loop;
 	p->exe = exe;
+	p->quiet = quiet;
+	p->user = user;
 	p->width = CLAMP(workers, 1, POOL_WORKERS_MAX);
 	p->tail = &p->head;
 	uv_timer_init(loop, &p->restart);
@@ -180,10 +184,8 @@ static void on_slot_closed(uv_handle_t *h)
 	if (s->pool->stopping)
 		return;
 	dispatch(s->pool);
-#ifdef __GLIBC__
 	if (!pool_alive(s->pool))
-		malloc_trim(0); /* nothing has come for a while: what captures took goes back */
-#endif
+		s->pool->quiet(s->pool->user);
 }
 
 static void close_slot(struct slot *s)

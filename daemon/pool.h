@@ -32,8 +32,9 @@ void job_done(struct job *job);
 
 struct pool;
 
-/* exe: path of larderd. */
-struct pool *pool_new(uv_loop_t *loop, const char *exe, int workers);
+/* exe: path of larderd. quiet: the last worker has left after a quiet minute. */
+struct pool *pool_new(
+	uv_loop_t *loop, const char *exe, int workers, void (*quiet)(void *user), void *user);
 
 /* Ends all workers; jobs in flight or waiting are dropped. */
 void pool_stop(struct pool *p);

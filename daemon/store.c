@@ -197,6 +197,11 @@ static int64_t other_bytes(const struct store *s)
 		s->model_bytes + s->quarantine_bytes + directories_bytes(s) + MARGIN;
 }
 
+void store_forget_pages(struct store *s)
+{
+	sqlite3_db_release_memory(s->db);
+}
+
 void store_usage(const struct store *s, struct usage *ret)
 {
 	*ret = (struct usage){

@@ -188,6 +188,9 @@ int store_apply(struct store *s, struct op *ops, bool relief, struct tally_list 
 /* Gives up to pages free pages of the index back to the file system; returns how many. */
 int store_shrink(struct store *s, int pages);
 
+/* Gives up memory that only caches. */
+void store_forget_pages(struct store *s);
+
 void store_usage(const struct store *s, struct usage *ret);
 
 /* Durable file under models/ (NULL data removes it); counted, -ENOSPC over the limit. */
@@ -207,6 +210,8 @@ int store_settle(struct store *s, int spool_fd, const struct taken_file *f, int6
 int view_open(const char *path, struct store_view **ret, char error[256]);
 void view_close(struct store_view *v);
 DEFINE_FREEP(struct store_view, view_close)
+
+void view_forget_pages(struct store_view *v);
 
 /* -ENOENT when there is none. */
 int view_row(struct store_view *v, int64_t id, struct image_row *ret);

@@ -65,6 +65,11 @@ void view_close(struct store_view *v)
 	free(v);
 }
 
+void view_forget_pages(struct store_view *v)
+{
+	sqlite3_db_release_memory(v->db);
+}
+
 static void copy_text(const void *blob, int n, char *to, size_t size)
 {
 	size_t len = MIN((size_t)MAX(n, 0), size - 1);
