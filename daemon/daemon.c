@@ -122,6 +122,34 @@ static int64_t work_out_limit(const struct daemon *d, int64_t used)
 	return MAX(MIN(amount_bytes(&c->store.max_use, total), by_free), LIMIT_MIN);
 }
 
+static void fit_limit(struct store *store, struct task *task)
+{
+	(void)store; /* the writer has told it the limit */
+	(void)task;
+}
+
+static void limit_fitted(struct task *task)
+{
+	struct daemon *d = task->user;
+
+	free(task);
+	writer_kick(d->writer);
+	keeper_check(d);
+}
+
+/* What a limit changes in the store itself comes before images make room for it. */
+static void keep_limit(struct daemon *d)
+{
+	struct task *task = calloc(1, sizeof(*task));
+
+	if (!task)
+		return; /* the next capture looks */
+	task->run = fit_limit;
+	task->done = limit_fitted;
+	task->user = d;
+	writer_task(d->writer, task);
+}
+
 void daemon_update_limit(struct daemon *d)
 {
 	int64_t before = d->limit;
@@ -131,10 +159,8 @@ void daemon_update_limit(struct daemon *d)
 	limits = (struct limits){d->limit, training_model_reserve(d),
 		d->config.store.quarantine_max_bytes};
 	writer_set_limits(d->writer, &limits);
-	if (d->limit != before) {
-		writer_kick(d->writer);
-		keeper_check(d);
-	}
+	if (d->limit != before)
+		keep_limit(d);
 }
 
 void daemon_save_policy(struct daemon *d)
@@ -553,6 +579,7 @@ static int start(struct daemon *d, char error[256])
 	if (r < 0)
 		return r;
 	start_timers(d);
+	keep_limit(d); /* it may have been lowered since */
 	if (d->model.params)
 		keeper_rescore(d); /* goes on where it stopped */
 	training_check(d);

@@ -220,10 +220,35 @@ void store_usage(const struct store *s, struct usage *ret)
 	ret->total = ret->index + other_bytes(s);
 }
 
+static int64_t log_cap_for(int64_t limit)
+{
+	return CLAMP(limit / 16, WAL_CAP_MIN, WAL_CAP_MAX);
+}
+
+/*
+ * The log's share follows a limit that changes much: else a store that was opened with room for a large log and
+ * is then told to be small would be full of it. A reader may keep the log as it is; the next batch tries again.
+ */
+static void fit_log(struct store *s)
+{
+	int64_t want = log_cap_for(s->limits.total), now = store_pragma(s, "PRAGMA page_count") * PAGE_BYTES;
+
+	if (want <= s->wal.cap / 2) {
+		if (store_file_bytes(s, "index.db-wal") > want)
+			sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+		if (store_file_bytes(s, "index.db-wal") <= want)
+			s->wal.cap = want;
+	} else if (want >= 2 * s->wal.cap && now >= 0 &&
+		now + other_bytes(s) + want - s->wal.cap <= s->limits.total / 2) {
+		s->wal.cap = want;
+	}
+}
+
 void store_set_limits(struct store *s, const struct limits *limits)
 {
 	s->limits = *limits;
 	s->limits.quarantine = MIN(limits->quarantine, limits->total / 8);
+	fit_log(s);
 }
 
 int store_batch_max(const struct store *s)
@@ -496,7 +521,7 @@ int store_open(const char *path, int64_t max_use, struct store **ret, char error
 	error[0] = '\0';
 	s->dir = s->objects = s->models = s->quarantine = s->lock = -1;
 	s->limits.total = max_use;
-	s->wal.cap = CLAMP(max_use / 16, WAL_CAP_MIN, WAL_CAP_MAX);
+	s->wal.cap = log_cap_for(max_use);
 	r = open_dirs(s, path, error);
 	if (r == 0)
 		r = open_index(s, path, error);

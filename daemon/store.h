@@ -168,6 +168,7 @@ struct limits {
 	int64_t quarantine; /* for the quarantine; never more than an eighth of total counts */
 };
 
+/* The log's cap follows a total that has halved or doubled, as soon as nobody reads from a longer one. */
 void store_set_limits(struct store *s, const struct limits *limits);
 
 /* How many ops one batch should have at most, given the log. */

@@ -61,6 +61,25 @@ check(300 < sum(names) / len(names) < 900, f"a sample of all times: mean {sum(na
 d.stop()
 d.remove()
 
+# Lowered from much to little: what fits stays.
+d = Daemon({"Store": {"MaxUse": "1G"}}).start()
+feed(d, 300)
+d.drained(60)
+before = d.status()["store"]
+check(before["images"] == 300 and before["bytes"] < 2 * MIB, f"small images: {before['bytes']}")
+d.configure({"Store": {"MaxUse": "4M"}})
+d.ctl("reload")
+d.wait_for(lambda: d.disk_use() <= 4 * MIB and d.status()["store"]["use"] <= 4 * MIB, 60, "the store to shrink to 4M")
+after = d.status()["store"]
+check(after["images"] == 300 and after["bytes"] == before["bytes"], f"nothing goes for a log's sake: {after}")
+d.stop()
+d.configure({"Store": {"MaxUse": "1M"}})  # and a lower one found at the start is held before anything comes
+d.start()
+d.wait_for(lambda: d.status()["store"]["use"] <= MIB and d.disk_use() <= MIB, 60, "the store to shrink to 1M")
+check(d.status()["store"]["images"] > 20, f"{d.status()['store']['images']} images in 1M")
+d.stop()
+d.remove()
+
 # KeepFree on a small file system of its own, filled by somebody else meanwhile.
 d = Daemon({"Store": {"MaxUse": "100M", "KeepFree": "2M"}})
 os.makedirs(d.store)

@@ -326,6 +326,32 @@ static void test_shrink(void)
 	CHECK_INT(verify(0), 25);
 }
 
+/* A log made for a large limit makes way when the limit is lowered, however long it is; and comes back. */
+static void test_log(void)
+{
+	struct store *s = open_store(1000 * MIB);
+	struct limits small = {3 * MIB, 0, MIB}, large = {1000 * MIB, 0, MIB};
+	struct usage before, after;
+
+	for (int i = 1; i <= 100; i++)
+		CHECK_INT(apply_free(s, insert(i, 10000, 2, i)), 0);
+	store_usage(s, &before);
+	CHECK_INT(before.wal_cap, 4 * MIB);
+	CHECK(disk_use() > 2 * MIB); /* index and log have it twice */
+	store_set_limits(s, &small);
+	store_usage(s, &after);
+	CHECK(after.wal_cap < MIB && after.total < 3 * MIB);
+	CHECK(disk_use() <= after.total);
+	for (int i = 101; i <= 120; i++)
+		CHECK_INT(apply_free(s, insert(i, 10000, 2, i)), 0);
+	CHECK(disk_use() <= 3 * MIB);
+	store_set_limits(s, &large);
+	store_usage(s, &after);
+	CHECK_INT(after.wal_cap, 4 * MIB);
+	store_close(s);
+	CHECK_INT(verify(0), 120);
+}
+
 /* Killed at some point of a batch of inserts, steps and removals: all of it or nothing, no orphans. */
 static void test_kill(void)
 {
@@ -464,7 +490,7 @@ static void test_settle(void)
 int main(void)
 {
 	void (*const tests[])(void) = {test_life, test_spent, test_collision, test_limit,
-		test_shrink, test_kill, test_rot, test_foreign, test_settle};
+		test_shrink, test_log, test_kill, test_rot, test_foreign, test_settle};
 
 	rng_init(&rng, 1);
 	if (!mkdtemp(base))
