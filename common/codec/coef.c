@@ -153,7 +153,7 @@ static void count_dc(int diff, int set, struct symbol_counts *c)
 	c->extra_bits += (unsigned)bits;
 }
 
-uint64_t coef_nonzero(const int16_t *q)
+HOT uint64_t coef_nonzero(const int16_t *q)
 {
 	uint64_t mask = 0;
 

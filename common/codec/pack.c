@@ -434,7 +434,7 @@ void pack_set_scales(const struct pack_counts *sum, struct pack_model *m)
 		}
 }
 
-void pack_count(const struct coef_image *im, const struct pack_model *m, struct pack_counts *sum)
+HOT void pack_count(const struct coef_image *im, const struct pack_model *m, struct pack_counts *sum)
 {
 	struct coder c = {.counts = sum};
 
@@ -450,7 +450,7 @@ void pack_fit(const struct pack_counts *sum, struct pack_model *m)
 	}
 }
 
-uint32_t pack_bytes(const struct coef_image *im, const struct pack_model *m)
+HOT uint32_t pack_bytes(const struct coef_image *im, const struct pack_model *m)
 {
 	int apart = coef_band_apart(im), rows = coef_mcu_rows(im), seen = 0;
 	struct coder c = {0};
@@ -472,7 +472,7 @@ static void finish(struct coder *c)
 		buf_put_u8(c->out, (uint8_t)(c->high >> (24 - 8 * i)));
 }
 
-int pack_write(const struct coef_image *im, const struct pack_model *m, struct buf *b)
+HOT int pack_write(const struct coef_image *im, const struct pack_model *m, struct buf *b)
 {
 	struct coder c = {.high = UINT32_MAX, .out = b};
 	size_t begin = b->len;
@@ -486,7 +486,7 @@ int pack_write(const struct coef_image *im, const struct pack_model *m, struct b
 	return b->failed ? -ENOMEM : 0;
 }
 
-int pack_read(const uint8_t *data, size_t len, const struct pack_model *m, struct coef_image *im)
+HOT int pack_read(const uint8_t *data, size_t len, const struct pack_model *m, struct coef_image *im)
 {
 	struct coder c = {.high = UINT32_MAX, .in = data, .end = data + len};
 
