@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "common/rng.h"
 #include "daemon/store.h"
+#include "policy/choose.h"
 #include "policy/member.h"
 
 #define BATCH	   64
@@ -139,6 +140,45 @@ static double ask_door(struct store_view *v)
 	return (double)(clock_steady_us() - begin) / MEASURED;
 }
 
+/*
+ * The decision about a scored capture while the store is full: rates filled in from the population, made
+ * monotone, the rung at the price, the next step down, and whether it would be the next to go.
+ */
+static double decide(struct store_view *v)
+{
+	struct population p;
+	struct curve c = {.scored = true, .entropy = 1};
+	int64_t begin, refused = 0;
+
+	population_init(&p);
+	c.n = ladder_for(100, 2, 95, c.quality);
+	for (int i = 0; i < 500; i++) {
+		for (int k = 0; k < c.n; k++) {
+			c.rate[k] = 20 * (uint32_t)(k + 2) + rng_below(&rng, 20);
+			c.kl[k] = (float)(rng_unit(&rng) + .5) / (float)(k + 1) / (float)(k + 1);
+		}
+		population_add(&p, &c);
+	}
+	begin = clock_steady_us();
+	for (int i = 0; i < MEASURED; i++) {
+		struct curve own = c;
+		struct next_step next;
+		struct image_row row;
+		int at;
+
+		for (int k = 0; k < own.n; k++)
+			own.rate[k] = k % 6 == 3 ? own.rate[k] : 0;
+		curve_make_monotone(&own);
+		population_fill_rates(&p, &own);
+		at = choose_rung(MODE_ADAPTIVE, &own, &p, 1e-6f * (float)(1 << i % 12), false);
+		next = choose_next(MODE_ADAPTIVE, &own, &p, at, false, i, i);
+		if (view_last_ranks(v, stratum_of(1 + (uint32_t)i % LABELS, false), 1, take_row, &row) < 0)
+			die("view_last_ranks", -EIO);
+		refused += next.step >= 0 && row.rank < i;
+	}
+	return refused > MEASURED ? 0 : (double)(clock_steady_us() - begin) / MEASURED;
+}
+
 struct steps {
 	struct op *ops;
 	struct store_view *view;
@@ -239,14 +279,15 @@ static void measure(const char *dir, int64_t images)
 	struct store_view *v = open_view(dir);
 	struct usage usage;
 	int64_t stored, bytes;
-	double inserted = insert_rows(s, MEASURED), door = ask_door(v), step = step_rows(s, v), open_ms;
+	double inserted = insert_rows(s, MEASURED), door = ask_door(v), decision = decide(v);
+	double step = step_rows(s, v), open_ms;
 
 	store_usage(s, &usage);
 	view_close(v);
 	store_close(s);
 	open_ms = start(dir, &stored, &bytes);
-	printf("%9" PRId64 " %12.1f %12.1f %12.1f %12.2f %14.1f\n", images, inserted, door, step, open_ms,
-		(double)(usage.index - bytes) / (double)stored);
+	printf("%9" PRId64 " %12.1f %12.1f %12.1f %12.1f %12.2f %14.1f\n", images, inserted, door, decision, step,
+		open_ms, (double)(usage.index - bytes) / (double)stored);
 	fflush(stdout);
 }
 
@@ -258,8 +299,8 @@ int main(int argc, char **argv)
 	if (!dir || (argc > 2 && mkdir(dir, 0755) < 0 && errno != EEXIST))
 		die(dir ? dir : "a directory", -errno);
 	rng_init(&rng, 1);
-	printf("%9s %12s %12s %12s %12s %14s\n", "images", "insert us", "door us", "step us", "start ms",
-		"overhead B/img");
+	printf("%9s %12s %12s %12s %12s %12s %14s\n", "images", "insert us", "door us", "decision us", "step us",
+		"start ms", "overhead B/img");
 	for (int64_t n = 10000; n <= most; n *= 10) {
 		struct store *s = open_store(dir);
 
