@@ -3,11 +3,18 @@
  * the program's name when a person does. Control characters in a message (file names come from
  * strangers) are escaped, so one call is always one line.
  *
+ * A call that speaks more than LOG_BURST times in LOG_WINDOW_SEC (a flood of broken captures, a disk
+ * that fails) is silent for the rest of that time, and its next line says how many were left out.
+ * Debug lines are all printed.
+ *
  * Only daemon/ and tools/ log above debug. The level is the one global of the program.
  */
 #pragma once
 
 #include "common/macros.h"
+
+#define LOG_BURST      50
+#define LOG_WINDOW_SEC 30
 
 enum log_level { LOG_ERROR = 3, LOG_WARN = 4, LOG_NOTICE = 5, LOG_INFO = 6, LOG_DBG = 7 };
 

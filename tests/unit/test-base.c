@@ -5,6 +5,7 @@
 
 #include "common/digest.h"
 #include "common/io.h"
+#include "common/log.h"
 #include "common/rng.h"
 #include "common/wire.h"
 #include "tests/unit/test.h"
@@ -138,4 +139,32 @@ static void test_rng(void)
 		CHECK_INT(seen[i], 1);
 }
 
-TEST_MAIN(test_digests, test_wire, test_io, test_rng)
+/* A flood of one kind is cut; what else there is to say is said, on one line each. */
+static void test_log(void)
+{
+	FILE *f = tmpfile();
+	int was = dup(STDERR_FILENO), floods = 0, others = 0, debug = 0;
+	char line[256];
+
+	dup2(fileno(f), STDERR_FILENO);
+	log_open("test", LOG_DBG);
+	for (int i = 0; i < 4 * LOG_BURST; i++) {
+		log_notice("flood %d\n", i);
+		log_debug("debug %d", i);
+	}
+	log_error("other");
+	dup2(was, STDERR_FILENO);
+	close(was);
+	rewind(f);
+	while (fgets(line, sizeof(line), f)) {
+		floods += strstr(line, "flood ") && strstr(line, "\\x0a\n");
+		others += strstr(line, "other") != NULL;
+		debug += strstr(line, "debug ") != NULL;
+	}
+	fclose(f);
+	CHECK_INT(floods, LOG_BURST);
+	CHECK_INT(others, 1);
+	CHECK_INT(debug, 4 * LOG_BURST);
+}
+
+TEST_MAIN(test_digests, test_wire, test_io, test_rng, test_log)
