@@ -50,7 +50,8 @@ for verb in re.findall(r"^  ([a-z][a-z-]+) ", output(lab, "--help"), re.M):
     check(f"*{verb}*" in read("doc", "larder-lab.1.scd"), f"larder-lab(1) lacks {verb}")
 
 sample = output(larderd, "--print-config")
-conf = output(os.path.join(root, "doc", "conf-page"), larderd)
+conf = output(os.path.join(root, "doc", "conf-page"), os.path.join(root, "etc", "larderd.conf"))
+check(sample == read("etc", "larderd.conf"), "the sample file is what larderd prints")
 for key in re.findall(r"^#(\w+)=", sample, re.M):
     check(f"*{key}*=" in conf, f"larderd.conf(5) lacks {key}")
 
