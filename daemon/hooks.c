@@ -88,21 +88,23 @@ static void on_closed(uv_handle_t *handle)
 
 static void close_hook(struct hook *k)
 {
-	uv_handle_t *handles[] = {(uv_handle_t *)&k->process, (uv_handle_t *)&k->in, (uv_handle_t *)&k->timer};
+	uv_handle_t *handles[] = {
+		(uv_handle_t *)&k->process, (uv_handle_t *)&k->in, (uv_handle_t *)&k->timer};
 
 	for (size_t i = 0; i < ARRAY_SIZE(handles); i++)
 		if (!uv_is_closing(handles[i]))
 			uv_close(handles[i], on_closed);
 }
 
-static void on_exit_(uv_process_t *process, int64_t status, int signal)
+static void on_hook_exit(uv_process_t *process, int64_t status, int signal)
 {
 	struct hook *k = process->data;
 
 	if (status || signal)
 		k->not_before_us = clock_steady_us() + AGAIN_US;
 	if ((status || signal) && !k->hooks->stopping)
-		log_warn("%s: '%s' ended with status %d, signal %d", k->name, k->command, (int)status, signal);
+		log_warn("%s: '%s' ended with status %d, signal %d", k->name, k->command, (int)status,
+			signal);
 	close_hook(k);
 }
 
@@ -146,8 +148,13 @@ static void start(struct hook *k)
 		{.flags = UV_IGNORE},
 		{.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
 	};
-	uv_process_options_t o = {.file = h->exe, .args = argv, .env = env, .exit_cb = on_exit_, .stdio = io,
-		.stdio_count = 3, .cwd = "/"};
+	uv_process_options_t o = {.file = h->exe,
+		.args = argv,
+		.env = env,
+		.exit_cb = on_hook_exit,
+		.stdio = io,
+		.stdio_count = 3,
+		.cwd = "/"};
 	uv_buf_t lines;
 	int r;
 

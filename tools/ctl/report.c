@@ -118,24 +118,24 @@ static void put_summary(const struct report *r)
 		     *model = json_object_get(r->status, "model");
 	const json_t *captures = json_object_get(r->status, "captures");
 	double share = (double)number(store, "use") / (double)MAX(number(store, "limit"), 1);
-	char text_[64], a[24], b[24], when[32];
+	char line[64], a[24], b[24], when[32];
 
 	print_date((int64_t)time(NULL), when, sizeof(when));
 	fprintf(r->f, "<h1>Larder</h1><p class=\"dim\">%s UTC, larderd %s</p>\n<div class=\"facts\">\n",
 		when, text(r->status, "version"));
-	snprintf(text_, sizeof(text_), "%" PRId64, number(store, "images"));
-	put_fact(r->f, text_, "images stored");
-	snprintf(text_, sizeof(text_), "%" PRId64,
+	snprintf(line, sizeof(line), "%" PRId64, number(store, "images"));
+	put_fact(r->f, line, "images stored");
+	snprintf(line, sizeof(line), "%" PRId64,
 		number(captures, "stored") + number(captures, "dropped") + number(captures, "duplicate") +
 			number(captures, "quarantined"));
-	put_fact(r->f, text_, "captures taken");
-	snprintf(text_, sizeof(text_), "%.0f",
+	put_fact(r->f, line, "captures taken");
+	snprintf(line, sizeof(line), "%.0f",
 		json_number_value(json_object_get(json_object_get(r->status, "policy"), "mean_quality")));
-	put_fact(r->f, text_, "mean quality");
+	put_fact(r->f, line, "mean quality");
 	if (number(model, "version") && number(model, "validation_images")) {
-		snprintf(text_, sizeof(text_), "%.1f %%",
+		snprintf(line, sizeof(line), "%.1f %%",
 			100 * json_number_value(json_object_get(model, "validation_accuracy")));
-		put_fact(r->f, text_, "right on validation images");
+		put_fact(r->f, line, "right on validation images");
 	}
 	fprintf(r->f,
 		"</div>\n<p>%s of %s in use</p><div class=\"bar\"><i style=\"width:%.1f%%\"></i></div>\n",
@@ -426,7 +426,7 @@ int run_report(struct ctl *c)
 	static const struct filter every;
 	json_t *status;
 	struct buf page = {0};
-	char *text_ = NULL;
+	char *html = NULL;
 	size_t size = 0;
 
 	if (c->argc != 2 || c->argv[1][0] == '-') {
@@ -439,7 +439,7 @@ int run_report(struct ctl *c)
 	r.recent = ask(&r, CONTROL_INTERFACE ".Recent");
 	if (r.result == EXIT_OK)
 		r.result = filter_walk(c, &every, meet, &r);
-	r.f = r.result == EXIT_OK ? open_memstream(&text_, &size) : NULL;
+	r.f = r.result == EXIT_OK ? open_memstream(&html, &size) : NULL;
 	if (r.f) {
 		put_page(&r);
 		if (ferror(r.f) | (fclose(r.f) != 0)) {
@@ -448,7 +448,7 @@ int run_report(struct ctl *c)
 		}
 	}
 	if (r.result == EXIT_OK) {
-		page = (struct buf){(uint8_t *)text_, size, size, false};
+		page = (struct buf){(uint8_t *)html, size, size, false};
 		r.result = save_file(c->argv[1], &page);
 	}
 	if (r.result == EXIT_OK && c->json)
@@ -456,7 +456,7 @@ int run_report(struct ctl *c)
 	else if (r.result == EXIT_OK)
 		printf("%s: %" PRId64 " images, %" PRId64 " of them scored\n", c->argv[1], r.images,
 			r.scored);
-	free(text_);
+	free(html);
 	for (int i = 0; i < SHOWN; i++) {
 		if (i < r.most.n)
 			json_decref(r.most.image[i]);
