@@ -14,7 +14,7 @@ _larderctl_labels()
 _larderctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' i words='' socket=()
-	local verbs='status watch metrics list show export plan label pin unpin remove train pause resume reload verify report suggest model import'
+	local verbs='status watch metrics list show export plan label pin unpin remove train pause resume reload verify report suggest model import vacuum'
 	local filters='--label --unlabelled --name --since --until --quality --pinned --validation'
 
 	for ((i = 1; i < COMP_CWORD; i++)); do

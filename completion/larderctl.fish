@@ -1,5 +1,5 @@
 # Completion of larderctl for fish.
-set -l verbs status watch metrics list show export plan label pin unpin remove train pause resume reload verify report suggest model import
+set -l verbs status watch metrics list show export plan label pin unpin remove train pause resume reload verify report suggest model import vacuum
 
 function __larderctl_ids
     larderctl --json list --limit 1000 2>/dev/null | string match -ar '(?<="id": ")[0-9a-f]+'
@@ -42,6 +42,7 @@ complete -c larderctl -n '__fish_seen_subcommand_from import' -l label -x -a '(_
 complete -c larderctl -n '__fish_seen_subcommand_from import' -l wait -d 'until they have been taken'
 complete -c larderctl -n '__fish_seen_subcommand_from export' -l format -x -a 'folder webdataset'
 complete -c larderctl -n '__fish_seen_subcommand_from export' -l split -d 'training and validation apart'
+complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a vacuum -d 'free pages of the index back to the file system'
 set -l chooses '__fish_seen_subcommand_from list export label pin unpin remove'
 complete -c larderctl -n $chooses -l label -x -a '(__larderctl_labels)' -d 'of that label'
 complete -c larderctl -n $chooses -l unlabelled -d 'without a label'

@@ -551,6 +551,7 @@ const struct verb VERBS[] = {
 	{"History", false, run_history},
 	{"Model", false, run_model},
 	{"UseModel", true, run_use_model},
+	{"Vacuum", true, run_vacuum},
 	{"Verify", false, run_verify},
 	{"Repair", true, run_repair},
 	{"Label", true, run_label},

@@ -30,6 +30,9 @@ void run_repair(struct call *c);
 void run_file(struct call *c);
 void run_preview(struct call *c);
 
+/* vacuum.c: free pages of the index back to the file system. */
+void run_vacuum(struct call *c);
+
 /* suggest.c: which images a person should name. */
 void run_suggest(struct call *c);
 

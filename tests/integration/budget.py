@@ -65,6 +65,13 @@ d.remove()
 d = Daemon({"Store": {"MaxUse": "1G"}}).start()
 feed(d, 300)
 d.drained(60)
+feed(d, 300, 9000)
+d.drained(60)
+d.ctl("remove", "--name", "9???.png")
+use = d.status()["store"]["use"]
+freed = d.ask("vacuum")["freed"]
+check(freed > 200000 and d.status()["store"]["use"] == use - freed, f"given back: {freed} of {use}")
+check(d.ask("vacuum")["freed"] == 0, "once")
 before = d.status()["store"]
 check(before["images"] == 300 and before["bytes"] < 2 * MIB, f"small images: {before['bytes']}")
 d.configure({"Store": {"MaxUse": "4M"}})

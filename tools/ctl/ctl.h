@@ -74,4 +74,5 @@ int run_train(struct ctl *c);
 int run_pause(struct ctl *c);
 int run_resume(struct ctl *c);
 int run_reload(struct ctl *c);
+int run_vacuum(struct ctl *c);
 int run_verify(struct ctl *c);

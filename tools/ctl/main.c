@@ -108,6 +108,7 @@ static const struct command commands[] = {
 	{"pause", "", "no training until resume", run_pause},
 	{"resume", "", "training may run again", run_resume},
 	{"reload", "", "read the settings again", run_reload},
+	{"vacuum", "", "give what the index does not need now back to the file system", run_vacuum},
 	{"verify", "[--repair [--force]]", "read everything back and check it; set damage aside",
 		run_verify},
 };

@@ -52,6 +52,25 @@ int run_reload(struct ctl *c)
 	return simple(c, CONTROL_INTERFACE ".Reload", json_object());
 }
 
+int run_vacuum(struct ctl *c)
+{
+	int status = EXIT_OK;
+	char size[24];
+	json_t *reply;
+
+	if (c->argc > 1) {
+		fputs("larderctl: vacuum: no argument is expected\n", stderr);
+		return EXIT_USAGE;
+	}
+	reply = call(c, CONTROL_INTERFACE ".Vacuum", json_object(), &status);
+	if (reply && c->json)
+		print_json(reply);
+	else if (reply)
+		printf("%s freed\n", format_size(number(reply, "freed"), size, sizeof(size)));
+	json_decref(reply);
+	return status;
+}
+
 static const struct option verify_options[] = {
 	{"repair", no_argument, NULL, 'r'}, {"force", no_argument, NULL, 'f'}, {NULL, 0, NULL, 0}};
 
