@@ -13,6 +13,7 @@
 #include "common/net/model.h"
 #include "daemon/history.h"
 #include "daemon/pool.h"
+#include "daemon/proto.h"
 #include "daemon/recent.h"
 #include "daemon/spool.h"
 #include "daemon/store.h"
@@ -127,6 +128,9 @@ void keeper_stop(struct keeper *k);
 
 /* A row's curve as stored: divergences known, rates to be filled in. */
 void curve_of_row(const struct image_row *row, int min_quality, struct curve *ret);
+
+/* A row as a worker is told of it; what is asked and the label are the caller's to set. */
+struct stored_image stored_of_row(const struct image_row *row);
 
 /* Codes the divergences of the rungs up to rung at into the row. */
 void row_set_harm(struct image_row *row, const struct curve *c, int at);

@@ -89,13 +89,7 @@ static void on_export_dropped(void *user)
 static void ask_worker(struct call *c, enum message type, const struct buf *head, const struct image_row *row,
 	const struct buf *data, const struct export *answer)
 {
-	struct stored_image image = {.whole_file = !row->tables,
-		.layout = row->layout,
-		.quality = row->quality,
-		.width = row->width,
-		.height = row->height,
-		.orientation = row->orientation,
-		.tables = row->tables};
+	struct stored_image image = stored_of_row(row);
 	struct export *x = calloc(1, sizeof(*x));
 	struct job *job = calloc(1, sizeof(*job));
 	size_t at;

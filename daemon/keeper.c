@@ -65,6 +65,17 @@ void curve_of_row(const struct image_row *row, int min_quality, struct curve *re
 	*ret = c;
 }
 
+struct stored_image stored_of_row(const struct image_row *row)
+{
+	return (struct stored_image){.whole_file = !row->tables,
+		.layout = row->layout,
+		.quality = row->quality,
+		.width = row->width,
+		.height = row->height,
+		.orientation = row->orientation,
+		.tables = row->tables};
+}
+
 void row_set_harm(struct image_row *row, const struct curve *c, int at)
 {
 	uint8_t quality[RUNGS_MAX];
@@ -455,15 +466,13 @@ int submit_stored(struct keeper *k, const struct image_row *row, bool rescore)
 {
 	struct step_job *s = calloc(1, sizeof(*s));
 	struct job *job = calloc(1, sizeof(*job));
-	struct stored_image image = {.whole_file = row->tables == 0, 
-		.asked = (rescore ? 0 : ASK_NO_NETWORK) |
-			 (population_wants_rates(&k->d->population, row->hash) ? 0 : ASK_FEW_RATES),
-		.layout = row->layout, .quality = row->quality, .width = row->width,
-		.height = row->height, .orientation = row->orientation, .tables = row->tables,
-		.label = stratum_label(row->stratum)};
+	struct stored_image image = stored_of_row(row);
 	size_t at;
 	int r = -ENOMEM;
 
+	image.asked = (rescore ? 0 : ASK_NO_NETWORK) |
+		(population_wants_rates(&k->d->population, row->hash) ? 0 : ASK_FEW_RATES);
+	image.label = stratum_label(row->stratum);
 	if (s && job) {
 		s->k = k;
 		s->row = *row;

@@ -133,9 +133,7 @@ static bool submit_next(struct look *l)
 		job = calloc(1, sizeof(*job));
 		if (!job)
 			return false;
-		image = (struct stored_image){.whole_file = !row.tables, .layout = row.layout,
-			.quality = row.quality, .width = row.width, .height = row.height,
-			.orientation = row.orientation, .tables = row.tables};
+		image = stored_of_row(&row);
 		job->user = l;
 		job->answer = on_seen;
 		job->finished = on_looked;
