@@ -6,15 +6,12 @@
 #include "daemon/control_verbs.h"
 #include "daemon/json.h"
 
-#define PART_MAX (512 << 10) /* bytes in one answer, before base64 */
-
 void run_model(struct call *c)
 {
 	const char *format = json_string_value(json_object_get(c->parameters, "format"));
 	json_int_t offset = json_integer_value(json_object_get(c->parameters, "offset"));
 	const struct model *m = &c->d->model;
 	_cleanup_buf_ struct buf file = {0};
-	size_t from;
 	json_t *part;
 	int r;
 
@@ -27,25 +24,19 @@ void run_model(struct call *c)
 		return;
 	}
 	r = format && !strcmp(format, "onnx") ? onnx_write(m, &file) : model_write(m, &file);
-	from = (size_t)CLAMP(offset, 0, (json_int_t)file.len);
-	part = r == 0 ? varlink_blob(file.data + from, MIN(file.len - from, (size_t)PART_MAX)) : NULL;
-	if (part)
-		client_reply(c->client,
-			json_pack("{so sI sI sI}", "data", part, "offset", (json_int_t)from, "size",
-				(json_int_t)file.len, "version", (json_int_t)m->version));
-	else
+	part = r == 0 ? part_json(file.data, file.len, offset) : NULL;
+	if (part && json_object_set_new(part, "version", json_integer((json_int_t)m->version)) == 0) {
+		client_reply(c->client, part);
+	} else {
+		json_decref(part);
 		client_fail(c->client, "out of memory");
+	}
 }
 
 static void on_model_used(void *user, bool ok, const char *text)
 {
-	struct client *client = user;
-
-	if (ok)
-		client_reply(client, json_pack("{so}", "text", varlink_text(text)));
-	else
-		client_fail(client, "%s", text);
-	client_release(client);
+	client_answer(user, ok, text);
+	client_release(user);
 }
 
 /* The shape has to be the settings', so that trainings go on with it. */

@@ -461,14 +461,17 @@ static void run_remove(struct call *c)
 	change_many(c, OP_REMOVE, NULL, 0);
 }
 
+void client_answer(struct client *c, bool ok, const char *text)
+{
+	if (ok)
+		client_reply(c, json_pack("{so}", "text", varlink_text(text)));
+	else
+		client_fail(c, "%s", text);
+}
+
 static void on_training_over(void *user, bool ok, const char *text)
 {
-	struct client *client = user;
-
-	if (ok)
-		client_reply(client, json_pack("{so}", "text", varlink_text(text)));
-	else
-		client_fail(client, "%s", text);
+	client_answer(user, ok, text);
 }
 
 static void run_train(struct call *c)

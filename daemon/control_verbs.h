@@ -49,6 +49,9 @@ void client_reply(struct client *c, json_t *parameters);
 void client_error(struct client *c, const char *error, json_t *parameters);
 void client_fail(struct client *c, const char *fmt, ...) _printf_(2, 3);
 
+/* The text of something that went well, or why it did not. */
+void client_answer(struct client *c, bool ok, const char *text);
+
 /* Keeps a client's memory until its answer: the client may leave meanwhile. */
 void client_hold(struct client *c);
 void client_release(struct client *c);

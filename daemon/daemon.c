@@ -107,6 +107,12 @@ int64_t daemon_images(const struct daemon *d)
 	return n;
 }
 
+int64_t daemon_captures(const struct daemon *d)
+{
+	return daemon_images(d) + d->counters[COUNT_DUPLICATE] + d->counters[COUNT_QUARANTINED] +
+	       d->counters[COUNT_DROPPED];
+}
+
 /* The tighter of MaxUse and what KeepFree leaves, now. */
 static int64_t work_out_limit(const struct daemon *d, int64_t used)
 {
@@ -246,8 +252,7 @@ static void sample_history(struct daemon *d)
 	}
 	history_add(&d->history,
 		&(struct history_sample){.time_s = now_s,
-			.taken = images + d->counters[COUNT_DUPLICATE] + d->counters[COUNT_QUARANTINED] +
-				 d->counters[COUNT_DROPPED],
+			.taken = daemon_captures(d),
 			.images = images,
 			.bytes = bytes,
 			.use = u->total,
@@ -541,8 +546,7 @@ static int open_store(struct daemon *d, char error[256])
 		snprintf(error, 256, "the index cannot be read");
 		r = -EUCLEAN;
 	}
-	d->sequence = daemon_images(d) + d->counters[COUNT_DUPLICATE] + d->counters[COUNT_QUARANTINED] +
-		d->counters[COUNT_DROPPED];
+	d->sequence = daemon_captures(d);
 	return r;
 }
 

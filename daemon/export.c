@@ -7,10 +7,9 @@
 #include <string.h>
 
 #include "daemon/control_verbs.h"
+#include "daemon/json.h"
 #include "daemon/pool.h"
 #include "daemon/proto.h"
-
-#define PART_MAX (512 << 10) /* bytes in one answer, before base64 */
 
 struct export {
 	struct client *client; /* held; NULL: answered */
@@ -18,15 +17,12 @@ struct export {
 	int width, height; /* of a preview, to be shown at; 0: the file itself */
 };
 
-/* One part of the file, and how long the whole is. */
 static void send_part(struct client *c, const uint8_t *data, size_t len, int64_t offset)
 {
-	size_t from = (size_t)CLAMP(offset, 0, (int64_t)len), n = MIN(len - from, (size_t)PART_MAX);
-	json_t *part = varlink_blob(data + from, n);
+	json_t *part = part_json(data, len, offset);
 
 	if (part)
-		client_reply(c, json_pack("{so sI sI}", "data", part, "offset", (json_int_t)from,
-					"size", (json_int_t)len));
+		client_reply(c, part);
 	else
 		client_fail(c, "out of memory");
 }

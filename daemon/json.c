@@ -3,6 +3,15 @@
 #include "common/clock.h"
 #include "common/control/varlink.h"
 
+json_t *part_json(const uint8_t *data, size_t len, int64_t offset)
+{
+	size_t from = (size_t)CLAMP(offset, 0, (int64_t)len), n = MIN(len - from, (size_t)PART_MAX);
+	json_t *part = varlink_blob(data + from, n);
+
+	return part ? json_pack("{so sI sI}", "data", part, "offset", (json_int_t)from, "size", (json_int_t)len)
+		    : NULL;
+}
+
 #define COMPARED_AT 10 /* quality at which images' divergences are compared */
 
 /* What the row knows of its divergence: at its own quality, and at one that nearly all can be compared at. */

@@ -5,6 +5,11 @@
 
 #include "daemon/daemon.h"
 
+#define PART_MAX (512 << 10) /* bytes in one answer, before base64 */
+
+/* One part of a file, from offset on, and how long the whole is. NULL: out of memory. */
+json_t *part_json(const uint8_t *data, size_t len, int64_t offset);
+
 /* An image as List has it. */
 json_t *image_json(const struct daemon *d, const struct image_row *row);
 

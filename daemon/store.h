@@ -40,6 +40,7 @@
 #include "policy/ladder.h"
 
 #define STORE_SCHEMA   2
+#define PAGE_BYTES     4096 /* of the index */
 #define NAME_KEPT_MAX  64 /* bytes of a capture's file name that are kept */
 #define LABEL_MAX      255
 #define STORE_PATH_MAX 512

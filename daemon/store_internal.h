@@ -5,7 +5,6 @@
 
 #include "daemon/store.h"
 
-#define PAGE_BYTES 4096
 
 #define ROW_COLUMNS                                                                                \
 	"id, hash, stratum, rank, step, step_to, quality, tables, layout, width, height, "         \

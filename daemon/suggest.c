@@ -6,13 +6,13 @@
 #include "policy/suggest.h"
 
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 
 #include "daemon/control_verbs.h"
 #include "daemon/json.h"
 #include "daemon/pool.h"
 #include "daemon/proto.h"
+#include "policy/score.h"
 
 #define AMONG_MAX   1024
 #define ANSWER_MAX  200
@@ -43,19 +43,16 @@ static json_t *suggestion(const struct look *l, int i)
 {
 	const float *p = l->answer + (size_t)i * (size_t)l->classes;
 	struct image_row row;
-	double entropy = 0;
 	json_t *image;
 	int best = 0;
 
 	if (view_row(l->d->view, l->seen[i], &row) < 0)
 		return NULL; /* gone meanwhile */
-	for (int k = 0; k < l->classes; k++) {
+	for (int k = 0; k < l->classes; k++)
 		best = p[k] > p[best] ? k : best;
-		entropy -= p[k] > 0 ? (double)p[k] * log((double)p[k]) : 0;
-	}
 	image = image_json(l->d, &row);
 	json_object_update_new(image, json_pack("{ss sf sf}", "guess", l->d->model.name[best], "probability",
-		(double)p[best], "entropy", entropy));
+		(double)p[best], "entropy", (double)answer_entropy(p, l->classes)));
 	return image;
 }
 

@@ -361,6 +361,22 @@ static void model_stored(struct task *task)
 		training_check(d);
 }
 
+/* The next version, about to be stored and become the current one; NULL when memory is short. */
+static struct model_task *next_model(struct daemon *d)
+{
+	struct model_task *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	m->d = d;
+	m->task.run = run_model;
+	m->task.done = model_stored;
+	m->version = d->model.version + 1;
+	m->kept = models_kept(d);
+	model_name(m->version, m->name);
+	return m;
+}
+
 void training_use_model(struct daemon *d, const struct model *model,
 	void (*fn)(void *user, bool ok, const char *text), void *user)
 {
@@ -371,7 +387,7 @@ void training_use_model(struct daemon *d, const struct model *model,
 		fn(user, false, "a training is going on; see larderctl pause, or wait for it");
 		return;
 	}
-	m = calloc(1, sizeof(*m));
+	m = next_model(d);
 	if (!m || model_write(model, &m->data) < 0) {
 		if (m)
 			buf_done(&m->data);
@@ -379,14 +395,8 @@ void training_use_model(struct daemon *d, const struct model *model,
 		fn(user, false, "out of memory");
 		return;
 	}
-	m->d = d;
-	m->task.run = run_model;
-	m->task.done = model_stored;
-	m->version = d->model.version + 1;
-	m->kept = models_kept(d);
 	m->told = fn;
 	m->user = user;
-	model_name(m->version, m->name);
 	writer_task(d->writer, &m->task);
 }
 
@@ -430,16 +440,10 @@ static void on_trained(struct training *t, struct reader *payload)
 		tell_waiters(t, true, text);
 		return;
 	}
-	m = calloc(1, sizeof(*m));
+	m = next_model(d);
 	if (!m)
 		return;
-	m->d = d;
-	m->task.run = run_model;
-	m->task.done = model_stored;
-	m->version = d->model.version + 1;
-	m->kept = models_kept(d);
 	m->trained = r;
-	model_name(m->version, m->name);
 	buf_put(&m->data, payload->data, payload->len);
 	writer_task(d->writer, &m->task);
 }

@@ -6,8 +6,7 @@
 
 #include "daemon/control_verbs.h"
 
-#define PIECE	   256 /* pages */
-#define PAGE_BYTES 4096
+#define PIECE 256 /* pages */
 
 struct vacuum {
 	struct task task;

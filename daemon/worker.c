@@ -173,26 +173,33 @@ static void on_stored(struct worker *w, struct reader *r)
 	answer_curve(w, &a, s.label, s.quality, s.asked, NULL);
 }
 
+/* The answer that is a file of its own, or why there is none. */
+static void answer_file(
+	struct worker *w, const struct coef_image *im, const struct jpeg_tables *t, const char *why_not)
+{
+	size_t at = frame_begin(&w->out, MSG_ENCODED);
+	int e;
+
+	buf_put_u32(&w->out, 0);
+	e = jpeg_write_file(im, t, &w->out);
+	if (e < 0) {
+		w->out.len = at;
+		refuse(w, e, why_not);
+		return;
+	}
+	frame_end(&w->out, at);
+}
+
 static void on_export(struct worker *w, struct reader *r)
 {
 	struct stored_image s;
 	struct jpeg_tables t;
-	size_t at;
-	int e;
 
 	if (!decode_stored(w, r, &s, &t))
 		return;
 	if (s.whole_file)
 		coef_tables(&w->image, &t);
-	at = frame_begin(&w->out, MSG_ENCODED);
-	buf_put_u32(&w->out, 0);
-	e = jpeg_write_file(&w->image, &t, &w->out);
-	if (e < 0) {
-		w->out.len = at;
-		refuse(w, e, "cannot be encoded");
-		return;
-	}
-	frame_end(&w->out, at);
+	answer_file(w, &w->image, &t, "cannot be encoded");
 }
 
 /* The whole picture stretched to side x side, as it is or as a lower quality would have it. */
@@ -203,7 +210,6 @@ static void on_preview(struct worker *w, struct reader *r)
 	_cleanup_pixels_ struct pixels px = {0};
 	struct stored_image s;
 	struct jpeg_tables t;
-	size_t at;
 
 	if (r->failed || side < 8 || side > PREVIEW_MAX || quality > 100) {
 		refuse(w, -EINVAL, "no such preview");
@@ -224,16 +230,10 @@ static void on_preview(struct worker *w, struct reader *r)
 	tables_standard(PREVIEW_QUALITY, &t);
 	if (e == 0)
 		e = coef_requantise(&small, &t, &small);
-	at = frame_begin(&w->out, MSG_ENCODED);
-	buf_put_u32(&w->out, 0);
-	if (e == 0)
-		e = jpeg_write_file(&small, &t, &w->out);
-	if (e < 0) {
-		w->out.len = at;
+	if (e < 0)
 		refuse(w, e, "no preview can be made");
-		return;
-	}
-	frame_end(&w->out, at);
+	else
+		answer_file(w, &small, &t, "no preview can be made");
 }
 
 /* What the network takes the picture for. */

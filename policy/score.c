@@ -131,7 +131,7 @@ float kl_divergence(const float *p, const float *q, int k)
 	return (float)MAX(sum, 0);
 }
 
-static float entropy(const float *p, int k)
+float answer_entropy(const float *p, int k)
 {
 	double sum = 0;
 
@@ -239,7 +239,7 @@ static void judge(
 	run_batch(&l, true);
 	while (refine(&l))
 		run_batch(&l, false);
-	c->entropy = entropy(s->logits, s->shape.classes);
+	c->entropy = answer_entropy(s->logits, s->shape.classes);
 	c->scored = true;
 }
 

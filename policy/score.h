@@ -61,5 +61,8 @@ int rung_encode(struct scorer *s, const struct coef_image *im, int own_quality, 
 int score(struct scorer *s, const struct coef_image *im, int own_quality, const uint8_t *quality,
 	int n, int klass, struct pack_lessons *lessons, struct curve *ret);
 
+/* Entropy in nats of a softmax output [k]. */
+float answer_entropy(const float *p, int k);
+
 /* KL(p || q) in nats of two softmax outputs [k]. */
 float kl_divergence(const float *p, const float *q, int k);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/macros.h"
+#include "policy/score.h"
 
 #define AMONG 4 /* times as many as are wanted, the most doubtful, are chosen from */
 
@@ -39,17 +40,8 @@ int suggest_choose(const float *p, int n, int k, int want, int *ret_index)
 
 	if (!d)
 		return -ENOMEM;
-	for (int i = 0; i < n; i++) {
-		double sum = 0;
-
-		for (int j = 0; j < k; j++)
-			if (p[(size_t)i * (size_t)k + (size_t)j] > 1e-12f) {
-				double v = (double)p[(size_t)i * (size_t)k + (size_t)j];
-
-				sum -= v * log(v);
-			}
-		d[i] = (struct doubt){i, (float)sum, INFINITY};
-	}
+	for (int i = 0; i < n; i++)
+		d[i] = (struct doubt){i, answer_entropy(p + (size_t)i * (size_t)k, k), INFINITY};
 	qsort(d, (size_t)n, sizeof(*d), by_entropy);
 	among = (int)MIN((int64_t)n, MAX((int64_t)AMONG * want, 1));
 	for (int next = 0; chosen < MIN(want, among); chosen++) {

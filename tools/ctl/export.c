@@ -1,11 +1,14 @@
 /*
  * Images out of the store: one as a file, or all of them with a table beside them.
  *
- * folder:	DIR/[train/|validation/]<label>/<id>.jpg	"unlabelled" without a label; other endings
- *of captures kept as they came webdataset:	DIR/{train,validation}-000000.tar ...
- *<id>.jpg, <id>.cls (the label's place in classes.txt; not without a label), <id>.json both:
- *DIR/images.csv					one line for each, in the order of ids
- *		DIR/classes.txt					labels in the order of the alphabet
+ * - folder: DIR/[train/|validation/]LABEL/ID.jpg; "unlabelled" without a label; other endings of captures
+ *   that are kept as they came.
+ *
+ * - webdataset: DIR/{train,validation}-000000.tar and so on, of ID.jpg, ID.cls (the label's place in
+ *   classes.txt; not without a label) and ID.json.
+ *
+ * - both: DIR/images.csv, one line for each in the order of ids, and DIR/classes.txt, the labels in the
+ *   order of the alphabet.
  *
  * Folders: what is there already is not fetched again, so an export that was stopped goes on where it was,
  * and files appear whole or not at all. Tar files are written anew; one that is not whole ends in .part.
