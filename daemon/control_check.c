@@ -57,7 +57,10 @@ static void run_check(uv_work_t *req)
 	k->result = view_open(k->path, &v, k->error);
 	if (k->result == 0)
 		k->result = view_verify(v, &events, &k->report);
-	if (k->result < 0 && !k->error[0])
+	if (k->result == -EUCLEAN)
+		snprintf(k->error, sizeof(k->error),
+			"the index itself is damaged: stop larderd, and larderd --salvage makes it anew");
+	else if (k->result < 0 && !k->error[0])
 		snprintf(k->error, sizeof(k->error), "%s", strerror(-k->result));
 }
 

@@ -114,9 +114,8 @@ int64_t daemon_captures(const struct daemon *d)
 }
 
 /* The tighter of MaxUse and what KeepFree leaves, now. */
-static int64_t work_out_limit(const struct daemon *d, int64_t used)
+int64_t daemon_limit(const struct config *c, int64_t used)
 {
-	const struct config *c = &d->config;
 	struct statvfs fs;
 	int64_t total, free_bytes, by_free;
 
@@ -161,7 +160,7 @@ void daemon_update_limit(struct daemon *d)
 	int64_t before = d->limit;
 	struct limits limits;
 
-	d->limit = work_out_limit(d, writer_usage(d->writer)->total);
+	d->limit = daemon_limit(&d->config, writer_usage(d->writer)->total);
 	limits = (struct limits){d->limit, training_model_reserve(d),
 		d->config.store.quarantine_max_bytes};
 	writer_set_limits(d->writer, &limits);
@@ -537,7 +536,7 @@ static int open_store(struct daemon *d, char error[256])
 		return r;
 	}
 	close(fd);
-	d->limit = work_out_limit(d, 0);
+	d->limit = daemon_limit(&d->config, 0);
 	r = store_open(d->config.store.path, d->limit, &d->store, error);
 	if (r == 0)
 		r = view_open(d->config.store.path, &d->view, error);

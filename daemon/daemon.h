@@ -75,6 +75,9 @@ struct daemon {
 /* Runs until told to stop; returns the exit status. */
 int daemon_run(const char *exe, const char *config_file, bool config_required, const struct config *c);
 
+/* What the store may take, in bytes as du counts, when it takes `used` now: MaxUse, or what KeepFree leaves. */
+int64_t daemon_limit(const struct config *c, int64_t used);
+
 /* Reads the configuration again and swaps it in; error gets a line. Paths cannot change. */
 int daemon_reload(struct daemon *d, char error[CONFIG_ERROR_MAX]);
 void daemon_stop(struct daemon *d);

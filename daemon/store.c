@@ -24,7 +24,7 @@
 #define BATCH_MAX	256
 #define PAGES_PER_OP	4      /* a row, its index entries, and a share of splits */
 
-static const char schema[] =
+const char store_schema[] =
 	"CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
 	/* Names of labels; id 0 is never used: it stands for no label. */
 	"CREATE TABLE labels(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
@@ -91,6 +91,7 @@ static const char *const sql[STATEMENTS] = {
 	[ST_GARBAGE] = "INSERT OR IGNORE INTO garbage VALUES(?1)",
 	[ST_GARBAGE_GONE] = "DELETE FROM garbage",
 	[ST_LABEL_FIND] = "SELECT id FROM labels WHERE name = ?1",
+	[ST_LABEL_NAME] = "SELECT name FROM labels WHERE id = ?1",
 	[ST_LABEL_ADD] = "INSERT INTO labels(name) VALUES(?1)",
 };
 
@@ -421,10 +422,10 @@ static int check_uuid(struct store *s, char error[256])
 	return 0;
 }
 
-static int create(struct store *s)
+int store_create_uuid(struct store *s)
 {
 	static const char hex[] = "0123456789abcdef";
-	char text[256], uuid[33] = {0};
+	char text[128], uuid[33] = {0};
 	uint8_t raw[16];
 	int r;
 
@@ -435,12 +436,20 @@ static int create(struct store *s)
 		uuid[2 * i + 1] = hex[raw[i] & 15];
 	}
 	r = io_write_durable(s->dir, "uuid", uuid, 32);
+	snprintf(text, sizeof(text), "INSERT OR REPLACE INTO meta VALUES('uuid', '%s')", uuid);
+	return r == 0 ? store_exec(s, text) : r;
+}
+
+static int create(struct store *s)
+{
+	char text[64];
+	int r = store_exec(s, "BEGIN");
+
 	if (r == 0)
-		r = store_exec(s, "BEGIN");
+		r = store_exec(s, store_schema);
 	if (r == 0)
-		r = store_exec(s, schema);
-	snprintf(text, sizeof(text), "INSERT INTO meta VALUES('uuid', '%s'); PRAGMA user_version=%d; COMMIT",
-		uuid, STORE_SCHEMA);
+		r = store_create_uuid(s);
+	snprintf(text, sizeof(text), "PRAGMA user_version=%d; COMMIT", STORE_SCHEMA);
 	return r == 0 ? store_exec(s, text) : r;
 }
 
@@ -477,7 +486,7 @@ static int open_index(struct store *s, const char *path, char error[256])
 		       "PRAGMA cache_size=-2048; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=OFF;");
 }
 
-static int prepare(struct store *s)
+int store_prepare(struct store *s)
 {
 	for (int i = 0; i < STATEMENTS; i++) {
 		int rc = sqlite3_prepare_v3(s->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &s->st[i], NULL);
@@ -488,7 +497,7 @@ static int prepare(struct store *s)
 	return 0;
 }
 
-static int open_dirs(struct store *s, const char *path, char error[256])
+int store_open_dirs(struct store *s, const char *path, char error[256])
 {
 	s->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (s->dir < 0) {
@@ -510,25 +519,45 @@ static int open_dirs(struct store *s, const char *path, char error[256])
 	return fsync(s->dir) < 0 ? -errno : 0;
 }
 
+struct store *store_new(void)
+{
+	struct store *s = calloc(1, sizeof(*s));
+
+	if (s)
+		s->dir = s->objects = s->models = s->quarantine = s->lock = -1;
+	return s;
+}
+
+/* What a salvage (store_salvage.h) left: half an index, or none but its own. */
+static int check_salvage(struct store *s, char error[256])
+{
+	if (faccessat(s->dir, SALVAGE_MARK, F_OK, 0) == 0) {
+		snprintf(error, 256, "an index is being salvaged: end that first, with larderd --salvage");
+		return -EUCLEAN;
+	}
+	return unlinkat(s->dir, "index.new", 0) < 0 && errno != ENOENT ? -errno : 0;
+}
+
 int store_open(const char *path, int64_t max_use, struct store **ret, char error[256])
 {
-	_cleanup_(store_closep) struct store *s = calloc(1, sizeof(*s));
+	_cleanup_(store_closep) struct store *s = store_new();
 	int r;
 
 	snprintf(error, 256, "out of memory");
 	if (!s)
 		return -ENOMEM;
 	error[0] = '\0';
-	s->dir = s->objects = s->models = s->quarantine = s->lock = -1;
 	s->limits.total = max_use;
 	s->wal.cap = log_cap_for(max_use);
-	r = open_dirs(s, path, error);
+	r = store_open_dirs(s, path, error);
+	if (r == 0)
+		r = check_salvage(s, error);
 	if (r == 0)
 		r = open_index(s, path, error);
 	if (r == 0)
 		r = check_schema(s, error);
 	if (r == 0)
-		r = prepare(s);
+		r = store_prepare(s);
 	if (r == 0)
 		r = sweep(s, error);
 	if (r == 0)
@@ -537,20 +566,29 @@ int store_open(const char *path, int64_t max_use, struct store **ret, char error
 		r = measure(s);
 	if (r < 0) {
 		if (!error[0])
-			snprintf(error, 256, "%s: %s", path, s->error[0] ? s->error : strerror(-r));
+			snprintf(error, 256, "%s: %s%s", path, s->error[0] ? s->error : strerror(-r),
+				r == -EUCLEAN ? "; larderd --salvage makes the index anew" : "");
 		return r;
 	}
 	*ret = TAKE_PTR(s);
 	return 0;
 }
 
+void store_close_index(struct store *s)
+{
+	for (int i = 0; i < STATEMENTS; i++) {
+		sqlite3_finalize(s->st[i]);
+		s->st[i] = NULL;
+	}
+	sqlite3_close(s->db);
+	s->db = NULL;
+}
+
 void store_close(struct store *s)
 {
 	if (!s)
 		return;
-	for (int i = 0; i < STATEMENTS; i++)
-		sqlite3_finalize(s->st[i]);
-	sqlite3_close(s->db);
+	store_close_index(s);
 	wal_cap_unregister(&s->wal);
 	close_fd(&s->objects);
 	close_fd(&s->models);

@@ -65,7 +65,7 @@ struct image_row {
 	int width, height, orientation;
 	uint32_t flags;
 	int64_t taken_s;    /* capture time, seconds since 1970 */
-	uint32_t bytes, crc;
+	uint32_t bytes, crc; /* of what is stored: of a file with its tag (store_tag.h) */
 	int64_t model;	    /* version that scored it */
 	int n_harm;	    /* rungs of LADDER below quality, then quality itself */
 	uint8_t harm[RUNGS_MAX]; /* kl_encode()d divergences */
@@ -108,7 +108,8 @@ struct op {
 	struct op *next;
 	enum op_kind kind;
 	struct image_row row;
-	struct buf data; /* owned */
+	struct buf data; /* owned; an object's file: its tag is appended */
+	size_t picture_bytes; /* of data, when there is a tag behind them */
 	struct taken_file file;
 	uint8_t was_quality;
 	enum counter counter;
@@ -218,7 +219,7 @@ void view_forget_pages(struct store_view *v);
 /* -ENOENT when there is none. */
 int view_row(struct store_view *v, int64_t id, struct image_row *ret);
 
-/* The image's stored bytes, checksum checked: -EBADMSG when it is wrong. */
+/* The image's picture as it is stored, checksum checked: -EBADMSG when it is wrong. */
 int view_data(struct store_view *v, const struct image_row *row, struct buf *ret);
 
 /* Callbacks return false to stop. */

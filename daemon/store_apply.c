@@ -9,6 +9,7 @@
 #include "common/digest.h"
 #include "common/io.h"
 #include "daemon/store_internal.h"
+#include "daemon/store_tag.h"
 #include "policy/member.h"
 
 #define LABELS_MAX 20000
@@ -102,6 +103,84 @@ static void unlink_objects(struct store *s, const struct name_list *l)
 	}
 }
 
+static int get_row(struct store *s, int64_t id, struct image_row *ret)
+{
+	int rc, r = -ENOENT;
+
+	sqlite3_bind_int64(s->st[ST_ROW], 1, id);
+	rc = sqlite3_step(s->st[ST_ROW]);
+	if (rc == SQLITE_ROW) {
+		row_from(s->st[ST_ROW], ret);
+		r = 0;
+	} else if (rc != SQLITE_DONE) {
+		r = store_fail(s, rc);
+	}
+	sqlite3_reset(s->st[ST_ROW]);
+	return r;
+}
+
+static int label_name(struct store *s, uint32_t label, char ret[LABEL_MAX + 1])
+{
+	sqlite3_stmt *st = s->st[ST_LABEL_NAME];
+	int rc;
+
+	ret[0] = '\0';
+	if (!label)
+		return 0;
+	sqlite3_bind_int64(st, 1, label);
+	rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW)
+		snprintf(ret, LABEL_MAX + 1, "%s", (const char *)sqlite3_column_text(st, 0));
+	sqlite3_reset(st);
+	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : store_fail(s, rc);
+}
+
+/* Has an object's file say what it is (store_tag.h); what an earlier try of the batch appended goes. */
+static int tag_object(struct store *s, struct op *op)
+{
+	struct image_row row = op->row, old;
+	char label[LABEL_MAX + 1];
+	int r;
+
+	if (op->picture_bytes)
+		op->data.len = op->picture_bytes;
+	op->picture_bytes = op->data.len;
+	if (op->kind == OP_STEP) { /* knows only what changes */
+		r = get_row(s, row.id, &old);
+		if (r < 0)
+			return r == -ENOENT ? 0 : r; /* the transaction will find it stale */
+		row.hash = old.hash;
+		row.stratum = old.stratum;
+		row.rank = old.rank;
+		row.layout = old.layout;
+		row.width = old.width;
+		row.height = old.height;
+		row.orientation = old.orientation;
+		row.taken_s = old.taken_s;
+		row.flags = (row.flags & ~(uint32_t)IMAGE_PINNED) | (old.flags & IMAGE_PINNED);
+		snprintf(row.name, sizeof(row.name), "%s", old.name);
+	}
+	r = label_name(s, stratum_label(row.stratum), label);
+	if (r < 0)
+		return r;
+	tag_put(&op->data, &row, label);
+	return op->data.failed ? -ENOMEM : 0;
+}
+
+/*
+ * Whether the file is there as another insert of the same content wrote it, which told another name or time
+ * in its tag: it must not be written over. Negative: who can say.
+ */
+static int object_made(struct store *s, const struct op *op, const char *name, const struct batch *b)
+{
+	if (op->kind != OP_INSERT)
+		return 0;
+	for (size_t i = 0; i < b->made.n; i++)
+		if (!strcmp(b->made.v[i], name))
+			return 1;
+	return store_object_known(s, name);
+}
+
 /* Writes the ops' large objects, so that the rows may name them. */
 static int write_objects(struct store *s, struct op *ops, bool relief, struct batch *b)
 {
@@ -116,9 +195,16 @@ static int write_objects(struct store *s, struct op *ops, bool relief, struct ba
 			return r;
 		if ((op->kind != OP_INSERT && op->kind != OP_STEP) || !(op->row.flags & IMAGE_FILE))
 			continue;
+		object_name(op->row.id, op->row.quality, name);
+		r = object_made(s, op, name, b);
+		if (r > 0)
+			continue;
+		if (r == 0)
+			r = tag_object(s, op);
+		if (r < 0)
+			return r;
 		if (!store_files_fit(s, (int64_t)op->data.len + kept))
 			return -ENOSPC;
-		object_name(op->row.id, op->row.quality, name);
 		r = io_write_durable(s->objects, name, op->data.data, op->data.len);
 		if (r < 0) {
 			snprintf(s->error, sizeof(s->error), "objects/%s: %s", name, strerror(-r));
@@ -148,22 +234,6 @@ static void bind_data(sqlite3_stmt *st, int at, const struct op *op)
 	else
 		sqlite3_bind_blob(st, at, op->data.data ? op->data.data : (const void *)"",
 			(int)op->data.len, SQLITE_STATIC);
-}
-
-static int get_row(struct store *s, int64_t id, struct image_row *ret)
-{
-	int rc, r = -ENOENT;
-
-	sqlite3_bind_int64(s->st[ST_ROW], 1, id);
-	rc = sqlite3_step(s->st[ST_ROW]);
-	if (rc == SQLITE_ROW) {
-		row_from(s->st[ST_ROW], ret);
-		r = 0;
-	} else if (rc != SQLITE_DONE) {
-		r = store_fail(s, rc);
-	}
-	sqlite3_reset(s->st[ST_ROW]);
-	return r;
 }
 
 /*
@@ -251,25 +321,8 @@ static int find_content(struct store *s, int64_t *id, uint64_t hash)
 	}
 }
 
-static int apply_insert(struct store *s, struct op *op, struct batch *b)
+void store_bind_row(sqlite3_stmt *st, const struct image_row *row)
 {
-	sqlite3_stmt *st = s->st[ST_INSERT];
-	const struct image_row *row = &op->row;
-	int64_t id = row->id;
-	int r = find_content(s, &id, row->hash);
-
-	if (r < 0)
-		return r;
-	if (r == 0 && id != row->id && (row->flags & IMAGE_FILE))
-		return -EIO; /* its file already has the other's name: cannot happen without 2^31 tries */
-	op->row.id = id;
-	if (r > 0) {
-		op->result = -EEXIST;
-		r = add_counter(s, COUNT_DUPLICATE, 1);
-		return r < 0 ? r : add_taken(s, op);
-	}
-	op->row.crc = crc32c(0, op->data.data, op->data.len);
-	op->row.bytes = (uint32_t)op->data.len;
 	sqlite3_bind_int64(st, 1, row->id);
 	sqlite3_bind_int64(st, 2, (int64_t)row->hash);
 	sqlite3_bind_int64(st, 3, row->stratum);
@@ -289,6 +342,28 @@ static int apply_insert(struct store *s, struct op *op, struct batch *b)
 	sqlite3_bind_int64(st, 17, row->model);
 	sqlite3_bind_blob(st, 18, row->harm, row->n_harm, SQLITE_STATIC);
 	sqlite3_bind_blob(st, 19, row->name, (int)strlen(row->name), SQLITE_STATIC);
+}
+
+static int apply_insert(struct store *s, struct op *op, struct batch *b)
+{
+	sqlite3_stmt *st = s->st[ST_INSERT];
+	const struct image_row *row = &op->row;
+	int64_t id = row->id;
+	int r = find_content(s, &id, row->hash);
+
+	if (r < 0)
+		return r;
+	if (r == 0 && id != row->id && (row->flags & IMAGE_FILE))
+		return -EIO; /* its file already has the other's name: cannot happen without 2^31 tries */
+	op->row.id = id;
+	if (r > 0) {
+		op->result = -EEXIST;
+		r = add_counter(s, COUNT_DUPLICATE, 1);
+		return r < 0 ? r : add_taken(s, op);
+	}
+	op->row.crc = crc32c(0, op->data.data, op->data.len);
+	op->row.bytes = (uint32_t)op->data.len;
+	store_bind_row(st, row);
 	bind_data(st, 20, op);
 	r = store_run(s, ST_INSERT);
 	if (r < 0)

@@ -52,6 +52,7 @@ enum statement {
 	ST_GARBAGE,
 	ST_GARBAGE_GONE,
 	ST_LABEL_FIND,
+	ST_LABEL_NAME,
 	ST_LABEL_ADD,
 	STATEMENTS
 };
@@ -67,6 +68,24 @@ struct store {
 	bool garbage_rows; /* garbage holds marks of files that are gone */
 	char error[256];
 };
+
+#define SALVAGE_MARK "salvage" /* in the store's directory: store_salvage.h */
+
+extern const char store_schema[];
+
+/* Closed, with nothing in it; and the directories of path opened and locked, made where they are missing. */
+struct store *store_new(void);
+int store_open_dirs(struct store *s, const char *path, char error[256]);
+
+/* Makes the statements of an index that is open; closes it with them. */
+int store_prepare(struct store *s);
+void store_close_index(struct store *s);
+
+/* A new uuid for the directory and the index. */
+int store_create_uuid(struct store *s);
+
+/* Binds a row to ST_INSERT's parameters, all but its data, which is the 20th. */
+void store_bind_row(sqlite3_stmt *st, const struct image_row *row);
 
 /* Room for bytes more of files, the index staying as it is. */
 bool store_files_fit(const struct store *s, int64_t bytes);

@@ -10,6 +10,7 @@
 #include "common/digest.h"
 #include "common/io.h"
 #include "daemon/store_internal.h"
+#include "daemon/store_tag.h"
 #include "policy/member.h"
 
 #define OBJECT_BYTES_MAX (INT64_C(1) << 30)
@@ -147,6 +148,8 @@ int view_data(struct store_view *v, const struct image_row *row, struct buf *ret
 	if (r == 0 && (ret->len - start != row->bytes ||
 			      crc32c(0, ret->data + start, ret->len - start) != row->crc))
 		return -EBADMSG;
+	if (r == 0 && (row->flags & IMAGE_FILE))
+		ret->len = start + tag_read(ret->data + start, ret->len - start, NULL);
 	return r;
 }
 

@@ -3,8 +3,9 @@
 import glob
 import os
 import sqlite3
+import subprocess
 
-from harness import Daemon, check, finish, picture
+from harness import LARDERD, Daemon, check, finish, picture
 
 d = Daemon({"Store": {"MaxUse": "32M", "InlineMax": "1K"}, "Training": {"Enabled": "false"}}).start()
 for i in range(40):  # most as files, some in the index
@@ -55,6 +56,45 @@ d.verify()
 d.stop()
 d.start()
 d.verify()
+d.stop()
+
+# The index's own pages rot: found, salvaged, and the daemon goes on; original bytes come out as they went in.
+path = os.path.join(d.store, "index.db")
+whole = open(path, "rb").read()
+index = sqlite3.connect(path)
+pages = [p for p, in index.execute("SELECT pageno FROM dbstat WHERE name='images' AND pagetype='leaf' ORDER BY pageno")] \
+    if index.execute("SELECT 1 FROM pragma_compile_options WHERE compile_options='ENABLE_DBSTAT_VTAB'").fetchone() else []
+index.close()
+page = pages[len(pages) // 2] if pages else len(whole) // 4096
+with open(path, "r+b") as f:
+    f.seek((page - 1) * 4096)
+    f.write(os.urandom(4096))
+d.start(ready=False)
+d.wait_for(lambda: d.process.poll() is not None or d.ctl("status", check_status=False)[0] == 0, 20, "it to start or give up")
+if d.process.poll() is None:
+    code, out, err = d.ctl("verify", check_status=False)
+    check(code != 0 and ("salvage" in err or "index.db" in out), f"the damage is found: {code} {out} {err}")
+    p = subprocess.run([LARDERD, "--config", d.config, "--salvage"], capture_output=True, timeout=60)
+    check(p.returncode == 1 and b"in use" in p.stderr, f"not beside a daemon: {p}")
+    d.stop()
+p = subprocess.run([LARDERD, "--config", d.config, "--salvage"], capture_output=True, timeout=60)
+check(p.returncode == 0 and b"images kept" in p.stdout, f"salvaged: {p}")
+check(subprocess.run([LARDERD, "--scratch", "/tmp"], capture_output=True).returncode == 2, "--scratch alone is no sense")
+d.start()
+d.verify()
+s = d.status()
+check(s["store"]["images"] >= 28 and d.sum() == 80, f"files and most of the rest are there: {s['store']} {s['captures']}")
+check(set(s["store"]["by_label"]) == {"stripes", "blobs"}, f"labels: {s['store']['by_label']}")
+d.stop()
+
+os.unlink(path)  # nothing but the files is left
+p = subprocess.run([LARDERD, "--config", d.config, "--salvage"], capture_output=True, timeout=60)
+check(p.returncode == 1 and b"--force" in p.stderr, f"how many there were is not known: {p}")
+p = subprocess.run([LARDERD, "--config", d.config, "--salvage", "--force"], capture_output=True, timeout=60)
+check(p.returncode == 0 and b"28 from their files" in p.stdout, f"from the files alone: {p}")
+d.start()
+d.verify()
+check(sum(d.status()["store"]["by_label"].values()) == 28, "their labels are in the files")
 d.stop()
 d.remove()
 finish()
