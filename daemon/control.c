@@ -118,7 +118,7 @@ static void send_message(struct client *c, json_t *message)
 
 void client_reply(struct client *c, json_t *parameters)
 {
-	send_message(c, json_pack("{so}", "parameters", parameters ? parameters : json_object()));
+	send_message(c, json_pack("{so}", "parameters", parameters));
 	if (!c->closed && !c->serving) /* else the loop in serve() goes on */
 		serve(c);
 }

@@ -523,13 +523,13 @@ static void run_plan(struct call *c)
 static void run_pause(struct call *c)
 {
 	training_pause(c->d, true);
-	client_reply(c->client, NULL);
+	client_reply(c->client, json_object());
 }
 
 static void run_resume(struct call *c)
 {
 	training_pause(c->d, false);
-	client_reply(c->client, NULL);
+	client_reply(c->client, json_object());
 }
 
 static void run_reload(struct call *c)
@@ -539,7 +539,7 @@ static void run_reload(struct call *c)
 	if (daemon_reload(c->d, error) < 0)
 		client_fail(c->client, "%s", error);
 	else
-		client_reply(c->client, NULL);
+		client_reply(c->client, json_object());
 }
 
 const struct verb VERBS[] = {

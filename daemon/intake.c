@@ -29,6 +29,9 @@
 #define REFUSED_MAX	    256
 #define UNSETTLED_MAX	    (REFUSED_MAX / 2) /* with those in flight, no more than are remembered */
 #define BEHIND_US	    (10 * 60 * US_PER_SEC)
+#define AGAIN_MS	    5000 /* after what should not last: no memory, no descriptors */
+#define WAIT_FIRST_US	    (60 * US_PER_SEC)	   /* before a refused file is tried again; then twice as long */
+#define WAIT_MOST_US	    (60 * 60 * US_PER_SEC)
 
 enum capture_state {
 	CAPTURE_READING,   /* on a thread: bytes and hash */
@@ -59,10 +62,11 @@ struct capture {
 	char why[160];	     /* quarantine reason; empty: none */
 };
 
-/* A file that has to stay where it is: said once. */
+/* A file that has to stay where it is: said once, tried again now and then. */
 struct refused {
 	uint64_t dev, ino;
 	int64_t mtime_ns;
+	int64_t again_us, wait_us; /* steady clock; again_us INT64_MAX: not at all */
 };
 
 struct intake {
@@ -139,11 +143,35 @@ static void forget(struct capture *c)
 	}
 }
 
+/* The spool has it still. */
+static void try_later(struct capture *c)
+{
+	struct spool *spool = c->d->spool;
+
+	forget(c);
+	spool_retry(spool, AGAIN_MS);
+}
+
+static struct refused *find_refused(struct intake *in, const struct taken_file *f)
+{
+	for (size_t i = 0; i < MIN(in->n_refused, (size_t)REFUSED_MAX); i++)
+		if (in->refused[i].dev == f->dev && in->refused[i].ino == f->ino &&
+			in->refused[i].mtime_ns == f->mtime_ns)
+			return &in->refused[i];
+	return NULL;
+}
+
+static struct refused *add_refused(struct intake *in, const struct taken_file *f)
+{
+	struct refused *one = &in->refused[in->n_refused++ % REFUSED_MAX];
+
+	*one = (struct refused){f->dev, f->ino, f->mtime_ns, INT64_MAX, 0};
+	return one;
+}
+
 void intake_leave(struct daemon *d, const struct taken_file *f)
 {
-	struct intake *in = d->intake;
-
-	in->refused[in->n_refused++ % REFUSED_MAX] = (struct refused){f->dev, f->ino, f->mtime_ns};
+	add_refused(d->intake, f);
 }
 
 static enum fate fate_of(const struct op *op)
@@ -202,8 +230,8 @@ static void submit_op(struct capture *c, enum op_kind kind)
 {
 	struct op *op = op_new(kind);
 
-	if (!op) { /* try again from the spool */
-		forget(c);
+	if (!op) {
+		try_later(c);
 		return;
 	}
 	set_state(c, CAPTURE_STORING);
@@ -226,7 +254,7 @@ static void count_fate(struct capture *c, enum counter counter)
 	struct op *op = op_new(OP_COUNT);
 
 	if (!op) {
-		forget(c);
+		try_later(c);
 		return;
 	}
 	set_state(c, CAPTURE_STORING);
@@ -238,11 +266,18 @@ static void count_fate(struct capture *c, enum counter counter)
 	writer_add(c->d->writer, op);
 }
 
-/* A file that cannot even be kept in quarantine stays in the spool; said once. */
+/* A file that cannot be read, or not even be kept in quarantine, stays in the spool. */
 static void refuse(struct capture *c, const char *why)
 {
-	log_error("left in the spool: '%s': %s", c->file.path, why);
-	intake_leave(c->d, &c->file);
+	struct refused *one = find_refused(c->d->intake, &c->file);
+
+	if (!one) {
+		log_error("left in the spool: '%s': %s; will try again", c->file.path, why);
+		one = add_refused(c->d->intake, &c->file);
+	}
+	one->wait_us = CLAMP(2 * one->wait_us, WAIT_FIRST_US, WAIT_MOST_US);
+	one->again_us = clock_steady_us() + one->wait_us;
+	spool_retry(c->d->spool, one->wait_us / US_PER_MS + 1);
 	forget(c);
 }
 
@@ -402,12 +437,17 @@ static bool on_encoded(struct capture *c, struct reader *payload, bool *ret_bad)
 	return true;
 }
 
-static bool on_refused(struct capture *c, struct reader *payload)
+/* Want of memory is not the picture's fault at first: once more with another worker. */
+static bool on_refused(struct capture *c, struct job *job, struct reader *payload, bool *ret_bad)
 {
-	size_t n;
+	uint32_t error = reader_u32(payload);
+	size_t n = MIN(payload->len, sizeof(c->why) - 1);
 
-	reader_u32(payload);
-	n = MIN(payload->len, sizeof(c->why) - 1);
+	if (error == ENOMEM && job->tries == 0) {
+		log_warn("no memory for '%s'; once more with another worker", c->file.path);
+		*ret_bad = true;
+		return false;
+	}
 	if (!payload->failed && n)
 		memcpy(c->why, payload->data, n);
 	else
@@ -425,7 +465,7 @@ static bool on_answer(struct job *job, uint8_t type, struct reader *payload, boo
 	if (type == MSG_ENCODED && c->state == CAPTURE_ENCODING)
 		return on_encoded(c, payload, ret_bad);
 	if (type == MSG_REFUSED)
-		return on_refused(c, payload);
+		return on_refused(c, job, payload, ret_bad);
 	*ret_bad = true;
 	return false;
 }
@@ -444,8 +484,8 @@ static void on_finished(struct job *job, const char *why)
 	} else if (c->drop_at_door) {
 		count_fate(c, COUNT_DROPPED);
 	} else if (c->stored.failed || !c->stored.len) {
-		log_error("out of memory with '%s'; it stays in the spool", c->file.path);
-		forget(c);
+		log_error("out of memory with '%s'; will try again", c->file.path);
+		try_later(c);
 	} else {
 		if ((int64_t)c->stored.len > c->d->config.store.inline_max_bytes)
 			c->row.flags |= IMAGE_FILE;
@@ -499,7 +539,7 @@ static void start_scoring(struct capture *c)
 	job = calloc(1, sizeof(*job));
 
 	if (!job) {
-		forget(c);
+		try_later(c);
 		return;
 	}
 	set_state(c, CAPTURE_SCORING);
@@ -552,7 +592,7 @@ static void start_labelling(struct capture *c)
 	}
 	op = op_new(OP_NEW_LABEL);
 	if (!op) {
-		forget(c);
+		try_later(c);
 		return;
 	}
 	set_state(c, CAPTURE_LABELLING);
@@ -564,13 +604,9 @@ static void start_labelling(struct capture *c)
 
 static bool is_refused(const struct capture *c)
 {
-	const struct intake *in = c->d->intake;
+	const struct refused *one = find_refused(c->d->intake, &c->file);
 
-	for (size_t i = 0; i < MIN(in->n_refused, (size_t)REFUSED_MAX); i++)
-		if (in->refused[i].dev == c->file.dev && in->refused[i].ino == c->file.ino &&
-			in->refused[i].mtime_ns == c->file.mtime_ns)
-			return true;
-	return false;
+	return one && clock_steady_us() < one->again_us;
 }
 
 static void on_read(uv_work_t *req, int status)
@@ -598,8 +634,9 @@ static void on_read(uv_work_t *req, int status)
 			(long long)c->max_bytes);
 		quarantine(c);
 	} else if (c->error || c->data.failed) {
-		log_warn("cannot read '%s': %s; will try again", c->file.path, strerror(-c->error));
-		forget(c);
+		log_warn("cannot read '%s': %s; will try again", c->file.path,
+			strerror(c->error ? -c->error : ENOMEM));
+		try_later(c);
 	} else if (view_row(d->view, (int64_t)c->id, &known) == 0 && known.hash == c->hash) {
 		count_fate(c, COUNT_DUPLICATE);
 	} else {
@@ -630,8 +667,10 @@ bool intake_offer(void *daemon, const char *path)
 		return false;
 	}
 	c = calloc(1, sizeof(*c));
-	if (!c)
+	if (!c) {
+		spool_retry(d->spool, AGAIN_MS);
 		return false;
+	}
 	c->d = d;
 	c->spool_fd = spool_dir_fd(d->spool);
 	c->max_bytes = d->config.spool.max_file_bytes;

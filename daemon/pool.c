@@ -45,6 +45,7 @@ struct pool {
 
 struct owned_write {
 	uv_write_t req;
+	struct slot *slot;
 	struct buf data;
 };
 
@@ -97,11 +98,18 @@ int pool_alive(const struct pool *p)
 	return n;
 }
 
+static void kill_worker(struct slot *s)
+{
+	if (s->alive)
+		uv_process_kill(&s->process, SIGKILL);
+}
+
 static void on_written(uv_write_t *req, int status)
 {
 	struct owned_write *w = (struct owned_write *)req;
 
-	(void)status; /* a worker that is gone is noticed by its exit */
+	if (status < 0 && status != UV_ECANCELED) /* it waits for what will not come */
+		kill_worker(w->slot);
 	buf_done(&w->data);
 	free(w);
 }
@@ -115,8 +123,10 @@ static int send_copy(struct slot *s, const struct buf *frames)
 
 	if (!w)
 		return -ENOMEM;
+	w->slot = s;
 	buf_put(&w->data, frames->data, frames->len);
-	if (w->data.failed) {
+	if (w->data.failed || frames->failed) {
+		buf_done(&w->data);
 		free(w);
 		return -ENOMEM;
 	}
@@ -127,12 +137,6 @@ static int send_copy(struct slot *s, const struct buf *frames)
 		free(w);
 	}
 	return r;
-}
-
-static void kill_worker(struct slot *s)
-{
-	if (s->alive)
-		uv_process_kill(&s->process, SIGKILL);
 }
 
 static void finish_job(struct slot *s, const char *why)
@@ -207,6 +211,12 @@ static void on_restart(uv_timer_t *t)
 	dispatch(p);
 }
 
+static void back_off(struct pool *p)
+{
+	p->backing_off = true;
+	uv_timer_start(&p->restart, on_restart, RESTART_MS, 0);
+}
+
 static void on_worker_exit(uv_process_t *process, int64_t status, int signal)
 {
 	struct slot *s = process->data;
@@ -215,10 +225,8 @@ static void on_worker_exit(uv_process_t *process, int64_t status, int signal)
 	if ((status || signal) && !s->pool->stopping)
 		log_warn("worker %d ended: status %d, signal %d", uv_process_get_pid(process), (int)status,
 			signal);
-	if (!s->proved && !s->pool->stopping) {
-		s->pool->backing_off = true;
-		uv_timer_start(&s->pool->restart, on_restart, RESTART_MS, 0);
-	}
+	if (!s->proved && !s->pool->stopping)
+		back_off(s->pool);
 	snprintf(why, sizeof(why), "the decoding process died (status %d, signal %d)", (int)status, signal);
 	close_slot(s);
 	retry_job(s, why);
@@ -266,7 +274,7 @@ static void on_answer(struct slot *s, uint8_t type, struct reader *payload)
 	buf_done(&job->followup);
 	over = job->answer(job, type, payload, &bad);
 	if (bad) {
-		log_warn("worker %d answered nonsense; ended", uv_process_get_pid(&s->process));
+		log_warn("worker %d gave no answer of use; ended", uv_process_get_pid(&s->process));
 		kill_worker(s);
 	} else if (over) {
 		release(s);
@@ -331,13 +339,14 @@ static int spawn(struct slot *s)
 	s->proved = false;
 	if (r < 0) {
 		log_error("cannot start a worker: %s", uv_strerror(r));
+		back_off(p);
 		close_slot(s);
 		return r;
 	}
 	uv_read_start((uv_stream_t *)&s->out, on_alloc, on_read);
 	for (int k = 0; k < POOL_SETUP_KINDS; k++)
-		if (p->setup[k].len)
-			send_copy(s, &p->setup[k]);
+		if (p->setup[k].len && send_copy(s, &p->setup[k]) < 0)
+			kill_worker(s);
 	return 0;
 }
 
@@ -400,8 +409,9 @@ void pool_add_setup(struct pool *p, int kind, const struct buf *frames)
 {
 	buf_put(&p->setup[kind], frames->data, frames->len);
 	for (int i = 0; i < p->width; i++)
-		if (p->slot[i].alive && !uv_is_closing((uv_handle_t *)&p->slot[i].in))
-			send_copy(&p->slot[i], frames);
+		if (p->slot[i].alive && !uv_is_closing((uv_handle_t *)&p->slot[i].in) &&
+			send_copy(&p->slot[i], frames) < 0)
+			kill_worker(&p->slot[i]); /* the next one has all of it */
 }
 
 void pool_stop(struct pool *p)

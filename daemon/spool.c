@@ -15,7 +15,6 @@
 #include "daemon/store.h"
 
 #define DEPTH_MAX     6
-#define WATCHES_MAX   8192
 #define RESCAN_MS     (5 * 60 * 1000)	/* with inotify: only to make sure */
 #define POLL_MS	      2000		/* without it */
 #define PARENT_MASK   (IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_ONLYDIR)
@@ -36,6 +35,7 @@ struct spool {
 	uv_idle_t soon;
 	int64_t settle_us, overflows;
 	bool scanning_soon, closed, lost; /* lost: the directory itself went away */
+	bool watches_short; /* said */
 	spool_fn fn;
 	void *user;
 	struct watch *watch; /* owned */
@@ -71,36 +71,89 @@ static void forget_watches(struct spool *s)
 		free(s->watch[i].path);
 	}
 	s->n_watches = 0;
+	s->watches_short = false;
 }
 
-/* Watches a directory of the spool; does nothing when it is watched already. */
+/* Where a watch is, or would be: they are in the order of their descriptors. */
+static size_t place_of(const struct spool *s, int wd)
+{
+	size_t low = 0, high = s->n_watches;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (s->watch[middle].wd < wd)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static struct watch *find_watch(const struct spool *s, int wd)
+{
+	size_t at = place_of(s, wd);
+
+	return at < s->n_watches && s->watch[at].wd == wd ? &s->watch[at] : NULL;
+}
+
+static void drop_watch(struct spool *s, struct watch *w)
+{
+	size_t at = (size_t)(w - s->watch);
+
+	free(w->path);
+	memmove(w, w + 1, (--s->n_watches - at) * sizeof(*w));
+}
+
+/* Notes what a watch is of; a directory that is known by another name has been renamed. */
+static int note_watch(struct spool *s, int wd, const char *dir)
+{
+	struct watch *w = find_watch(s, wd), *all;
+	char *path;
+	size_t at;
+
+	if (w && !strcmp(w->path, dir))
+		return 0;
+	path = strdup(dir);
+	if (w && path) {
+		free(w->path);
+		w->path = path;
+		return 0;
+	}
+	all = path ? realloc(s->watch, (s->n_watches + 1) * sizeof(*all)) : NULL;
+	if (!all) {
+		free(path);
+		return -ENOMEM;
+	}
+	s->watch = all;
+	at = place_of(s, wd);
+	memmove(all + at + 1, all + at, (s->n_watches++ - at) * sizeof(*all));
+	all[at] = (struct watch){wd, path};
+	return 0;
+}
+
+/* Watches a directory of the spool, or looks at it again soon where that cannot be. */
 static void watch_dir(struct spool *s, const char *dir)
 {
 	char proc[64];
-	struct watch *all;
-	int fd, wd;
+	int fd, wd, r;
 
 	if (s->inotify < 0)
 		return;
-	for (size_t i = 0; i < s->n_watches; i++)
-		if (!strcmp(s->watch[i].path, dir))
-			return;
 	fd = open_below(s, dir);
 	if (fd < 0)
 		return;
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd); /* the very directory that was opened */
-	wd = s->n_watches < WATCHES_MAX ? inotify_add_watch(s->inotify, proc, WATCH_MASK) : -1;
+	wd = inotify_add_watch(s->inotify, proc, WATCH_MASK);
+	r = wd < 0 ? -errno : note_watch(s, wd, dir);
 	close(fd);
-	all = wd < 0 ? NULL : realloc(s->watch, (s->n_watches + 1) * sizeof(*all));
-	if (!all) {
-		if (errno == ENOSPC || s->n_watches >= WATCHES_MAX)
-			log_warn("inotify watches used up at '%s': found by scanning every %d s", dir,
-				POLL_MS / 1000);
-		arm_scan(s, POLL_MS);
+	if (r == 0)
 		return;
-	}
-	s->watch = all;
-	s->watch[s->n_watches++] = (struct watch){wd, strdup(dir)};
+	if (!s->watches_short)
+		log_warn("no inotify watch for '%s': %s; what has none is scanned every %d s", dir,
+			r == -ENOSPC ? "fs.inotify.max_user_watches is used up" : strerror(-r), POLL_MS / 1000);
+	s->watches_short = true;
+	arm_scan(s, POLL_MS);
 }
 
 static int64_t age_us(const struct stat *st)
@@ -238,10 +291,15 @@ void spool_rescan(struct spool *s)
 	uv_idle_start(&s->soon, on_soon);
 }
 
+void spool_retry(struct spool *s, int64_t ms)
+{
+	arm_scan(s, ms);
+}
+
 static void on_event(struct spool *s, const struct inotify_event *e)
 {
 	char path[STORE_PATH_MAX];
-	const char *dir = NULL;
+	struct watch *w;
 
 	if (e->mask & IN_Q_OVERFLOW) {
 		s->overflows++;
@@ -253,20 +311,16 @@ static void on_event(struct spool *s, const struct inotify_event *e)
 			spool_rescan(s);
 		return;
 	}
-	for (size_t i = 0; i < s->n_watches; i++)
-		if (s->watch[i].wd == e->wd)
-			dir = s->watch[i].path;
+	w = find_watch(s, e->wd);
+	if (!w)
+		return;
 	if (e->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED)) {
-		for (size_t i = 0; i < s->n_watches; i++)
-			if (s->watch[i].wd == e->wd) {
-				if (!s->watch[i].path[0])
-					spool_rescan(s);
-				free(s->watch[i].path);
-				s->watch[i--] = s->watch[--s->n_watches];
-			}
+		if (!w->path[0])
+			spool_rescan(s);
+		drop_watch(s, w);
 		return;
 	}
-	if (!dir || !e->len || !is_capture_name(e->name) || !join(dir, e->name, path))
+	if (!e->len || !is_capture_name(e->name) || !join(w->path, e->name, path))
 		return;
 	if (e->mask & IN_ISDIR) {
 		watch_dir(s, path);

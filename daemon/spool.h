@@ -27,6 +27,9 @@ int spool_dir_fd(const struct spool *s);
 /* Scan as soon as the loop is free: room has come, or something was skipped. */
 void spool_rescan(struct spool *s);
 
+/* Scan within ms: something there could not be taken now. */
+void spool_retry(struct spool *s, int64_t ms);
+
 /* Queue overflows so far; whether inotify works at all. */
 int64_t spool_overflows(const struct spool *s);
 bool spool_watching(const struct spool *s);

@@ -586,10 +586,13 @@ static void stop_trainer(struct training *t)
 	log_info("training interrupted: %s", t->why);
 }
 
+/* Without its order it waits for ever. */
 static void on_written(uv_write_t *req, int status)
 {
-	(void)req;
-	(void)status;
+	struct training *t = req->data;
+
+	if (status < 0 && status != UV_ECANCELED)
+		uv_process_kill(&t->process, SIGKILL);
 }
 
 static void write_order(struct training *t)
@@ -661,7 +664,9 @@ static void start_trainer(struct training *t)
 	log_info("training begins: %s", t->why);
 	uv_read_start((uv_stream_t *)&t->out, on_alloc, on_read);
 	b = uv_buf_init((char *)t->order.data, (unsigned)t->order.len);
-	uv_write(&t->write, (uv_stream_t *)&t->in, &b, 1, on_written);
+	t->write.data = t;
+	if (t->order.failed || uv_write(&t->write, (uv_stream_t *)&t->in, &b, 1, on_written) < 0)
+		uv_process_kill(&t->process, SIGKILL);
 }
 
 static void on_timer(uv_timer_t *timer)

@@ -14,6 +14,12 @@ static int refuse(struct capture_info *info, int result, const char *reason)
 	return result;
 }
 
+/* libpng has no code for it. */
+static int refuse_as_said(struct capture_info *info, const png_image *im)
+{
+	return refuse(info, strstr(im->message, "memory") ? -ENOMEM : -EBADMSG, im->message);
+}
+
 int png_read(const uint8_t *data, size_t len, int64_t max_pixels, struct pixels *ret,
 	struct capture_info *info)
 {
@@ -23,7 +29,7 @@ int png_read(const uint8_t *data, size_t len, int64_t max_pixels, struct pixels 
 
 	snprintf(info->format, sizeof(info->format), "png");
 	if (!png_image_begin_read_from_memory(&im, data, len))
-		return refuse(info, -EBADMSG, im.message);
+		return refuse_as_said(info, &im);
 	if ((int64_t)im.width * im.height > max_pixels || im.width > SIDE_MAX || im.height > SIDE_MAX) {
 		png_image_free(&im);
 		return refuse(info, -EFBIG, "more pixels than MaxPixels");
@@ -36,6 +42,6 @@ int png_read(const uint8_t *data, size_t len, int64_t max_pixels, struct pixels 
 		return refuse(info, r, "out of memory");
 	}
 	if (!png_image_finish_read(&im, &white, ret->rgb, 0, NULL))
-		return refuse(info, -EBADMSG, im.message);
+		return refuse_as_said(info, &im);
 	return 0;
 }

@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""A clock that is set forth and back, a machine that sleeps, inotify watches used up: captures are taken at once, the
+network is trained, and the history goes on."""
+import errno
+import os
+import struct
+import time
+
+from harness import Daemon, check, finish, picture
+
+DAY = 24 * 60 * 60
+SETTINGS = {"Model": {"Channels": "8 8 8"}, "Idle": {"QuietSec": "0"},
+            "Training": {"MinNewImages": "20", "Epochs": "2", "BatchSize": "16"}}
+
+
+def shared(d, name):
+    path = os.path.join(d.root, name)
+    with open(path, "wb") as f:
+        f.write(bytes(4096))
+    return path
+
+
+def set_clock(path, wall, asleep):
+    with open(path, "r+b") as f:
+        f.write(struct.pack("qq", wall, asleep))
+
+
+fed = 0
+
+
+def feed(d, n, seconds, what):
+    """So many captures, which have to be taken in time."""
+    global fed
+    for i in range(n):
+        d.drop(f"{('stripes', 'blobs')[i % 2]}/{fed}.png", picture(i % 2, fed))
+        fed += 1
+    began = time.monotonic()
+    d.drained(30)
+    check(time.monotonic() - began < seconds, f"{what}: taken after {time.monotonic() - began:.1f} s")
+    check(d.sum() == fed, f"{what}: {d.status()['captures']}")
+
+
+d = Daemon(SETTINGS)
+clock = shared(d, "clock")
+env = {"LD_PRELOAD": os.environ["LARDER_FAULT"], "LARDER_CLOCK": clock, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+d.start(env=env)
+feed(d, 24, 10, "before")
+d.wait_for(lambda: d.status()["model"]["version"] >= 1, 30, "a first model")
+wall = asleep = 0
+for step, jump, sleep in (("a day forth", DAY, 0), ("two days back", -2 * DAY, 0), ("asleep for a night", DAY // 3, DAY // 3),
+                          ("a year back", -365 * DAY, 0), ("before 1970", -60 * 365 * DAY, 0), ("ten years on", 70 * 365 * DAY, 0)):
+    wall, asleep = wall + jump, asleep + sleep
+    set_clock(clock, wall, asleep)
+    version = d.status()["model"]["version"]
+    feed(d, 24, 10, step)
+    d.ctl("train", "--now", "--wait")
+    s = d.status()
+    check(s["model"]["version"] >= version and s["uptime_s"] >= 0, f"{step}: {s['model']} up {s['uptime_s']}")
+    check(d.ctl("report", os.path.join(d.root, "report.html"))[0] == 0, f"{step}: a report")
+    check(d.ctl("suggest")[0] == 0, f"{step}: suggestions")
+check(d.status()["uptime_s"] >= DAY // 3, "sleep counts as time")
+d.verify()
+d.stop()
+d.start()
+check(d.sum() == fed, "all of it is there after a restart with another clock")
+d.stop()
+d.remove()
+
+# No watch can be had, or none but the first: found by scanning, and said so.
+for at in (1, 2):
+    d = Daemon(SETTINGS)
+    fed = 0
+    d.start(env={"LD_PRELOAD": os.environ["LARDER_FAULT"], "LARDER_FAULT_ROLE": "daemon", "LARDER_FAULT_CALL": "watch",
+                 "LARDER_FAULT_ERRNO": str(errno.ENOSPC), "LARDER_FAULT_AT": str(at), "LARDER_FAULT_MORE": "1000000",
+                 "LARDER_FAULT_COUNT": shared(d, "fault"), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})
+    for n in range(3):
+        feed(d, 4, 8, f"watches from {at} on refused, round {n}")
+    with open(d.log, encoding="utf-8", errors="replace") as f:
+        log = f.read()
+    check("max_user_watches is used up" in log, f"it says so: {log}")
+    check(log.count("is used up") == 1, f"and not again and again: {log}")
+    d.stop()
+    d.remove()
+finish()

@@ -1,0 +1,313 @@
+/*
+ * A preloaded library that makes system calls fail in one role of larderd, and sets its clock:
+ *
+ *   LARDER_FAULT_ROLE	daemon, worker or trainer
+ *   LARDER_FAULT_CALL	memory, read, write, open, spawn, map or watch
+ *   LARDER_FAULT_ERRNO	the number that the call fails with (memory and map: ENOMEM)
+ *   LARDER_FAULT_AT	which call of that kind, from 1, counted over all processes of the role
+ *   LARDER_FAULT_MORE	how many fail from there on (1)
+ *   LARDER_FAULT_COUNT	a file of 4 KiB that is shared: calls so far, and how many failed
+ *   LARDER_CLOCK		a file of 4 KiB that is shared: seconds to be added to the wall clock, and to the one
+ *			that goes on while the machine sleeps
+ *
+ * Reads and writes are those of files and sockets: what the event loop tells itself by (event descriptors, pipes
+ * of its own) cannot fail. The log is left alone, so that what went wrong can be read.
+ */
+#undef _FILE_OFFSET_BITS /* both names of each call are meant */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+enum kind { NONE, MEMORY, READ, WRITE, OPEN, SPAWN, MAP, WATCH };
+
+static const char *const names[] = {"", "memory", "read", "write", "open", "spawn", "map", "watch"};
+
+struct counts {
+	_Atomic long calls, failed;
+};
+
+static struct {
+	enum kind kind;
+	int error;
+	long at, more;
+	struct counts *counts; /* shared by all processes */
+	_Atomic long *clock;   /* likewise */
+} fault;
+
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t);
+
+static void *shared(const char *variable)
+{
+	const char *name = getenv(variable);
+	int fd = name ? (int)syscall(SYS_openat, AT_FDCWD, name, O_RDWR | O_CLOEXEC, 0) : -1;
+	void *p = fd < 0 ? MAP_FAILED
+			 : (void *)syscall(SYS_mmap, NULL, 4096L, PROT_READ | PROT_WRITE, MAP_SHARED, (long)fd, 0L);
+
+	if (fd >= 0)
+		syscall(SYS_close, fd);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static bool is_role(const char *want)
+{
+	char line[4096] = "";
+	int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/cmdline", O_RDONLY | O_CLOEXEC, 0);
+	long n = fd < 0 ? 0 : syscall(SYS_read, fd, line, sizeof(line) - 1);
+	const char *first = n > 0 ? line + strlen(line) + 1 : "";
+
+	if (fd >= 0)
+		syscall(SYS_close, fd);
+	if (!strncmp(first, "--worker", 9) || !strncmp(first, "--trainer", 10) || !strncmp(first, "--hook", 7))
+		return !strcmp(first + 2, want);
+	return !strcmp(want, "daemon");
+}
+
+static long number(const char *variable, long otherwise)
+{
+	const char *text = getenv(variable);
+
+	return text ? strtol(text, NULL, 10) : otherwise;
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+	const char *role = getenv("LARDER_FAULT_ROLE"), *call = getenv("LARDER_FAULT_CALL");
+	enum kind kind = NONE;
+
+	fault.clock = shared("LARDER_CLOCK");
+	if (!role || !call || !is_role(role))
+		return;
+	for (int k = 1; k <= WATCH; k++)
+		if (!strcmp(names[k], call))
+			kind = (enum kind)k;
+	fault.at = number("LARDER_FAULT_AT", 0);
+	fault.more = number("LARDER_FAULT_MORE", 1);
+	fault.error = (int)number("LARDER_FAULT_ERRNO", EIO);
+	fault.counts = shared("LARDER_FAULT_COUNT");
+	fault.kind = fault.counts ? kind : NONE;
+}
+
+static bool hit(enum kind kind)
+{
+	long n;
+
+	if (fault.kind != kind)
+		return false;
+	n = atomic_fetch_add(&fault.counts->calls, 1) + 1;
+	if (n < fault.at || n >= fault.at + fault.more)
+		return false;
+	atomic_fetch_add(&fault.counts->failed, 1);
+	errno = kind == MEMORY || kind == MAP ? ENOMEM : fault.error;
+	return true;
+}
+
+/* errno stays what it is. */
+static bool hit_on(enum kind kind, int fd)
+{
+	struct stat st;
+
+	return fault.kind == kind && fd != STDERR_FILENO && syscall(SYS_fstat, fd, &st) == 0 &&
+		(S_ISREG(st.st_mode) || S_ISSOCK(st.st_mode)) && hit(kind);
+}
+
+void *malloc(size_t n)
+{
+	return hit(MEMORY) ? NULL : __libc_malloc(n);
+}
+
+void *calloc(size_t n, size_t size)
+{
+	return hit(MEMORY) ? NULL : __libc_calloc(n, size);
+}
+
+void *realloc(void *p, size_t n)
+{
+	return hit(MEMORY) ? NULL : __libc_realloc(p, n);
+}
+
+/* The C library's own, found when it is first asked for. */
+#define NEXT(type, name, ...)                                                                      \
+	static type (*next)(__VA_ARGS__);                                                          \
+	if (!next)                                                                                 \
+		*(void **)&next = dlsym(RTLD_NEXT, #name)
+
+ssize_t read(int fd, void *data, size_t n)
+{
+	NEXT(ssize_t, read, int, void *, size_t);
+	return hit_on(READ, fd) ? -1 : next(fd, data, n);
+}
+
+ssize_t recvmsg(int fd, struct msghdr *m, int flags)
+{
+	NEXT(ssize_t, recvmsg, int, struct msghdr *, int);
+	return hit_on(READ, fd) ? -1 : next(fd, m, flags);
+}
+
+ssize_t pread(int fd, void *data, size_t n, off_t at)
+{
+	NEXT(ssize_t, pread, int, void *, size_t, off_t);
+	return hit_on(READ, fd) ? -1 : next(fd, data, n, at);
+}
+
+ssize_t pread64(int fd, void *data, size_t n, off_t at)
+{
+	NEXT(ssize_t, pread64, int, void *, size_t, off_t);
+	return hit_on(READ, fd) ? -1 : next(fd, data, n, at);
+}
+
+ssize_t write(int fd, const void *data, size_t n)
+{
+	NEXT(ssize_t, write, int, const void *, size_t);
+	return hit_on(WRITE, fd) ? -1 : next(fd, data, n);
+}
+
+ssize_t writev(int fd, const struct iovec *v, int n)
+{
+	NEXT(ssize_t, writev, int, const struct iovec *, int);
+	return hit_on(WRITE, fd) ? -1 : next(fd, v, n);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+{
+	NEXT(ssize_t, sendmsg, int, const struct msghdr *, int);
+	return hit_on(WRITE, fd) ? -1 : next(fd, m, flags);
+}
+
+ssize_t pwrite(int fd, const void *data, size_t n, off_t at)
+{
+	NEXT(ssize_t, pwrite, int, const void *, size_t, off_t);
+	return hit_on(WRITE, fd) ? -1 : next(fd, data, n, at);
+}
+
+ssize_t pwrite64(int fd, const void *data, size_t n, off_t at)
+{
+	NEXT(ssize_t, pwrite64, int, const void *, size_t, off_t);
+	return hit_on(WRITE, fd) ? -1 : next(fd, data, n, at);
+}
+
+int fsync(int fd)
+{
+	NEXT(int, fsync, int);
+	return hit_on(WRITE, fd) ? -1 : next(fd);
+}
+
+int fdatasync(int fd)
+{
+	NEXT(int, fdatasync, int);
+	return hit_on(WRITE, fd) ? -1 : next(fd);
+}
+
+static mode_t mode_of(int flags, va_list ap)
+{
+	return flags & (O_CREAT | O_TMPFILE) ? va_arg(ap, mode_t) : 0;
+}
+
+#define OPEN_CALL(name)                                                                            \
+	int name(const char *path, int flags, ...)                                                 \
+	{                                                                                          \
+		NEXT(int, name, const char *, int, ...);                                           \
+		va_list ap;                                                                        \
+		mode_t mode;                                                                       \
+		va_start(ap, flags);                                                               \
+		mode = mode_of(flags, ap);                                                         \
+		va_end(ap);                                                                        \
+		return hit(OPEN) ? -1 : next(path, flags, mode);                                   \
+	}
+#define OPENAT_CALL(name)                                                                          \
+	int name(int dir, const char *path, int flags, ...)                                        \
+	{                                                                                          \
+		NEXT(int, name, int, const char *, int, ...);                                      \
+		va_list ap;                                                                        \
+		mode_t mode;                                                                       \
+		va_start(ap, flags);                                                               \
+		mode = mode_of(flags, ap);                                                         \
+		va_end(ap);                                                                        \
+		return hit(OPEN) ? -1 : next(dir, path, flags, mode);                              \
+	}
+OPEN_CALL(open)
+OPEN_CALL(open64)
+OPENAT_CALL(openat)
+OPENAT_CALL(openat64)
+
+int accept4(int fd, struct sockaddr *a, socklen_t *n, int flags)
+{
+	NEXT(int, accept4, int, struct sockaddr *, socklen_t *, int);
+	return hit(OPEN) ? -1 : next(fd, a, n, flags);
+}
+
+int socket(int domain, int type, int protocol)
+{
+	NEXT(int, socket, int, int, int);
+	return hit(OPEN) ? -1 : next(domain, type, protocol);
+}
+
+int socketpair(int domain, int type, int protocol, int fds[2])
+{
+	NEXT(int, socketpair, int, int, int, int *);
+	return hit(OPEN) ? -1 : next(domain, type, protocol, fds);
+}
+
+int pipe2(int fds[2], int flags)
+{
+	NEXT(int, pipe2, int *, int);
+	return hit(OPEN) ? -1 : next(fds, flags);
+}
+
+int dup3(int from, int to, int flags)
+{
+	NEXT(int, dup3, int, int, int);
+	return hit(OPEN) ? -1 : next(from, to, flags);
+}
+
+pid_t fork(void)
+{
+	NEXT(pid_t, fork, void);
+	return hit(SPAWN) ? -1 : next();
+}
+
+void *mmap(void *at, size_t n, int prot, int flags, int fd, off_t offset)
+{
+	NEXT(void *, mmap, void *, size_t, int, int, int, off_t);
+	return hit(MAP) ? MAP_FAILED : next(at, n, prot, flags, fd, offset);
+}
+
+void *mmap64(void *at, size_t n, int prot, int flags, int fd, off_t offset)
+{
+	NEXT(void *, mmap64, void *, size_t, int, int, int, off_t);
+	return hit(MAP) ? MAP_FAILED : next(at, n, prot, flags, fd, offset);
+}
+
+int inotify_add_watch(int fd, const char *path, uint32_t mask)
+{
+	NEXT(int, inotify_add_watch, int, const char *, uint32_t);
+	return hit(WATCH) ? -1 : next(fd, path, mask);
+}
+
+int clock_gettime(clockid_t which, struct timespec *ret)
+{
+	NEXT(int, clock_gettime, clockid_t, struct timespec *);
+	int r = next(which, ret);
+
+	if (r == 0 && fault.clock && (which == CLOCK_REALTIME || which == CLOCK_BOOTTIME))
+		ret->tv_sec += atomic_load(&fault.clock[which == CLOCK_BOOTTIME]);
+	return r;
+}
