@@ -45,8 +45,8 @@ extern const struct verb VERBS[];
 extern const size_t N_VERBS;
 
 /*
- * control.c: the client side of an answer. A client that left is remembered by nobody. Parameters that could not be
- * made (NULL: memory is short) end the client, which is told so by that.
+ * control.c: the client side of an answer. A client that left is remembered by nobody. Parameters that could
+ * not be made (NULL: memory is short) end the client, which is told so by that.
  */
 void client_reply(struct client *c, json_t *parameters);
 void client_error(struct client *c, const char *error, json_t *parameters);

@@ -30,7 +30,7 @@
 #define UNSETTLED_MAX	    (REFUSED_MAX / 2) /* with those in flight, no more than are remembered */
 #define BEHIND_US	    (10 * 60 * US_PER_SEC)
 #define AGAIN_MS	    5000 /* after what should not last: no memory, no descriptors */
-#define WAIT_FIRST_US	    (60 * US_PER_SEC)	   /* before a refused file is tried again; then twice as long */
+#define WAIT_FIRST_US	    (60 * US_PER_SEC)	   /* before a refused file is tried again */
 #define WAIT_MOST_US	    (60 * 60 * US_PER_SEC)
 
 enum capture_state {

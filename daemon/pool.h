@@ -20,7 +20,7 @@ struct job {
 	struct buf followup; /* a later frame of the conversation */
 	int tries;
 	void *user;
-	/* True: done with the worker. False: followup holds the next frame. *ret_bad: it is of no use, end this one. */
+	/* True: done with the worker. False: followup holds the next frame. *ret_bad: end it. */
 	bool (*answer)(struct job *job, uint8_t type, struct reader *payload, bool *ret_bad);
 	/* After the last answer, or instead: why is NULL, or what went wrong twice. Frees the job. */
 	void (*finished)(struct job *job, const char *why);
