@@ -266,7 +266,7 @@ static void count_fate(struct capture *c, enum counter counter)
 	writer_add(c->d->writer, op);
 }
 
-/* A file that cannot be read, or not even be kept in quarantine, stays in the spool. */
+/* What cannot be read, decoded by nobody, or not even be kept in quarantine stays in the spool. */
 static void refuse(struct capture *c, const char *why)
 {
 	struct refused *one = find_refused(c->d->intake, &c->file);
@@ -473,13 +473,16 @@ static bool on_answer(struct job *job, uint8_t type, struct reader *payload, boo
 static void on_finished(struct job *job, const char *why)
 {
 	struct capture *c = job->user;
+	bool unable = why && job->unable;
 
 	if (why)
 		snprintf(c->why, sizeof(c->why), "%s", why);
 	job_done(job);
 	free(job);
 	c->job = NULL;
-	if (c->why[0]) {
+	if (unable) {
+		refuse(c, c->why);
+	} else if (c->why[0]) {
 		quarantine(c);
 	} else if (c->drop_at_door) {
 		count_fate(c, COUNT_DROPPED);

@@ -423,11 +423,15 @@ static void step_finished(struct job *job, const char *why)
 	struct step_job *s = job->user;
 	struct keeper *k = s->k;
 	struct op *op = TAKE_PTR(s->op);
+	bool unable = why && job->unable;
 	char id[17];
 
 	job_done(job);
 	free(job);
-	if (why || !op || !op->data.len || op->data.len > s->row.bytes) {
+	if (unable) { /* the image is not to blame: it may step another time */
+		log_warn("image %s is not degraded now: %s", format_id(s->row.id, id), why);
+		op_free(TAKE_PTR(op));
+	} else if (why || !op || !op->data.len || op->data.len > s->row.bytes) {
 		if (why)
 			log_warn("image %s cannot be degraded: %s", format_id(s->row.id, id), why);
 		op_free(op);

@@ -15,7 +15,8 @@
 #define QUIET_MS     60000
 #define ANSWER_MAX   (INT64_C(1) << 30)
 #define READ_STEP    65536
-#define TRIES	     2
+#define DEATHS	     2 /* of workers, that a job may cause */
+#define TRIES	     8 /* and that it is given to in all */
 #define RESTART_MS   1000 /* between starts when workers die before they answer anything */
 
 struct slot {
@@ -25,6 +26,7 @@ struct slot {
 	uv_timer_t timer; /* busy: it hangs; idle: it may go */
 	int open_handles; /* until 0 the slot is in use */
 	bool alive, proved; /* proved: has answered once */
+	bool pipe_failed;   /* ended for that */
 	struct job *job;  /* in conversation; owned */
 	struct buf answer;
 };
@@ -104,12 +106,19 @@ static void kill_worker(struct slot *s)
 		uv_process_kill(&s->process, SIGKILL);
 }
 
+/* It waits for what will not come, and not by its own fault. */
+static void give_up_worker(struct slot *s)
+{
+	s->pipe_failed = true;
+	kill_worker(s);
+}
+
 static void on_written(uv_write_t *req, int status)
 {
 	struct owned_write *w = (struct owned_write *)req;
 
-	if (status < 0 && status != UV_ECANCELED) /* it waits for what will not come */
-		kill_worker(w->slot);
+	if (status < 0 && status != UV_ECANCELED && status != UV_EPIPE) /* that one has ended by itself */
+		give_up_worker(w->slot);
 	buf_done(&w->data);
 	free(w);
 }
@@ -155,8 +164,8 @@ static void drop_job(struct job *job)
 	free(job);
 }
 
-/* The worker of this job is gone: once more from the start, or the end of it. */
-static void retry_job(struct slot *s, const char *why)
+/* The worker of this job is gone, and of it or not: once more from the start, or the end of it. */
+static void retry_job(struct slot *s, const char *why, bool of_it)
 {
 	struct pool *p = s->pool;
 	struct job *job = TAKE_PTR(s->job);
@@ -167,7 +176,10 @@ static void retry_job(struct slot *s, const char *why)
 		drop_job(job);
 		return;
 	}
-	if (++job->tries >= TRIES) {
+	job->tries++;
+	job->deaths += of_it;
+	job->unable = job->deaths < DEATHS;
+	if (!job->unable || job->tries >= TRIES) {
 		job->finished(job, why);
 		return;
 	}
@@ -220,16 +232,18 @@ static void back_off(struct pool *p)
 static void on_worker_exit(uv_process_t *process, int64_t status, int signal)
 {
 	struct slot *s = process->data;
+	bool of_it = !s->pipe_failed && status == 0;
 	char why[96];
 
 	if ((status || signal) && !s->pool->stopping)
 		log_warn("worker %d ended: status %d, signal %d", uv_process_get_pid(process), (int)status,
 			signal);
-	if (!s->proved && !s->pool->stopping)
+	if ((!s->proved || !of_it) && !s->pool->stopping)
 		back_off(s->pool);
-	snprintf(why, sizeof(why), "the decoding process died (status %d, signal %d)", (int)status, signal);
+	snprintf(why, sizeof(why), "the decoding process %s (status %d, signal %d)",
+		of_it ? "died" : "could not be used", (int)status, signal);
 	close_slot(s);
-	retry_job(s, why);
+	retry_job(s, why, of_it);
 }
 
 static void on_timer(uv_timer_t *t)
@@ -280,7 +294,7 @@ static void on_answer(struct slot *s, uint8_t type, struct reader *payload)
 		release(s);
 		finish_job(s, NULL);
 	} else if (send_copy(s, &job->followup) < 0) {
-		kill_worker(s);
+		give_up_worker(s);
 	}
 }
 
@@ -298,7 +312,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
 	}
 	if (n < 0) {
 		uv_read_stop(stream);
-		kill_worker(s);
+		give_up_worker(s);
 		return;
 	}
 	s->answer.len += (size_t)n;
@@ -336,7 +350,7 @@ static int spawn(struct slot *s)
 	s->process.data = s->in.data = s->out.data = s->timer.data = s;
 	s->open_handles = 4;
 	s->alive = r == 0;
-	s->proved = false;
+	s->proved = s->pipe_failed = false;
 	if (r < 0) {
 		log_error("cannot start a worker: %s", uv_strerror(r));
 		back_off(p);
@@ -346,7 +360,7 @@ static int spawn(struct slot *s)
 	uv_read_start((uv_stream_t *)&s->out, on_alloc, on_read);
 	for (int k = 0; k < POOL_SETUP_KINDS; k++)
 		if (p->setup[k].len && send_copy(s, &p->setup[k]) < 0)
-			kill_worker(s);
+			give_up_worker(s);
 	return 0;
 }
 
@@ -385,7 +399,7 @@ static void dispatch(struct pool *p)
 		s->job = job;
 		uv_timer_start(&s->timer, on_timer, ANSWER_SEC * 1000, 0);
 		if (send_copy(s, &job->request) < 0)
-			kill_worker(s);
+			give_up_worker(s);
 	}
 }
 
@@ -411,7 +425,7 @@ void pool_add_setup(struct pool *p, int kind, const struct buf *frames)
 	for (int i = 0; i < p->width; i++)
 		if (p->slot[i].alive && !uv_is_closing((uv_handle_t *)&p->slot[i].in) &&
 			send_copy(&p->slot[i], frames) < 0)
-			kill_worker(&p->slot[i]); /* the next one has all of it */
+			give_up_worker(&p->slot[i]); /* the next one has all of it */
 }
 
 void pool_stop(struct pool *p)

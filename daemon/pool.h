@@ -1,7 +1,8 @@
 /*
  * Worker processes: started on demand, one per core at most, replaced when they die, ended after a
- * quiet minute. A job is one conversation with one worker; a job whose worker dies or hangs is tried
- * once more on a fresh one and then fails.
+ * quiet minute. A job is one conversation with one worker; a job whose worker dies of it or hangs is
+ * tried once more on a fresh one and then fails. A worker that ends because it, or the pipe to it, is in
+ * trouble of its own says nothing about the job: that is tried again, a second later, some times more.
  *
  * Loop thread only. The caller owns the job until pool_submit, the pool until it calls one of the
  * job's functions for the last time.
@@ -18,11 +19,12 @@ struct job {
 	struct job *next; /* pool's queue */
 	struct buf request; /* the first frame, complete; kept for a second try */
 	struct buf followup; /* a later frame of the conversation */
-	int tries;
+	int tries, deaths; /* workers that it was given to; that died of it */
+	bool unable;	   /* when it has failed: no worker could be had that works */
 	void *user;
 	/* True: done with the worker. False: followup holds the next frame. *ret_bad: end it. */
 	bool (*answer)(struct job *job, uint8_t type, struct reader *payload, bool *ret_bad);
-	/* After the last answer, or instead: why is NULL, or what went wrong twice. Frees the job. */
+	/* After the last answer, or instead: why is NULL, or what went wrong. Frees the job. */
 	void (*finished)(struct job *job, const char *why);
 	/* Instead of finished, when the pool stops: releases user. NULL: nothing to release. */
 	void (*dropped)(void *user);

@@ -35,7 +35,7 @@ struct spool {
 	uv_idle_t soon;
 	int64_t settle_us, overflows;
 	bool scanning_soon, closed, lost; /* lost: the directory itself went away */
-	bool watches_short; /* said */
+	bool watches_short, blind; /* said */
 	spool_fn fn;
 	void *user;
 	struct watch *watch; /* owned */
@@ -164,6 +164,17 @@ static int64_t age_us(const struct stat *st)
 	return age < 0 ? INT64_MAX : age; /* the clock was set back: do not wait for it */
 }
 
+/* Said once until it can be looked at again: soon where that should pass by itself. */
+static void cannot_look(struct spool *s, const char *dir, int error, int64_t *next_us)
+{
+	if (error == ENOENT || error == ENOTDIR || error == ELOOP) /* it has just gone, or is a link */
+		return;
+	if (!s->blind)
+		log_error("cannot look into '%s/%s': %s; will try again", s->path, dir, strerror(error));
+	s->blind = true;
+	*next_us = MIN(*next_us, (error == EACCES || error == EPERM ? 60 : 5) * US_PER_SEC);
+}
+
 /* False when the receiver has no room: the scan ends there. */
 static bool scan_dir(struct spool *s, const char *dir, int depth, int64_t *next_us)
 {
@@ -172,8 +183,14 @@ static bool scan_dir(struct spool *s, const char *dir, int depth, int64_t *next_
 	bool room = true;
 	struct dirent *e;
 
-	if (!d)
+	if (!d) {
+		int error = errno;
+
+		if (fd >= 0)
+			close(fd);
+		cannot_look(s, dir, error, next_us);
 		return true;
+	}
 	watch_dir(s, dir);
 	while (room && (e = readdir(d))) {
 		char path[STORE_PATH_MAX];
@@ -248,14 +265,17 @@ static void reopen(struct spool *s)
 
 static void scan(struct spool *s)
 {
-	int64_t next_us;
+	int64_t next_us, all;
 
 	check_place(s);
 	if (s->lost)
 		reopen(s);
 	next_us = (s->inotify < 0 || s->lost ? POLL_MS : RESCAN_MS) * US_PER_MS;
+	all = next_us;
 	if (!s->lost)
 		scan_dir(s, "", 0, &next_us);
+	if (next_us == all)
+		s->blind = false;
 	arm_scan(s, next_us / US_PER_MS + 1);
 }
 

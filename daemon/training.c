@@ -330,8 +330,13 @@ static void model_stored(struct task *task)
 	if (m->result == 0)
 		m->result = model_read(m->data.data, m->data.len, &next);
 	if (m->result < 0) {
-		snprintf(text, sizeof(text), "the new model cannot be stored: %s", strerror(-m->result));
+		snprintf(text, sizeof(text), "the new model cannot be stored: %s%s", strerror(-m->result),
+			m->told ? "" : "; training again in 5 minutes");
 		log_error("%s", text);
+		if (!m->told) {
+			d->training->labelled_at_last = 0; /* what it learned from is to be learned again */
+			d->training->retry_after_us = clock_steady_us() + RETRY_US;
+		}
 	} else {
 		model_done(&d->model);
 		d->model = next;
