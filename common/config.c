@@ -25,6 +25,7 @@ enum setting_type {
 	TYPE_CHOICE,   /* one of choices */
 	TYPE_CHANNELS, /* three integers, lo..hi */
 	TYPE_HOURS,    /* HH:MM-HH:MM, ... or empty */
+	TYPE_AGES,     /* time label, ... or empty */
 };
 
 struct setting {
@@ -62,6 +63,9 @@ static const struct setting settings[] = {
 	{"Store", "QuarantineMaxUse", TYPE_SIZE, AT(store.quarantine_max_bytes), 0, 0x1p50, "16M",
 		"Space for captures that cannot be decoded; the oldest go first. Never more than an "
 		"eighth of MaxUse.", NULL},
+	{"Store", "MaxAge", TYPE_AGES, AT(store.max_age), 0, 0, "",
+		"How long images are kept, by label; * stands for all others. Pinned images stay. Older "
+		"ones are removed within an hour, or a thirtieth of the time. Empty: for ever.", NULL},
 	{"Policy", "Mode", TYPE_CHOICE, AT(policy.mode), 0, 0, "adaptive",
 		"adaptive; or a naive policy: uniform (one quality, oldest dropped), drop (original "
 		"bytes, random sample).", mode_names},
@@ -208,6 +212,52 @@ static int parse_hours(const char *value, struct hours *ret)
 	return 0;
 }
 
+/* One of "30d person, 365d *": up to the comma, which no label here may hold, the rest is its name. */
+static int parse_age(const char *text, size_t len, struct ages *to)
+{
+	char rule[CONFIG_AGE_LABEL_MAX + 32], *label;
+	int64_t us;
+	int r;
+
+	while (len && text[len - 1] == ' ')
+		len--;
+	if (len >= sizeof(rule) || to->n == CONFIG_AGES_MAX)
+		return -ERANGE;
+	memcpy(rule, text, len);
+	rule[len] = '\0';
+	label = strchr(rule, ' ');
+	if (!label)
+		return -EINVAL;
+	*label++ = '\0';
+	label += strspn(label, " ");
+	r = parse_time(rule, &us);
+	if (r < 0)
+		return r;
+	if (us < 60 * US_PER_SEC || strlen(label) >= CONFIG_AGE_LABEL_MAX)
+		return -ERANGE;
+	to->rule[to->n].us = us;
+	snprintf(to->rule[to->n++].label, CONFIG_AGE_LABEL_MAX, "%s", label);
+	return 0;
+}
+
+static int parse_ages(const char *value, struct ages *ret)
+{
+	struct ages a = {0};
+	const char *p = value + strspn(value, " ");
+
+	while (*p) {
+		size_t len = strcspn(p, ",");
+		int r = parse_age(p, len, &a);
+
+		if (r < 0)
+			return r;
+		p += len;
+		p += strspn(p, ", ");
+	}
+	*ret = a;
+	return 0;
+}
+
 static int parse_choice(const struct setting *s, const char *value, int *ret)
 {
 	for (int i = 0; s->choices[i]; i++)
@@ -290,6 +340,8 @@ static int assign(struct config *c, const struct setting *s, const char *value)
 		return parse_channels(s, value, field);
 	case TYPE_HOURS:
 		return parse_hours(value, field);
+	case TYPE_AGES:
+		return parse_ages(value, field);
 	case TYPE_SIZE:
 	case TYPE_COUNT:
 		r = parse_size(value, &i);
@@ -376,6 +428,11 @@ static void describe_allowed(const struct setting *s, char *out, size_t size)
 		break;
 	case TYPE_HOURS:
 		snprintf(out, size, "up to %d ranges like 22:00-06:00, 12:00-13:30", CONFIG_HOURS_MAX);
+		break;
+	case TYPE_AGES:
+		snprintf(out, size,
+			"up to %d times of a minute or more, each with a label, like 30d person, 365d *",
+			CONFIG_AGES_MAX);
 		break;
 	}
 }

@@ -17,6 +17,8 @@
 #define CONFIG_PATH_MAX     512
 #define CONFIG_CHANNELS_MAX 3
 #define CONFIG_HOURS_MAX    8
+#define CONFIG_AGES_MAX     16
+#define CONFIG_AGE_LABEL_MAX 96
 #define CONFIG_ERROR_MAX    1024
 
 enum policy_mode { MODE_ADAPTIVE, MODE_UNIFORM, MODE_DROP };
@@ -37,6 +39,15 @@ struct hours {
 	} range[CONFIG_HOURS_MAX];
 };
 
+/* How long images of a label are kept; "*": of every other, unlabelled ones included. */
+struct ages {
+	int n;
+	struct {
+		int64_t us;
+		char label[CONFIG_AGE_LABEL_MAX];
+	} rule[CONFIG_AGES_MAX];
+};
+
 struct config {
 	struct {
 		char path[CONFIG_PATH_MAX];
@@ -46,6 +57,7 @@ struct config {
 		char path[CONFIG_PATH_MAX];
 		struct amount max_use, keep_free;
 		int64_t inline_max_bytes, quarantine_max_bytes;
+		struct ages max_age;
 	} store;
 	struct {
 		int mode, scoring; /* enum policy_mode, enum scoring_mode */

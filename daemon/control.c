@@ -33,6 +33,8 @@ struct control {
 	uv_pipe_t listener;
 	struct client *clients;
 	int n_clients;
+	uv_pipe_t turned_away; /* a client that there was no memory for, while turning_away */
+	bool turning_away, left_waiting;
 };
 
 struct reply {
@@ -96,9 +98,14 @@ static void send_message(struct client *c, json_t *message)
 	uv_buf_t b;
 
 	c->answering = false;
-	if (c->closed || c->oneway || !r) {
+	if (c->closed || c->oneway) {
 		json_decref(message);
 		free(r);
+		return;
+	}
+	if (!r) { /* it must not wait for what does not come */
+		json_decref(message);
+		close_client(c);
 		return;
 	}
 	if (varlink_put(&r->data, message) < 0 ||
@@ -251,6 +258,30 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 		serve(c);
 }
 
+static void on_connection(uv_stream_t *listener, int status);
+
+static void on_turned_away(uv_handle_t *h)
+{
+	struct control *control = h->data;
+
+	control->turning_away = false;
+	if (control->left_waiting && !control->d->stopping)
+		on_connection((uv_stream_t *)&control->listener, 0);
+}
+
+/* Without memory for it a client is taken and let go: who is never taken keeps all others out. */
+static void turn_away(struct control *control)
+{
+	control->left_waiting = control->turning_away;
+	if (control->turning_away)
+		return;
+	control->turning_away = true;
+	uv_pipe_init(control->d->loop, &control->turned_away, 0);
+	control->turned_away.data = control;
+	(void)uv_accept((uv_stream_t *)&control->listener, (uv_stream_t *)&control->turned_away);
+	uv_close((uv_handle_t *)&control->turned_away, on_turned_away);
+}
+
 static void on_connection(uv_stream_t *listener, int status)
 {
 	struct control *control = listener->data;
@@ -259,9 +290,13 @@ static void on_connection(uv_stream_t *listener, int status)
 	struct client *c;
 	uv_os_fd_t fd;
 
-	c = status < 0 ? NULL : calloc(1, sizeof(*c));
-	if (!c)
+	if (status < 0)
 		return;
+	c = calloc(1, sizeof(*c));
+	if (!c) {
+		turn_away(control);
+		return;
+	}
 	c->control = control;
 	c->holds = 1;
 	uv_pipe_init(control->d->loop, &c->pipe, 0);

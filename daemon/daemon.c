@@ -15,6 +15,7 @@
 #include "common/io.h"
 #include "common/log.h"
 #include "common/parse.h"
+#include "daemon/expire.h"
 #include "daemon/hooks.h"
 #include "daemon/json.h"
 #include "daemon/proto.h"
@@ -437,6 +438,7 @@ int daemon_reload(struct daemon *d, char error[CONFIG_ERROR_MAX])
 		watch_disk(d);
 		daemon_update_limit(d);
 		training_check(d);
+		expire_check(d->expire);
 		log_notice("settings read again");
 	} else {
 		log_error("settings not changed: %s", error);
@@ -474,6 +476,7 @@ void daemon_stop(struct daemon *d)
 	pool_stop(d->pool);
 	keeper_stop(d->keeper);
 	hooks_stop(d->hooks);
+	expire_stop(d->expire);
 	for (size_t i = 0; i < ARRAY_SIZE(d->signals); i++)
 		uv_close((uv_handle_t *)&d->signals[i], NULL);
 	uv_close((uv_handle_t *)&d->watchdog, NULL);
@@ -564,7 +567,8 @@ static int start(struct daemon *d, char error[256])
 	d->keeper = keeper_new(d);
 	d->training = training_new(d);
 	d->hooks = hooks_new(d->loop, d->exe, &d->config);
-	if (!d->writer || !d->pool || !d->intake || !d->keeper || !d->training || !d->hooks)
+	d->expire = expire_new(d);
+	if (!d->writer || !d->pool || !d->intake || !d->keeper || !d->training || !d->hooks || !d->expire)
 		return -ENOMEM;
 	send_limits(d);
 	send_tables(d);
@@ -594,6 +598,7 @@ static void finish(struct daemon *d)
 	spool_free(d->spool);
 	control_free(d->control);
 	hooks_free(d->hooks);
+	expire_free(d->expire);
 	training_free(d->training);
 	keeper_free(d->keeper);
 	intake_free(d->intake);

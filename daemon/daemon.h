@@ -29,6 +29,7 @@ struct keeper;
 struct training;
 struct control;
 struct hooks;
+struct expire;
 
 struct label {
 	uint32_t id;
@@ -54,6 +55,7 @@ struct daemon {
 	struct training *training;
 	struct control *control;
 	struct hooks *hooks;
+	struct expire *expire;
 	uv_signal_t signals[4];
 	uv_timer_t watchdog, limit_timer, stop_timer;
 

@@ -241,6 +241,13 @@ int64_t view_count_lasting(struct store_view *v, uint32_t stratum);
 /* By id from after on; model >= 0: only rows not scored by that version. */
 int view_walk(struct store_view *v, int64_t after, int64_t not_model, int limit, row_fn fn, void *user);
 
+/*
+ * By id from after on: images that are not pinned and were taken before, in seconds since 1970, what limit_s
+ * says for their stratum.
+ */
+int view_older(struct store_view *v, int64_t after, int64_t (*limit_s)(void *user, uint32_t stratum),
+	row_fn fn, void *user);
+
 /* The id whose hexadecimal form begins with prefix; -ENOENT, -ENOTUNIQ. */
 int view_find(struct store_view *v, const char *prefix, int64_t *ret_id);
 

@@ -261,6 +261,28 @@ int view_walk(struct store_view *v, int64_t after, int64_t not_model, int limit,
 	return each_row(st, fn, user);
 }
 
+int view_older(struct store_view *v, int64_t after, int64_t (*limit_s)(void *user, uint32_t stratum),
+	row_fn fn, void *user)
+{
+	sqlite3_stmt *st;
+	bool more = true;
+	int rc = SQLITE_DONE, r;
+
+	r = prepare(v, "SELECT " ROW_COLUMNS " FROM images WHERE id > ?1 AND NOT flags & 1 ORDER BY id", &st);
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(st, 1, after);
+	while (more && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+		struct image_row row;
+
+		row_from(st, &row);
+		if (row.taken_s < limit_s(user, row.stratum))
+			more = fn(user, &row);
+	}
+	sqlite3_finalize(st);
+	return more ? errno_of(rc) : 0;
+}
+
 int view_find(struct store_view *v, const char *prefix, int64_t *ret_id)
 {
 	size_t n = strlen(prefix);

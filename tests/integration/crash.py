@@ -20,15 +20,17 @@ fed = threading.Event()
 
 def feed():
     for i in range(CAPTURES):
+        while i * KILLS > (sum(killed.values()) + 5) * CAPTURES and time.monotonic() < deadline:
+            time.sleep(0.01)  # something arrives as long as something is killed
         d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.png", picture(i % 2, i, 48))
     fed.set()
 
 
-threading.Thread(target=feed, daemon=True).start()
 killed = {"daemon": 0, "worker": 0, "trainer": 0}
-deadline = time.monotonic() + 300
+deadline = time.monotonic() + max(300, 2 * KILLS)
+threading.Thread(target=feed, daemon=True).start()
 while sum(killed.values()) < KILLS and time.monotonic() < deadline:
-    time.sleep(random.uniform(0.05, 0.6))
+    time.sleep(random.uniform(0.02, 0.4))
     what = random.choice(["daemon", "worker", "trainer"])
     if what == "daemon":
         d.kill()

@@ -9,6 +9,7 @@ import mmap
 import os
 import random
 import struct
+import subprocess
 import sys
 import time
 
@@ -44,7 +45,11 @@ class Fault:
 
 
 def settled(d):
-    code, out, _ = d.ctl("--json", "status", check_status=False)
+    try:
+        code, out, _ = d.ctl("--json", "status", check_status=False)
+    except subprocess.TimeoutExpired:
+        check(False, f"larderctl status hangs; log:\n{d.tail()}")
+        return False
     if code != 0 or d.spool_files():
         return False
     s = json.loads(out)

@@ -22,7 +22,7 @@ def shared(d, name):
 
 def set_clock(path, wall, asleep):
     with open(path, "r+b") as f:
-        f.write(struct.pack("qq", wall, asleep))
+        f.write(struct.pack("qq", int(wall), int(asleep)))
 
 
 fed = 0
@@ -63,6 +63,38 @@ d.verify()
 d.stop()
 d.start()
 check(d.sum() == fed, "all of it is there after a restart with another clock")
+d.stop()
+d.remove()
+
+# Images go when they are older than their label may be, but not because a clock was set.
+d = Daemon({"Store": {"MaxAge": "30d stripes, 365d *"}})
+clock, fed = shared(d, "clock"), 0
+d.start(env={**env, "LARDER_CLOCK": clock})
+feed(d, 20, 10, "with ages")
+pinned = next(line.split()[0] for line in d.ctl("list", "--label", "stripes")[1].splitlines() if ".png" in line)
+d.ctl("pin", pinned)
+
+
+def after(wall_days, slept_days):
+    set_clock(clock, wall_days * DAY, slept_days * DAY)
+    d.ctl("reload")
+    time.sleep(0.5)
+    d.drained()
+    return d.status()["store"]["by_label"]
+
+
+check(after(0, 1) == {"stripes": 10, "blobs": 10}, "after a day")  # (and a clock that lags behind by one)
+check(after(40, 1) == {"stripes": 10, "blobs": 10}, "a clock that is set forth costs nothing")
+check(after(29, 29) == {"stripes": 10, "blobs": 10}, "set again")
+check(after(29, 29.5) == {"stripes": 10, "blobs": 10}, "29 days")
+check(after(31, 31.5) == {"stripes": 1, "blobs": 10}, "31 days: only what is pinned is left")
+check(after(364, 364.5) == {"stripes": 1, "blobs": 10}, "the others have a year")
+left = after(366, 366.5)
+check(left.get("blobs", 0) == 0 and left["stripes"] == 1, f"and then go: {left}")
+check(d.sum() == fed and d.status()["captures"]["dropped"] == 19, f"counted: {d.status()['captures']}")
+d.verify()
+d.configure({"Store": {"MaxAge": "30 days of stripes"}})
+check(d.ctl("reload", check_status=False)[0] == 1, "nonsense is refused")
 d.stop()
 d.remove()
 

@@ -1,4 +1,5 @@
-/* Everything in policy/ that is pure numbers: ladder, curve, plan, member, choose, idle, gate. */
+/* Everything in policy/ that is pure numbers: ladder, curve, plan, member, choose, idle, gate, age. */
+#include "policy/age.h"
 #include "policy/choose.h"
 #include "policy/gate.h"
 #include "policy/idle.h"
@@ -585,6 +586,34 @@ static void test_suggest(void)
 	CHECK_INT(suggest_choose(&p[0][0], N, K, 0, chosen), 0);
 }
 
-TEST_MAIN(test_suggest, test_rates, test_fill_rates, test_target, test_ladder, test_monotone, test_hull, test_choose,
+static void test_age(void)
+{
+	const int64_t hour = 3600 * INT64_C(1000000), day = 24 * hour, now = 20000 * day;
+	const struct ages ages = {3, {{30 * day, "person"}, {2 * day, "a b"}, {365 * day, "*"}}};
+	const struct ages few = {1, {{30 * day, "person"}}};
+	struct age_clock c = {0};
+
+	CHECK_INT(age_limit_us(&ages, "person"), 30 * day);
+	CHECK_INT(age_limit_us(&ages, "a b"), 2 * day);
+	CHECK_INT(age_limit_us(&ages, "fox"), 365 * day);
+	CHECK_INT(age_limit_us(&ages, ""), 365 * day);
+	CHECK_INT(age_limit_us(&few, "fox"), 0);
+	CHECK_INT(age_limit_us(&few, ""), 0);
+	CHECK_INT(age_period_us(&(struct ages){0}), 0);
+	CHECK_INT(age_period_us(&few), day);
+	CHECK_INT(age_period_us(&ages), 48 * hour / 30);
+
+	CHECK(!age_clock_trusted(&c, now, 5));
+	CHECK(!age_clock_trusted(&c, now + hour - 9, hour));
+	CHECK(age_clock_trusted(&c, now + hour, hour + 5));
+	CHECK(age_clock_trusted(&c, now + 50 * day, 50 * day));		       /* asleep for long */
+	CHECK(age_clock_trusted(&c, now + 51 * day + hour / 8, 51 * day));     /* a little off */
+	CHECK(!age_clock_trusted(&c, now + 90 * day, 51 * day + hour));	       /* set forth */
+	CHECK(!age_clock_trusted(&c, now + 90 * day + hour / 2, 51 * day + hour * 3 / 2));
+	CHECK(age_clock_trusted(&c, now + 90 * day + hour, 51 * day + 2 * hour));
+	CHECK(!age_clock_trusted(&c, now, 51 * day + 3 * hour));	       /* and back */
+}
+
+TEST_MAIN(test_age, test_suggest, test_rates, test_fill_rates, test_target, test_ladder, test_monotone, test_hull, test_choose,
 	test_cold_start, test_codes, test_plan, test_member, test_spent, test_lasting, test_worth, test_balance,
 	test_shares, test_modes, test_idle, test_gate, test_predictor)
