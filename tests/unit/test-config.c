@@ -52,6 +52,22 @@ static void test_values(void)
 	CHECK_INT(c.idle.hours.range[1].to_min, 13 * 60 + 30);
 }
 
+static void test_ages(void)
+{
+	const int64_t day = 24 * 3600 * INT64_C(1000000);
+	struct config c;
+
+	CHECK_INT(load("[Store]\nMaxAge=30d person,  2h a fox, or so ,365d *\n", &c), -EINVAL); /* "or": no time */
+	CHECK_INT(load("[Store]\nMaxAge= 30d person,  2h a fox ,365d *\n", &c), 0);
+	CHECK_INT(c.store.max_age.n, 3);
+	CHECK_INT(c.store.max_age.rule[0].us, 30 * day);
+	CHECK_INT(c.store.max_age.rule[1].us, day / 12);
+	CHECK_STR(c.store.max_age.rule[1].label, "a fox");
+	CHECK_STR(c.store.max_age.rule[2].label, "*");
+	CHECK_INT(load("[Store]\nMaxAge=1d a,1d b,1d c,1d d,1d e,1d f,1d g,1d h,1d i,1d j,1d k,1d l,1d m,1d n,1d o,1d p,1d q\n",
+		&c), -ERANGE);
+}
+
 /* Each error names file:line and what is allowed. */
 static void test_errors(void)
 {
@@ -67,6 +83,8 @@ static void test_errors(void)
 		{"[Model]\nChannels=1 2\n", ":2:", "three whole numbers"},
 		{"[Idle]\nHours=25:00-26:00\n", ":2:", "22:00-06:00"},
 		{"[Training]\nEnabled=perhaps\n", ":2:", "yes or no"},
+		{"[Store]\nMaxAge=30d\n", ":2:", "30d person, 365d *"},
+		{"[Store]\nMaxAge=59s cat\n", ":2:", "a minute or more"},
 		{"[Spool]\nPath=relative\n", ":2:", "absolute path"},
 		{"[Spool]\nnonsense\n", ":2:", "Key=value"},
 	};
@@ -127,7 +145,7 @@ static void test_sample(void)
 	}
 	fclose(out);
 	fclose(sample);
-	CHECK_INT(settings, 38);
+	CHECK_INT(settings, 39);
 	config_init(&defaults);
 	memset(&c, 0, sizeof(c));
 	CHECK_INT(config_load(&c, file, true, error), 0);
@@ -141,6 +159,7 @@ int main(void)
 	snprintf(file, sizeof(file), "%s/larderd.conf", dir);
 	test_defaults();
 	test_values();
+	test_ages();
 	test_errors();
 	test_drop_ins();
 	test_sample();

@@ -336,12 +336,12 @@ static int compare_asking(struct bench *b, FILE *csv)
 	fprintf(csv,
 		"pictures asked about of %.2f,%.2f,\nchoices that are the same,%.4f,\n"
 		"harm and price of the choices,%.6f,\n",
-		asked[0], asked[1], (double)same / (PRICES * b->n), chosen / best);
+		asked[0], asked[1], (double)same / (PRICES * b->n), best > 0 ? chosen / best : 1);
 	printf("asked about %.1f pictures instead of %.1f: %.1f %% of the choices at %d prices are "
 	       "the same, "
 	       "harm and price of all are %+.3f %%\n",
 		asked[1], asked[0], 100.0 * same / (PRICES * b->n), PRICES,
-		100 * (chosen / best - 1));
+		best > 0 ? 100 * (chosen / best - 1) : 0);
 	return 0;
 }
 
