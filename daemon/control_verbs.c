@@ -13,7 +13,6 @@
 
 #define LIST_MAX     1000
 #define IDS_MAX	     10000
-#define PENDING_MAX  1000000
 #define PLANS_MAX    64
 #define PLAN_MIN     (1 << 20) /* bytes: as Store.MaxUse has it */
 
@@ -98,7 +97,7 @@ static void run_status(struct call *c)
 	double mean_quality;
 	json_t *store = store_json(d, &mean_quality);
 	int64_t in_flight = intake_in_flight(d->intake);
-	int64_t pending = MAX(spool_count(d->spool, PENDING_MAX) - in_flight, 0);
+	int64_t pending = MAX(spool_count(d->spool) - in_flight, 0);
 	json_t *status = json_pack("{ss sf s{sI sI sb so} so so s{ss sf sf sI sn} so so s{si si}}", "version",
 		LARDER_VERSION, "uptime_s", (double)(clock_steady_us() - d->started_us) / US_PER_SEC, "spool",
 		"pending", (json_int_t)pending, "in_flight", (json_int_t)in_flight, "watching",

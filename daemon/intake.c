@@ -139,7 +139,7 @@ static void forget(struct capture *c)
 	capture_free(c);
 	if (in->starved && !d->stopping && in->n <= IN_FLIGHT_MAX / 2) {
 		in->starved = false;
-		spool_rescan(d->spool);
+		spool_resume(d->spool);
 	}
 }
 

@@ -1,6 +1,5 @@
 #include "daemon/spool.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,8 +12,9 @@
 #include "common/io.h"
 #include "common/log.h"
 #include "daemon/store.h"
+#include "daemon/walk.h"
 
-#define DEPTH_MAX     6
+#define SLICE_US      2000		/* of a scan or a count between other events */
 #define RESCAN_MS     (5 * 60 * 1000)	/* with inotify: only to make sure */
 #define POLL_MS	      2000		/* without it */
 #define PARENT_MASK   (IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_ONLYDIR)
@@ -36,6 +36,13 @@ struct spool {
 	int64_t settle_us, overflows;
 	bool scanning_soon, closed, lost; /* lost: the directory itself went away */
 	bool watches_short, blind; /* said */
+	struct walk walk;	   /* of a scan, while it is under way */
+	char waiting[STORE_PATH_MAX]; /* found by it, while there is no room; "": none */
+	int64_t next_us;	   /* after it, unless... */
+	bool scan_again;	   /* ...something came that it may have passed */
+	struct walk count_walk;
+	int64_t counting, counted; /* by it so far; by the last one, -1: none */
+	bool uncounted;		   /* something has changed since */
 	spool_fn fn;
 	void *user;
 	struct watch *watch; /* owned */
@@ -43,14 +50,7 @@ struct spool {
 };
 
 static void arm_scan(struct spool *s, int64_t ms);
-
-static bool is_capture_name(const char *name)
-{
-	size_t n = strlen(name);
-
-	return name[0] != '.' && !(n > 5 && !strcmp(name + n - 5, ".part")) &&
-		!(n > 4 && !strcmp(name + n - 4, ".tmp"));
-}
+static void scan_soon(struct spool *s);
 
 static bool join(const char *dir, const char *name, char ret[STORE_PATH_MAX])
 {
@@ -165,53 +165,28 @@ static int64_t age_us(const struct stat *st)
 }
 
 /* Said once until it can be looked at again: soon where that should pass by itself. */
-static void cannot_look(struct spool *s, const char *dir, int error, int64_t *next_us)
+static void cannot_look(struct spool *s, const char *dir, int error)
 {
 	if (error == ENOENT || error == ENOTDIR || error == ELOOP) /* it has just gone, or is a link */
 		return;
 	if (!s->blind)
 		log_error("cannot look into '%s/%s': %s; will try again", s->path, dir, strerror(error));
 	s->blind = true;
-	*next_us = MIN(*next_us, (error == EACCES || error == EPERM ? 60 : 5) * US_PER_SEC);
+	s->next_us = MIN(s->next_us, (error == EACCES || error == EPERM ? 60 : 5) * US_PER_SEC);
 }
 
-/* False when the receiver has no room: the scan ends there. */
-static bool scan_dir(struct spool *s, const char *dir, int depth, int64_t *next_us)
+/* Offers what is ready; false when the receiver has no room for it. */
+static bool offer(struct spool *s, const char *path, int dir, const char *name)
 {
-	int fd = open_below(s, dir);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	bool room = true;
-	struct dirent *e;
+	struct stat st;
 
-	if (!d) {
-		int error = errno;
-
-		if (fd >= 0)
-			close(fd);
-		cannot_look(s, dir, error, next_us);
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return true;
+	if (age_us(&st) < s->settle_us) {
+		s->next_us = MIN(s->next_us, s->settle_us - age_us(&st));
 		return true;
 	}
-	watch_dir(s, dir);
-	while (room && (e = readdir(d))) {
-		char path[STORE_PATH_MAX];
-		struct stat st;
-
-		if (!is_capture_name(e->d_name) || !join(dir, e->d_name, path) ||
-			fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		if (S_ISDIR(st.st_mode)) {
-			if (depth < DEPTH_MAX)
-				room = scan_dir(s, path, depth + 1, next_us);
-			continue;
-		}
-		if (age_us(&st) < s->settle_us) {
-			*next_us = MIN(*next_us, s->settle_us - age_us(&st));
-			continue;
-		}
-		room = s->fn(s->user, path);
-	}
-	closedir(d);
-	return room;
+	return s->fn(s->user, path);
 }
 
 /* Where the last part of the path begins. */
@@ -257,26 +232,83 @@ static void reopen(struct spool *s)
 		close(fd);
 	if (!same)
 		return;
+	walk_end(&s->count_walk); /* it was another directory */
+	s->counted = -1;
 	forget_watches(s);
 	watch_parent(s);
 	s->lost = false;
 	log_notice("spool %s is back", s->path);
 }
 
-static void scan(struct spool *s)
+static int64_t pause_us(const struct spool *s)
 {
-	int64_t next_us, all;
+	return (s->inotify < 0 || s->lost ? POLL_MS : RESCAN_MS) * US_PER_MS;
+}
 
+/* The next piece of the walk: to its end, for so long, or until there is no room. True when it ended. */
+static bool scan_on(struct spool *s)
+{
+	int64_t end = clock_steady_us() + SLICE_US;
+
+	if (s->waiting[0]) {
+		const char *name = s->waiting;
+
+		if (!offer(s, s->waiting, s->fd, name))
+			return false;
+		s->waiting[0] = '\0';
+	}
+	for (int n = 1;; n++) {
+		switch (walk_next(&s->walk, s->fd)) {
+		case WALK_DIRECTORY:
+			watch_dir(s, s->walk.path);
+			break;
+		case WALK_UNREADABLE:
+			cannot_look(s, s->walk.path, s->walk.error);
+			break;
+		case WALK_ENTRY:
+			if (!offer(s, s->walk.path, s->walk.dir_fd, s->walk.name)) {
+				snprintf(s->waiting, sizeof(s->waiting), "%s", s->walk.path);
+				return false; /* spool_rescan() goes on here */
+			}
+			break;
+		case WALK_END:
+			return true;
+		}
+		if (n % 16 == 0 && clock_steady_us() > end) {
+			scan_soon(s);
+			return false;
+		}
+	}
+}
+
+static void begin_scan(struct spool *s)
+{
 	check_place(s);
 	if (s->lost)
 		reopen(s);
-	next_us = (s->inotify < 0 || s->lost ? POLL_MS : RESCAN_MS) * US_PER_MS;
-	all = next_us;
-	if (!s->lost)
-		scan_dir(s, "", 0, &next_us);
-	if (next_us == all)
+	s->next_us = pause_us(s);
+	s->scan_again = false;
+}
+
+static void scan(struct spool *s)
+{
+	s->uncounted = true;
+	if (!walk_begun(&s->walk))
+		begin_scan(s);
+	if (s->lost) {
+		arm_scan(s, s->next_us / US_PER_MS + 1);
+		return;
+	}
+	if (!scan_on(s)) {
+		arm_scan(s, pause_us(s) / US_PER_MS); /* should nobody say that there is room */
+		return;
+	}
+	if (s->next_us == pause_us(s))
 		s->blind = false;
-	arm_scan(s, next_us / US_PER_MS + 1);
+	if (s->scan_again)
+		scan_soon(s);
+	else
+		arm_scan(s, s->next_us / US_PER_MS + 1);
 }
 
 static void on_soon(uv_idle_t *h)
@@ -288,9 +320,20 @@ static void on_soon(uv_idle_t *h)
 	scan(s);
 }
 
+static void scan_soon(struct spool *s)
+{
+	if (s->scanning_soon || s->closed)
+		return;
+	s->scanning_soon = true;
+	uv_idle_start(&s->soon, on_soon);
+}
+
 static void on_timer(uv_timer_t *t)
 {
-	scan(t->data);
+	struct spool *s = t->data;
+
+	s->scan_again |= walk_begun(&s->walk); /* what it was wanted for may have been passed */
+	scan(s);
 }
 
 /* The next scan in ms, unless an earlier one is due. */
@@ -305,10 +348,14 @@ static void arm_scan(struct spool *s, int64_t ms)
 
 void spool_rescan(struct spool *s)
 {
-	if (s->scanning_soon || s->closed)
-		return;
-	s->scanning_soon = true;
-	uv_idle_start(&s->soon, on_soon);
+	if (walk_begun(&s->walk))
+		s->scan_again = true; /* it may have passed what is new */
+	scan_soon(s);
+}
+
+void spool_resume(struct spool *s)
+{
+	scan_soon(s);
 }
 
 void spool_retry(struct spool *s, int64_t ms)
@@ -321,6 +368,7 @@ static void on_event(struct spool *s, const struct inotify_event *e)
 	char path[STORE_PATH_MAX];
 	struct watch *w;
 
+	s->uncounted = true;
 	if (e->mask & IN_Q_OVERFLOW) {
 		s->overflows++;
 		spool_rescan(s);
@@ -340,13 +388,14 @@ static void on_event(struct spool *s, const struct inotify_event *e)
 		drop_watch(s, w);
 		return;
 	}
-	if (!e->len || !is_capture_name(e->name) || !join(w->path, e->name, path))
+	if (!e->len || !walk_is_capture_name(e->name) || !join(w->path, e->name, path))
 		return;
 	if (e->mask & IN_ISDIR) {
 		watch_dir(s, path);
 		spool_rescan(s); /* files may have come before the watch */
 	} else if (e->mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) {
-		s->fn(s->user, path); /* refused for want of room: the scan that follows finds it */
+		if (!s->fn(s->user, path)) /* for want of room: the scan that follows finds it */
+			s->scan_again = true;
 	} else {
 		arm_scan(s, s->settle_us / US_PER_MS + 10); /* made by link, mknod, symlink: no close comes */
 	}
@@ -390,6 +439,7 @@ int spool_open(uv_loop_t *loop, const char *path, int64_t settle_us, spool_fn fn
 		s->path[n - 1] = '\0';
 	s->loop = loop;
 	s->settle_us = settle_us;
+	s->counted = -1;
 	s->fn = fn;
 	s->user = user;
 	s->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
@@ -422,6 +472,8 @@ void spool_free(struct spool *s)
 {
 	if (!s)
 		return;
+	walk_end(&s->walk);
+	walk_end(&s->count_walk);
 	for (size_t i = 0; i < s->n_watches; i++)
 		free(s->watch[i].path);
 	free(s->watch);
@@ -445,30 +497,25 @@ bool spool_watching(const struct spool *s)
 	return s->inotify >= 0;
 }
 
-static void count_dir(const struct spool *s, const char *dir, int depth, int64_t max, int64_t *n)
+int64_t spool_count(struct spool *s)
 {
-	int fd = open_below(s, dir);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
+	int64_t begin = clock_steady_us();
+	enum walk_step step = WALK_DIRECTORY;
 
-	while (d && *n < max && (e = readdir(d))) {
-		char path[STORE_PATH_MAX];
-
-		if (!is_capture_name(e->d_name))
-			continue;
-		if (e->d_type != DT_DIR)
-			++*n;
-		else if (depth < DEPTH_MAX && join(dir, e->d_name, path))
-			count_dir(s, path, depth + 1, max, n);
+	if (!walk_begun(&s->count_walk)) {
+		if (!s->uncounted && s->counted >= 0)
+			return s->counted;
+		s->uncounted = false;
+		s->counting = 0;
 	}
-	if (d)
-		closedir(d);
-}
-
-int64_t spool_count(const struct spool *s, int64_t max)
-{
-	int64_t n = 0;
-
-	count_dir(s, "", 0, max, &n);
-	return n;
+	for (int n = 1; step != WALK_END && (n % 16 || clock_steady_us() - begin < SLICE_US); n++) {
+		step = walk_next(&s->count_walk, s->fd);
+		s->counting += step == WALK_ENTRY;
+	}
+	if (step != WALK_END)
+		return MAX(s->counted, MAX(s->counting, INT64_C(1)));
+	s->counted = s->counting;
+	if (clock_steady_us() - begin < SLICE_US)
+		s->uncounted = true; /* cheap enough to be done each time */
+	return s->counted;
 }

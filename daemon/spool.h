@@ -24,8 +24,11 @@ void spool_free(struct spool *s);
 
 int spool_dir_fd(const struct spool *s);
 
-/* Scan as soon as the loop is free: room has come, or something was skipped. */
+/* Scan all of it as soon as the loop is free: something was skipped. */
 void spool_rescan(struct spool *s);
+
+/* Room has come: go on where there was none. */
+void spool_resume(struct spool *s);
 
 /* Scan within ms: something there could not be taken now. */
 void spool_retry(struct spool *s, int64_t ms);
@@ -34,5 +37,8 @@ void spool_retry(struct spool *s, int64_t ms);
 int64_t spool_overflows(const struct spool *s);
 bool spool_watching(const struct spool *s);
 
-/* Captures in the directory now, up to max: those being worked on included. */
-int64_t spool_count(const struct spool *s, int64_t max);
+/*
+ * Captures in the directory, those being worked on included. Where counting takes long it is spread over calls:
+ * until it is through, what was counted last or so far.
+ */
+int64_t spool_count(struct spool *s);
