@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -119,6 +120,32 @@ int io_open_dir(int dir_fd, const char *name)
 		return -errno;
 	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
+}
+
+int io_open_parent(int dir_fd, const char *path, const char **ret_name)
+{
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const char *slash;
+
+	for (; fd >= 0 && (slash = strchr(path, '/')); path = slash + 1) {
+		char part[NAME_MAX + 1];
+		int next;
+
+		if ((size_t)(slash - path) >= sizeof(part)) {
+			close(fd);
+			return -ENAMETOOLONG;
+		}
+		snprintf(part, sizeof(part), "%.*s", (int)(slash - path), path);
+		next = openat(fd, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		dir_fd = errno;
+		close(fd);
+		errno = dir_fd;
+		fd = next;
+	}
+	if (fd < 0)
+		return -errno;
+	*ret_name = path;
+	return fd;
 }
 
 int64_t io_disk_bytes(const struct stat *st)

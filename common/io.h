@@ -27,6 +27,12 @@ int io_write_durable(int dir_fd, const char *name, const void *data, size_t len)
 /* Opens dir/name as a directory, made with mode 0750 when it is missing. */
 int io_open_dir(int dir_fd, const char *name);
 
+/*
+ * Opens the directory that the last part of a relative path is in, following no link on the way; ret_name
+ * points to that part. A descriptor of its own, or -ENOTDIR or -ELOOP for what is no directory.
+ */
+int io_open_parent(int dir_fd, const char *path, const char **ret_name);
+
 /* Disk space of a file as du counts it. */
 int64_t io_disk_bytes(const struct stat *st);
 

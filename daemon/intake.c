@@ -297,10 +297,16 @@ static void read_capture(uv_work_t *req)
 {
 	struct capture *c = req->data;
 	uint8_t digest[SHA256_BYTES];
+	const char *base;
+	_cleanup_close_ int dir = io_open_parent(c->spool_fd, c->file.path, &base);
 	_cleanup_close_ int fd = -1;
 	struct stat st;
 
-	if (fstatat(c->spool_fd, c->file.path, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+	if (dir < 0) {
+		c->error = dir == -ENOTDIR || dir == -ELOOP ? -ENOENT : dir;
+		return;
+	}
+	if (fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW) < 0) {
 		c->error = -errno;
 		return;
 	}
@@ -312,7 +318,7 @@ static void read_capture(uv_work_t *req)
 			: S_ISDIR(st.st_mode)  ? "directory"
 					       : "device");
 	if (c->regular) {
-		fd = openat(c->spool_fd, c->file.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		fd = openat(dir, base, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 		if (fd < 0 || fstat(fd, &st) < 0) {
 			c->error = -errno;
 			return;

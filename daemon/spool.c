@@ -251,9 +251,10 @@ static bool scan_on(struct spool *s)
 	int64_t end = clock_steady_us() + SLICE_US;
 
 	if (s->waiting[0]) {
-		const char *name = s->waiting;
+		const char *name;
+		_cleanup_close_ int dir = io_open_parent(s->fd, s->waiting, &name);
 
-		if (!offer(s, s->waiting, s->fd, name))
+		if (dir >= 0 && !offer(s, s->waiting, dir, name))
 			return false;
 		s->waiting[0] = '\0';
 	}

@@ -87,21 +87,21 @@ static void write_reason(struct store *s, const char *name, const char *path, co
 		s->quarantine_bytes += io_disk_bytes(&st);
 }
 
-static int move_to_quarantine(struct store *s, int spool_fd, const struct taken_file *f,
+/* base: its name in dir. */
+static int move_to_quarantine(struct store *s, int dir, const char *base, const struct taken_file *f,
 	const struct stat *st, int64_t id, const char *reason)
 {
-	const char *base = strrchr(f->path, '/');
 	char name[NAME_MAX + 1], hex[17];
 	struct stat now;
 	int r = 0;
 
-	snprintf(name, sizeof(name), "%s-%.200s", format_id(id, hex), base ? base + 1 : f->path);
+	snprintf(name, sizeof(name), "%s-%.200s", format_id(id, hex), base);
 	write_reason(s, name, f->path, reason);
-	if (renameat(spool_fd, f->path, s->quarantine, name) < 0)
+	if (renameat(dir, base, s->quarantine, name) < 0)
 		r = -errno;
 	if (r == -EXDEV) { /* only a regular file is worth carrying over */
-		r = S_ISREG(st->st_mode) ? copy_file(spool_fd, f->path, s->quarantine, name) : 0;
-		if (r == 0 && unlinkat(spool_fd, f->path, 0) < 0)
+		r = S_ISREG(st->st_mode) ? copy_file(dir, base, s->quarantine, name) : 0;
+		if (r == 0 && unlinkat(dir, base, 0) < 0)
 			r = -errno;
 	}
 	if (r == 0 && fstatat(s->quarantine, name, &now, AT_SYMLINK_NOFOLLOW) == 0)
@@ -127,16 +127,20 @@ void quarantine_object(struct store *s, const char *name)
 
 int store_settle(struct store *s, int spool_fd, const struct taken_file *f, int64_t id, const char *reason)
 {
+	const char *base;
+	_cleanup_close_ int dir = io_open_parent(spool_fd, f->path, &base);
 	struct stat st;
 
-	if (fstatat(spool_fd, f->path, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+	if (dir < 0)
+		return dir == -ENOENT || dir == -ENOTDIR || dir == -ELOOP ? 0 : dir;
+	if (fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
 	if ((uint64_t)st.st_dev != f->dev || st.st_ino != f->ino || st.st_size != f->size ||
 		mtime_of(&st) != f->mtime_ns)
 		return 0; /* another capture by the same name: it will be found */
 	if (reason && reason[0])
-		return move_to_quarantine(s, spool_fd, f, &st, id, reason);
-	if (unlinkat(spool_fd, f->path, 0) < 0 && errno != ENOENT)
+		return move_to_quarantine(s, dir, base, f, &st, id, reason);
+	if (unlinkat(dir, base, 0) < 0 && errno != ENOENT)
 		return -errno;
 	return 0;
 }

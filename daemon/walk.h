@@ -1,6 +1,7 @@
 /*
- * A walk through the directories below one that can stop at any entry and go on later: what lies there may be more
- * than a loop has time for, or its receiver room. It never follows a link, and holds a descriptor for each level.
+ * A walk through the directories below one that can stop at any entry and go on later: what lies there may be
+ * more than a loop has time for, or its receiver room. It never follows a link, and holds a descriptor for
+ * each level.
  */
 #pragma once
 
