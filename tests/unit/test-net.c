@@ -1,5 +1,6 @@
 #include "common/net/net.h"
 
+#include "common/net/gemm.h"
 #include "common/net/winograd.h"
 #include "common/rng.h"
 #include "tests/unit/test.h"
@@ -240,6 +241,42 @@ static double larger(double worst, float difference)
 
 /* The same network with and without Winograd's convolution: channels that nobody listens to decide
  * it. */
+/* Both kernels of small products, whichever this processor would take, against a plain loop. */
+static void test_small_products(void)
+{
+	static const int shapes[][3] = {{1, 16, 1}, {2, 16, 3}, {6, 32, 7}, {7, 16, 64}, {13, 64, 5}, {64, 48, 36}};
+	static float a[64 * 64], b[64 * 64], want[64 * 64], wide[64 * 64], narrow[64 * 64];
+	struct rng r;
+
+	rng_init(&r, 8);
+	for (int i = 0; i < 64 * 64; i++) {
+		a[i] = rng_normal(&r);
+		b[i] = rng_normal(&r);
+	}
+	for (size_t t = 0; t < sizeof(shapes) / sizeof(shapes[0]) * 4; t++) {
+		int m = shapes[t / 4][0], n = shapes[t / 4][1], k = shapes[t / 4][2];
+		bool turned = t & 1, add = t & 2;
+		int row = turned ? 1 : 64, col = turned ? 64 : 1;
+
+		for (int i = 0; i < 64 * 64; i++)
+			want[i] = wide[i] = narrow[i] = add ? (float)(i % 5) : 7;
+		for (int i = 0; i < m; i++)
+			for (int j = 0; j < n; j++) {
+				double sum = add ? want[i * 64 + j] : 0;
+
+				for (int l = 0; l < k; l++)
+					sum += (double)a[i * row + l * col] * b[l * 64 + j];
+				want[i * 64 + j] = (float)sum;
+			}
+		gemm_small(m, n, k, a, row, col, b, 64, add, wide, 64);
+		gemm_small_narrow(m, n, k, a, row, col, b, 64, add, narrow, 64);
+		for (int i = 0; i < 64 * 64; i++) {
+			CHECK_NEAR(wide[i], want[i], 1e-4);
+			CHECK_NEAR(narrow[i], want[i], 1e-4);
+		}
+	}
+}
+
 static void test_both_ways(void)
 {
 	static const struct net_shape fast = {24, {8, 16, 8}, 3}, plain = {24, {8, 17, 8}, 3};
@@ -283,4 +320,4 @@ static void test_both_ways(void)
 	free(dq);
 }
 
-TEST_MAIN(test_forward, test_gradient, test_adds, test_winograd, test_both_ways, test_shapes)
+TEST_MAIN(test_small_products, test_forward, test_gradient, test_adds, test_winograd, test_both_ways, test_shapes)
