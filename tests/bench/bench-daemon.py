@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the running daemon costs.   bench-daemon.py [PHOTOS [SMALL]]
+"""What the running daemon costs.   bench-daemon.py [PHOTOS or - [SMALL]]
 PHOTOS: a folder of JPEG files to take beside generated 32x32 pictures; SMALL: how many of those (2000).
 Rates are given beside those of djpeg | cjpeg over the same files, one process after the other, where those
 programs are there: machines differ, ratios less. Nothing else should be running."""
