@@ -12,6 +12,7 @@
 #include "common/net/model.h"
 #include "common/net/train.h"
 #include "daemon/proto.h"
+#include "daemon/store_tag.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/pictures.h"
 
@@ -147,6 +148,17 @@ static void seed_varlink(int corpus)
 	save(corpus, "varlink", "two-messages", &b);
 }
 
+static void seed_tag(int corpus)
+{
+	struct image_row row = {.id = 77, .hash = 5, .rank = 9, .step = 300, .step_to = 20, .quality = 50, .layout = 0x22,
+		.width = 640, .height = 480, .orientation = 6, .flags = IMAGE_FILE, .taken_s = 1700000000, .model = 3,
+		.n_harm = 4, .harm = {9, 8, 7, 6}, .name = "fox-17.jpg"};
+	_cleanup_buf_ struct buf b = {0};
+
+	tag_put(&b, &row, "fox");
+	save(corpus, "tag", "alone", &b);
+}
+
 int main(int argc, char *argv[])
 {
 	_cleanup_close_ int corpus = argc == 2 ? io_open_dir(AT_FDCWD, argv[1]) : -EINVAL;
@@ -160,5 +172,6 @@ int main(int argc, char *argv[])
 	seed_checkpoint(corpus);
 	seed_proto(corpus);
 	seed_varlink(corpus);
+	seed_tag(corpus);
 	return 0;
 }
