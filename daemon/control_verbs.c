@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "daemon/json.h"
 #include "larder-config.h"
+#include "policy/age.h"
 
 #define LIST_MAX     1000
 #define IDS_MAX	     10000
@@ -233,6 +234,16 @@ static void explain(const struct daemon *d, const struct image_row *row, char *o
 		snprintf(out + n, size - (size_t)n, " There is no lower quality left for it.");
 }
 
+/* When MaxAge removes it, if it does. */
+static void set_expiry(const struct daemon *d, const struct image_row *row, json_t *image)
+{
+	const char *label = json_string_value(json_object_get(image, "label"));
+	int64_t us = age_limit_us(&d->config.store.max_age, label ? label : "");
+
+	if (us && !(row->flags & IMAGE_PINNED))
+		json_object_set_new(image, "expires", json_integer(row->taken_s + us / US_PER_SEC));
+}
+
 static void run_show(struct call *c)
 {
 	const char *text = json_string_value(json_object_get(c->parameters, "id"));
@@ -263,6 +274,7 @@ static void run_show(struct call *c)
 	if (row.step >= 0 && row.step_to)
 		json_object_set_new(image, "next_step", json_pack("{si sf}", "quality", row.step_to, "price",
 			(double)price_decode(row.step)));
+	set_expiry(c->d, &row, image);
 	if (row.flags & IMAGE_FILE) {
 		char path[CONFIG_PATH_MAX + 64], hex[17];
 

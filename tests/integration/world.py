@@ -73,6 +73,10 @@ d.start(env={**env, "LARDER_CLOCK": clock})
 feed(d, 20, 10, "with ages")
 pinned = next(line.split()[0] for line in d.ctl("list", "--label", "stripes")[1].splitlines() if ".png" in line)
 d.ctl("pin", pinned)
+check("kept" not in d.ctl("show", pinned)[1], "what is pinned stays")
+blob = d.ask("list", "--label", "blobs")[0]
+check(d.ask("show", blob["id"])["expires"] == blob["taken"] + 365 * DAY, "show says how long")
+check("(MaxAge)" in d.ctl("show", blob["id"])[1], "in words, too")
 
 
 def after(wall_days, slept_days):

@@ -212,6 +212,10 @@ static void print_image(const json_t *im)
 		json_object_get(im, "file") ? ", " : ", in the index",
 		json_object_get(im, "file") ? text(im, "file") : "");
 	printf("reason    %s\n", text(im, "reason"));
+	if (json_object_get(im, "expires")) {
+		print_date(number(im, "expires"), when, sizeof(when));
+		printf("kept      until %s UTC (MaxAge)\n", when);
+	}
 	if (json_array_size(curve))
 		puts("curve     quality  divergence (nats)");
 	json_array_foreach ((json_t *)curve, i, rung)
