@@ -96,7 +96,7 @@ static const struct setting settings[] = {
 	{"Training", "MinNewImages", TYPE_INT, AT(training.min_new_images), 1, 1e9, "200",
 		"New labelled images, or new labels on old ones, that are worth a training.", NULL},
 	{"Training", "CourseImages", TYPE_INT, AT(training.course_images), 0, 1e9, "20000",
-		"Once images are dropped, a training is spread over as many labelled captures as came "
+		"Once an eighth of all is dropped, a training is spread over as many labelled captures as came "
 		"before it, at most this many, and learns from each while it is held. 0: at once.", NULL},
 	{"Training", "KeepModels", TYPE_INT, AT(training.keep_models), 1, 100, "3",
 		"Accepted models kept for rollback; fewer when they would take a quarter of MaxUse.", NULL},

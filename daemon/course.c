@@ -17,7 +17,8 @@ void course_begin(struct course *c, int64_t labelled)
 {
 	const struct daemon *d = c->d;
 
-	if (c->length || c->distrusted || !d->model.params || !d->counters[COUNT_DROPPED])
+	if (c->length || c->distrusted || !d->model.params ||
+		!plan_course_pays((double)daemon_images(d), (double)d->counters[COUNT_DROPPED]))
 		return;
 	c->length = course_length(d);
 	c->begin = labelled;

@@ -1,6 +1,6 @@
 /*
- * The course of a training. As long as everything fits, and for the first model, a training is done
- * at once on what is stored. Once images are dropped, it is spread over captures: its steps are
+ * The course of a training. As long as nearly everything fits, and for the first model, a training is done at
+ * once on what is stored. Once an eighth of what came is gone, it is spread over captures: its steps are
  * taken in slices, each on what is stored then, and what a slice has shown is the first to make
  * room (policy/member.h). So the network learns from many times the images that the store can hold,
  * its rate falling all along, and becomes a candidate at the end.

@@ -69,6 +69,11 @@ static double taught(const struct regime *r, double n, double *ret_slope)
 	return d;
 }
 
+bool plan_course_pays(double held, double dropped)
+{
+	return 8 * dropped > held + dropped;
+}
+
 double plan_worth(const struct regime *r, double images, double divergence)
 {
 	double slope, n = taught(r, MAX(images, 1e-9), &slope);

@@ -50,6 +50,12 @@ struct regime {
  */
 double plan_information(const struct population *p, const double *images, int labels);
 
+/*
+ * Whether a training is worth spreading over what comes: when an eighth of what came is gone. Before, one that
+ * is done at once sees nearly all of it as often as it likes (DESIGN.md, What was tried).
+ */
+bool plan_course_pays(double held, double dropped);
+
 /* How many originals n images of a mean divergence (nats) are worth. */
 double plan_worth(const struct regime *r, double images, double divergence);
 

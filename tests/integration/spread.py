@@ -45,15 +45,15 @@ def ranks():
     return [r[0] for r in rows]
 
 
-# The first model comes at once, and as long as all fits nothing is spread.
+# The first model comes at once, and as long as nearly all fits nothing is spread.
 feed(120)
 d.wait_for(lambda: d.status()["model"]["version"] == 1, 60, "a first model")
 check(not slices(), "the first training is done at once")
 d.ctl("pause")
-while (d.status()["captures"]["dropped"] == 0 or d.status()["training"]["new_images"] < 400) and dropped < 4000:
+while (d.status()["captures"]["dropped"] <= dropped / 8 or d.status()["training"]["new_images"] < 400) and dropped < 4000:
     feed(200)
 d.ctl("resume")
-check(d.status()["captures"]["dropped"] > 0, f"{dropped} captures fill the store")
+check(d.status()["captures"]["dropped"] > dropped / 8, f"{dropped} captures more than fill the store")
 
 # More than a course has come since: again at once.
 d.wait_for(lambda: d.status()["model"]["version"] == 2 or "candidate rejected" in log(), 60, "the next model")

@@ -586,6 +586,15 @@ static void test_suggest(void)
 	CHECK_INT(suggest_choose(&p[0][0], N, K, 0, chosen), 0);
 }
 
+static void test_course(void)
+{
+	CHECK(!plan_course_pays(100, 0));
+	CHECK(!plan_course_pays(0, 0));
+	CHECK(!plan_course_pays(700, 100));
+	CHECK(plan_course_pays(699, 100));
+	CHECK(plan_course_pays(0, 1));
+}
+
 static void test_age(void)
 {
 	const int64_t hour = 3600 * INT64_C(1000000), day = 24 * hour, now = 20000 * day;
@@ -614,6 +623,6 @@ static void test_age(void)
 	CHECK(!age_clock_trusted(&c, now, 51 * day + 3 * hour));	       /* and back */
 }
 
-TEST_MAIN(test_age, test_suggest, test_rates, test_fill_rates, test_target, test_ladder, test_monotone, test_hull, test_choose,
+TEST_MAIN(test_course, test_age, test_suggest, test_rates, test_fill_rates, test_target, test_ladder, test_monotone, test_hull, test_choose,
 	test_cold_start, test_codes, test_plan, test_member, test_spent, test_lasting, test_worth, test_balance,
 	test_shares, test_modes, test_idle, test_gate, test_predictor)
