@@ -380,7 +380,7 @@ static int sweep(struct store *s, char error[256])
 	if (r == 0 && w.orphans > 64 && w.orphans * 2 > w.files) {
 		snprintf(error, 256,
 			"%" PRId64 " of %" PRId64 " files in objects/ have no row in the index; refusing to "
-			"remove them", w.orphans, w.files);
+			"remove them; larderd --salvage makes an index of them", w.orphans, w.files);
 		return -EUCLEAN;
 	}
 	w = (struct sweep){.remove = true};
@@ -528,11 +528,36 @@ struct store *store_new(void)
 	return s;
 }
 
-/* What a salvage (store_salvage.h) left: half an index, or none but its own. */
+static int count_object(struct store *s, const char *name, void *arg)
+{
+	(void)s, (void)name;
+	++*(int64_t *)arg;
+	return 0;
+}
+
+/*
+ * What a salvage (store_salvage.h) left: half an index, or none but its own. And an index that has gone is not
+ * made anew beside files that it would know nothing of.
+ */
 static int check_salvage(struct store *s, char error[256])
 {
+	struct stat st;
+	int64_t files = 0;
+	int r = 0;
+
 	if (faccessat(s->dir, SALVAGE_MARK, F_OK, 0) == 0) {
 		snprintf(error, 256, "an index is being salvaged: end that first, with larderd --salvage");
+		return -EUCLEAN;
+	}
+	if (fstatat(s->dir, "index.db", &st, 0) < 0 || st.st_size == 0)
+		r = each_object(s, count_object, &files);
+	if (r < 0)
+		return r;
+	if (files) {
+		snprintf(error, 256,
+			"index.db has gone, objects/ holds %" PRId64
+			" files: larderd --salvage makes an index of them",
+			files);
 		return -EUCLEAN;
 	}
 	return unlinkat(s->dir, "index.new", 0) < 0 && errno != ENOENT ? -errno : 0;

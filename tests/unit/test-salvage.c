@@ -299,8 +299,11 @@ static void test_rows(void)
 static void test_gone(void)
 {
 	struct salvage_report n;
+	struct store *s;
+	char error[256];
 
 	lay_out(pristine.data, 0);
+	CHECK_INT(store_open(path, LIMIT, &s, error), -EUCLEAN); /* no empty one is made beside them */
 	CHECK_INT(salvage(LIMIT, NULL, false, &n), -EUCLEAN);
 	CHECK(n.expected == -1 && n.from_files == FILES);
 	CHECK_INT(salvage(LIMIT, NULL, true, &n), 0);
