@@ -232,7 +232,7 @@ static void back_off(struct pool *p)
 static void on_worker_exit(uv_process_t *process, int64_t status, int signal)
 {
 	struct slot *s = process->data;
-	bool of_it = !s->pipe_failed && status == 0;
+	bool of_it = !s->pipe_failed && status == 0 && signal != SIGALRM; /* sandbox.c */
 	char why[96];
 
 	if ((status || signal) && !s->pool->stopping)

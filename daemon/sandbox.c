@@ -13,6 +13,7 @@
 
 #include "common/macros.h"
 
+#define LOAD_SEC	   10 /* a filter takes a millisecond */
 #define IOPRIO_WHO_PROCESS 1
 #define IOPRIO_CLASS_IDLE  (3 << 13)
 
@@ -108,10 +109,14 @@ static int common_limits(void)
 	return 0;
 }
 
+/* libseccomp 2.5 may not come back when memory is short: then the process ends, and is started again. */
 static int load(scmp_filter_ctx ctx, int r)
 {
+	signal(SIGALRM, SIG_DFL);
+	alarm(LOAD_SEC);
 	if (r == 0)
 		r = seccomp_load(ctx);
+	signal(SIGALRM, SIG_IGN); /* the timer itself can no longer be reached */
 	seccomp_release(ctx);
 	return r;
 }

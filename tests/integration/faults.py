@@ -75,7 +75,7 @@ def one(role, call, error, at, more):
     d = Daemon(SETTINGS)
     fault = Fault(d.root, role, call, error, at, more)
     began = time.monotonic()
-    alive = live(d, fault, 12)
+    alive = live(d, fault, 15)
     calls, failed = fault.counts()
     if not alive:
         # libuv ends a process that has no memory for a descriptor or a child
