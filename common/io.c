@@ -129,7 +129,7 @@ int io_open_parent(int dir_fd, const char *path, const char **ret_name)
 
 	for (; fd >= 0 && (slash = strchr(path, '/')); path = slash + 1) {
 		char part[NAME_MAX + 1];
-		int next;
+		int next, error;
 
 		if ((size_t)(slash - path) >= sizeof(part)) {
 			close(fd);
@@ -137,9 +137,9 @@ int io_open_parent(int dir_fd, const char *path, const char **ret_name)
 		}
 		snprintf(part, sizeof(part), "%.*s", (int)(slash - path), path);
 		next = openat(fd, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		dir_fd = errno;
+		error = errno;
 		close(fd);
-		errno = dir_fd;
+		errno = error;
 		fd = next;
 	}
 	if (fd < 0)

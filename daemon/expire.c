@@ -34,8 +34,6 @@ struct expire {
 	int64_t removed;
 };
 
-static void look(struct expire *e);
-
 static int64_t limit_of(void *user, uint32_t stratum)
 {
 	const struct round *w = user;
@@ -115,7 +113,7 @@ static struct round *new_round(struct expire *e)
 
 static void on_timer(uv_timer_t *t)
 {
-	look(t->data);
+	expire_check(t->data);
 }
 
 static void again_after(struct expire *e, int64_t us)
@@ -131,7 +129,7 @@ static void round_over(struct expire *e)
 
 	round_free(TAKE_PTR(e->round));
 	if (more) {
-		look(e);
+		expire_check(e);
 		return;
 	}
 	if (e->removed)
@@ -181,7 +179,7 @@ static void on_found(uv_work_t *req, int status)
 		round_over(e);
 }
 
-static void look(struct expire *e)
+void expire_check(struct expire *e)
 {
 	bool trusted = age_clock_trusted(&e->clock, clock_wall_us(), clock_steady_us());
 
@@ -198,11 +196,6 @@ static void look(struct expire *e)
 		uv_queue_work(e->d->loop, &e->round->req, run_round, on_found);
 }
 
-void expire_check(struct expire *e)
-{
-	look(e);
-}
-
 void expire_stop(struct expire *e)
 {
 	uv_close((uv_handle_t *)&e->timer, NULL);
@@ -217,7 +210,7 @@ struct expire *expire_new(struct daemon *d)
 	e->d = d;
 	uv_timer_init(d->loop, &e->timer);
 	e->timer.data = e;
-	look(e);
+	expire_check(e);
 	return e;
 }
 

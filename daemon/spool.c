@@ -132,21 +132,17 @@ static int note_watch(struct spool *s, int wd, const char *dir)
 	return 0;
 }
 
-/* Watches a directory of the spool, or looks at it again soon where that cannot be. */
-static void watch_dir(struct spool *s, const char *dir)
+/* Watches the very directory of the spool that is open, or looks at it again soon where that cannot be. */
+static void watch_open(struct spool *s, const char *dir, int fd)
 {
 	char proc[64];
-	int fd, wd, r;
+	int wd, r;
 
 	if (s->inotify < 0)
 		return;
-	fd = open_below(s, dir);
-	if (fd < 0)
-		return;
-	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd); /* the very directory that was opened */
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
 	wd = inotify_add_watch(s->inotify, proc, WATCH_MASK);
 	r = wd < 0 ? -errno : note_watch(s, wd, dir);
-	close(fd);
 	if (r == 0)
 		return;
 	if (!s->watches_short)
@@ -154,6 +150,14 @@ static void watch_dir(struct spool *s, const char *dir)
 			r == -ENOSPC ? "fs.inotify.max_user_watches is used up" : strerror(-r), POLL_MS / 1000);
 	s->watches_short = true;
 	arm_scan(s, POLL_MS);
+}
+
+static void watch_dir(struct spool *s, const char *dir)
+{
+	_cleanup_close_ int fd = s->inotify < 0 ? -1 : open_below(s, dir);
+
+	if (fd >= 0)
+		watch_open(s, dir, fd);
 }
 
 static int64_t age_us(const struct stat *st)
@@ -261,7 +265,7 @@ static bool scan_on(struct spool *s)
 	for (int n = 1;; n++) {
 		switch (walk_next(&s->walk, s->fd)) {
 		case WALK_DIRECTORY:
-			watch_dir(s, s->walk.path);
+			watch_open(s, s->walk.path, s->walk.dir_fd);
 			break;
 		case WALK_UNREADABLE:
 			cannot_look(s, s->walk.path, s->walk.error);

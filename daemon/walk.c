@@ -28,6 +28,7 @@ static enum walk_step go_into(struct walk *w, int in, const char *name)
 	}
 	w->length[w->depth] = strlen(w->path);
 	w->level[w->depth++] = d;
+	w->dir_fd = dirfd(d);
 	return WALK_DIRECTORY;
 }
 

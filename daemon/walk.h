@@ -25,7 +25,7 @@ struct walk {
 	int depth; /* how many */
 	bool begun;
 	char path[STORE_PATH_MAX]; /* relative to the first directory */
-	int dir_fd;		   /* borrowed: the directory that the entry is in, until the next step */
+	int dir_fd;		   /* borrowed until the next step: gone into, or the entry's */
 	const char *name;	   /* borrowed: its name there, likewise */
 	int error;
 };
