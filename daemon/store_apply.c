@@ -510,18 +510,34 @@ static int apply_meta(struct store *s, const struct op *op)
 	return store_run(s, ST_META);
 }
 
-static int apply_new_label(struct store *s, struct op *op)
+bool store_find_label(struct store *s, const char *name, uint32_t *ret)
 {
 	sqlite3_stmt *st = s->st[ST_LABEL_FIND];
-	int64_t labels;
-	int rc, r;
+	int rc;
 
-	sqlite3_bind_text(st, 1, op->text, -1, SQLITE_STATIC);
+	sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
 	rc = sqlite3_step(st);
 	if (rc == SQLITE_ROW)
-		op->row.stratum = (uint32_t)sqlite3_column_int64(st, 0);
+		*ret = (uint32_t)sqlite3_column_int64(st, 0);
 	sqlite3_reset(st);
-	if (rc == SQLITE_ROW)
+	return rc == SQLITE_ROW;
+}
+
+int store_add_label(struct store *s, const char *name, uint32_t *ret)
+{
+	int r;
+
+	sqlite3_bind_text(s->st[ST_LABEL_ADD], 1, name, -1, SQLITE_STATIC);
+	r = store_run(s, ST_LABEL_ADD);
+	*ret = (uint32_t)sqlite3_last_insert_rowid(s->db);
+	return r;
+}
+
+static int apply_new_label(struct store *s, struct op *op)
+{
+	int64_t labels;
+
+	if (store_find_label(s, op->text, &op->row.stratum))
 		return 0;
 	labels = store_pragma(s, "SELECT count(*) FROM labels");
 	if (labels < 0)
@@ -530,10 +546,7 @@ static int apply_new_label(struct store *s, struct op *op)
 		op->result = -E2BIG;
 		return 0;
 	}
-	sqlite3_bind_text(s->st[ST_LABEL_ADD], 1, op->text, -1, SQLITE_STATIC);
-	r = store_run(s, ST_LABEL_ADD);
-	op->row.stratum = (uint32_t)sqlite3_last_insert_rowid(s->db);
-	return r;
+	return store_add_label(s, op->text, &op->row.stratum);
 }
 
 static int apply_fate(struct store *s, struct op *op, enum counter which)

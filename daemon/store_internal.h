@@ -87,6 +87,10 @@ int store_create_uuid(struct store *s);
 /* Binds a row to ST_INSERT's parameters, all but its data, which is the 20th. */
 void store_bind_row(sqlite3_stmt *st, const struct image_row *row);
 
+/* Whether there is a label of that name, and its id; makes one, 0 or an error. */
+bool store_find_label(struct store *s, const char *name, uint32_t *ret);
+int store_add_label(struct store *s, const char *name, uint32_t *ret);
+
 /* Room for bytes more of files, the index staying as it is. */
 bool store_files_fit(const struct store *s, int64_t bytes);
 

@@ -318,23 +318,10 @@ static int name_lost_labels(struct salvage *w)
 
 static int find_label(struct salvage *w, const char *name, uint32_t *ret)
 {
-	sqlite3_stmt *st = w->s->st[ST_LABEL_FIND];
-	int rc, r;
-
 	*ret = 0;
-	if (!name[0])
+	if (!name[0] || store_find_label(w->s, name, ret))
 		return 0;
-	sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
-	rc = sqlite3_step(st);
-	if (rc == SQLITE_ROW)
-		*ret = (uint32_t)sqlite3_column_int64(st, 0);
-	sqlite3_reset(st);
-	if (rc == SQLITE_ROW)
-		return 0;
-	sqlite3_bind_text(w->s->st[ST_LABEL_ADD], 1, name, -1, SQLITE_STATIC);
-	r = store_run(w->s, ST_LABEL_ADD);
-	*ret = (uint32_t)sqlite3_last_insert_rowid(w->s->db);
-	return r;
+	return store_add_label(w->s, name, ret);
 }
 
 static bool in_new(struct salvage *w, int64_t id)
