@@ -4,11 +4,13 @@
  * TRAINING_IDLE    nothing new to learn
  * TRAINING_WAITING there is, but the device is not idle
  * TRAINING_RUNNING a trainer process is at work
- * TRAINING_STOPPING it has been killed and not yet reaped
+ * TRAINING_STORING a model, from a trainer or from elsewhere, is being stored
+ * TRAINING_STOPPING the trainer has been killed and not yet reaped
  *
  * IDLE -> WAITING [training_check]     WAITING -> IDLE [training_check]
  * WAITING -> RUNNING [start_trainer]   RUNNING -> STOPPING [stop_trainer]
- * RUNNING -> IDLE [on_trainer_exit]    STOPPING -> IDLE [on_trainer_exit]
+ * RUNNING -> STORING [on_trained]      IDLE, WAITING -> STORING [training_use_model]
+ * RUNNING, STORING, STOPPING -> IDLE [release]
  */
 #include <assert.h>
 #include <errno.h>
@@ -32,7 +34,7 @@
 #define READ_STEP	 65536
 #define WAITERS_MAX	 16
 
-enum training_state { TRAINING_IDLE, TRAINING_WAITING, TRAINING_RUNNING, TRAINING_STOPPING };
+enum training_state { TRAINING_IDLE, TRAINING_WAITING, TRAINING_RUNNING, TRAINING_STORING, TRAINING_STOPPING };
 
 struct waiter {
 	void (*fn)(void *user, bool ok, const char *text);
@@ -56,7 +58,7 @@ struct training {
 
 	uv_process_t process;
 	uv_pipe_t in, out;
-	int open_handles;
+	int held; /* by open handles, and by a model that is being stored */
 	uv_write_t write;
 	struct buf order, answer, checkpoint;
 	bool answered; /* the trainer has said how it ended */
@@ -67,9 +69,11 @@ struct training {
 static void set_state(struct training *t, enum training_state to)
 {
 	static const uint8_t allowed[] = {
-		[TRAINING_IDLE] = 1 << TRAINING_WAITING | 1 << TRAINING_IDLE,
-		[TRAINING_WAITING] = 1 << TRAINING_IDLE | 1 << TRAINING_WAITING | 1 << TRAINING_RUNNING,
-		[TRAINING_RUNNING] = 1 << TRAINING_STOPPING | 1 << TRAINING_IDLE,
+		[TRAINING_IDLE] = 1 << TRAINING_WAITING | 1 << TRAINING_IDLE | 1 << TRAINING_STORING,
+		[TRAINING_WAITING] = 1 << TRAINING_IDLE | 1 << TRAINING_WAITING | 1 << TRAINING_RUNNING |
+			1 << TRAINING_STORING,
+		[TRAINING_RUNNING] = 1 << TRAINING_STOPPING | 1 << TRAINING_STORING | 1 << TRAINING_IDLE,
+		[TRAINING_STORING] = 1 << TRAINING_IDLE,
 		[TRAINING_STOPPING] = 1 << TRAINING_IDLE,
 	};
 
@@ -98,6 +102,18 @@ void training_free(struct training *t)
 	buf_done(&t->answer);
 	buf_done(&t->checkpoint);
 	free(t);
+}
+
+/* The last handle is closed, the model stored: on to what comes next. */
+static void release(struct training *t)
+{
+	if (--t->held > 0)
+		return;
+	buf_done(&t->order);
+	buf_done(&t->answer);
+	set_state(t, TRAINING_IDLE);
+	if (!t->d->stopping)
+		training_check(t->d);
 }
 
 static int64_t new_images(const struct training *t)
@@ -362,11 +378,10 @@ static void model_stored(struct task *task)
 		tell_waiters(d->training, m->result == 0, text);
 	buf_done(&m->data);
 	free(m);
-	if (!d->stopping)
-		training_check(d);
+	release(d->training);
 }
 
-/* The next version, about to be stored and become the current one; NULL when memory is short. */
+/* The next version; NULL when memory is short. */
 static struct model_task *next_model(struct daemon *d)
 {
 	struct model_task *m = calloc(1, sizeof(*m));
@@ -382,13 +397,21 @@ static struct model_task *next_model(struct daemon *d)
 	return m;
 }
 
+/* Stores it; then it is the current one. */
+static void store_model(struct training *t, struct model_task *m)
+{
+	set_state(t, TRAINING_STORING);
+	t->held++;
+	writer_task(t->d->writer, &m->task);
+}
+
 void training_use_model(struct daemon *d, const struct model *model,
 	void (*fn)(void *user, bool ok, const char *text), void *user)
 {
 	struct training *t = d->training;
 	struct model_task *m;
 
-	if (t->state == TRAINING_RUNNING || t->state == TRAINING_STOPPING) {
+	if (t->state != TRAINING_IDLE && t->state != TRAINING_WAITING) {
 		fn(user, false, "a training is going on; see larderctl pause, or wait for it");
 		return;
 	}
@@ -402,7 +425,7 @@ void training_use_model(struct daemon *d, const struct model *model,
 	}
 	m->told = fn;
 	m->user = user;
-	writer_task(d->writer, &m->task);
+	store_model(t, m);
 }
 
 static void remember(struct daemon *d, const struct train_result *r, bool accepted)
@@ -446,11 +469,13 @@ static void on_trained(struct training *t, struct reader *payload)
 		return;
 	}
 	m = next_model(d);
-	if (!m)
+	if (!m) {
+		tell_waiters(t, false, "out of memory");
 		return;
+	}
 	m->trained = r;
 	buf_put(&m->data, payload->data, payload->len);
-	writer_task(d->writer, &m->task);
+	store_model(t, m);
 }
 
 /* A slice of the course is done; its checkpoint is kept. */
@@ -536,15 +561,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
 
 static void on_closed(uv_handle_t *h)
 {
-	struct training *t = h->data;
-
-	if (--t->open_handles > 0)
-		return;
-	buf_done(&t->order);
-	buf_done(&t->answer);
-	set_state(t, TRAINING_IDLE);
-	if (!t->d->stopping)
-		training_check(t->d);
+	release(h->data);
 }
 
 static void close_all(struct training *t)
@@ -654,7 +671,7 @@ static void start_trainer(struct training *t)
 	uv_pipe_init(d->loop, &t->out, 0);
 	r = uv_spawn(d->loop, &t->process, &o);
 	t->process.data = t->in.data = t->out.data = t;
-	t->open_handles = 3;
+	t->held = 3;
 	t->answered = false;
 	t->epoch = 0;
 	t->epochs = (uint32_t)d->config.training.epochs;
@@ -747,7 +764,7 @@ void training_check(struct daemon *d)
 {
 	struct training *t = d->training;
 
-	if (d->stopping || t->state == TRAINING_STOPPING)
+	if (d->stopping || t->state == TRAINING_STORING || t->state == TRAINING_STOPPING)
 		return;
 	if (t->paused) {
 		snprintf(t->why, sizeof(t->why), "paused by larderctl");
@@ -793,6 +810,8 @@ void training_stop(struct training *t)
 	if (t->state == TRAINING_RUNNING) {
 		set_state(t, TRAINING_STOPPING);
 		uv_process_kill(&t->process, SIGKILL);
+	} else if (t->state == TRAINING_STORING && t->held > 1 && uv_is_active((uv_handle_t *)&t->process)) {
+		uv_process_kill(&t->process, SIGKILL); /* it has nothing more to say */
 	}
 	uv_close((uv_handle_t *)&t->timer, NULL);
 }
@@ -803,6 +822,7 @@ void training_status(const struct daemon *d, struct training_status *ret)
 		[TRAINING_IDLE] = "idle",
 		[TRAINING_WAITING] = "waiting",
 		[TRAINING_RUNNING] = "running",
+		[TRAINING_STORING] = "running",
 		[TRAINING_STOPPING] = "waiting",
 	};
 	const struct training *t = d->training;

@@ -63,7 +63,7 @@ check(not slices(), "a course that is over is no course")
 feed(80)
 d.wait_for(slices, 60, "a first slice")
 version = d.status()["model"]["version"]
-d.wait_for(lambda: all(r >= SPENT for r in ranks()), 20, "what it has shown to be marked")
+d.wait_for(lambda: all(r >= SPENT for r in ranks()), 60, "what it has shown to be marked")
 rejected = log().count("candidate rejected")
 for _ in range(40):
     if ended():

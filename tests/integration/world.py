@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A clock that is set forth and back, a machine that sleeps, inotify watches used up: captures are taken at once, the
-network is trained, and the history goes on."""
+"""A clock that is set forth and back, a machine that sleeps, inotify watches used up, a slow disk: captures are taken at
+once, the network is trained, and the history goes on."""
 import errno
 import os
 import struct
@@ -117,4 +117,17 @@ for at in (1, 2):
     check(log.count("is used up") == 1, f"and not again and again: {log}")
     d.stop()
     d.remove()
+
+# A training is over when its model is stored, however long the disk takes for that.
+d = Daemon(SETTINGS)
+fed = 0
+d.start(env={**env, "LARDER_CLOCK": "", "LARDER_SLOW_SYNC": "300"})
+feed(d, 24, 30, "a slow disk")
+d.wait_for(lambda: d.status()["training"]["new_images"] < 20, 30, "the training")
+while d.status()["training"]["state"] == "running":
+    time.sleep(0.01)
+s = d.status()
+check(s["model"]["version"] == 1, f"a training that is over has left a model: {s['model']}, {s['training']}")
+d.stop()
+d.remove()
 finish()

@@ -9,6 +9,7 @@
  *   LARDER_FAULT_COUNT	a file of 4 KiB that is shared: calls so far, and how many failed
  *   LARDER_CLOCK		a file of 4 KiB that is shared: seconds to be added to the wall clock, and to the one
  *			that goes on while the machine sleeps
+ *   LARDER_SLOW_SYNC	milliseconds that each fsync and fdatasync takes longer
  *
  * Reads and writes are those of files and sockets: what the event loop tells itself by (event descriptors, pipes
  * of its own) cannot fail. The log is left alone, so that what went wrong can be read.
@@ -47,6 +48,7 @@ static struct {
 	enum kind kind;
 	int error;
 	long at, more;
+	long slow_ms; /* each sync */
 	struct counts *counts; /* shared by all processes */
 	_Atomic long *clock;   /* likewise */
 } fault;
@@ -94,6 +96,7 @@ __attribute__((constructor)) static void begin(void)
 	enum kind kind = NONE;
 
 	fault.clock = shared("LARDER_CLOCK");
+	fault.slow_ms = number("LARDER_SLOW_SYNC", 0);
 	if (!role || !call || !is_role(role))
 		return;
 	for (int k = 1; k <= WATCH; k++)
@@ -204,15 +207,23 @@ ssize_t pwrite64(int fd, const void *data, size_t n, off_t at)
 	return hit_on(WRITE, fd) ? -1 : next(fd, data, n, at);
 }
 
+static void slow(void)
+{
+	if (fault.slow_ms)
+		poll(NULL, 0, (int)fault.slow_ms);
+}
+
 int fsync(int fd)
 {
 	NEXT(int, fsync, int);
+	slow();
 	return hit_on(WRITE, fd) ? -1 : next(fd);
 }
 
 int fdatasync(int fd)
 {
 	NEXT(int, fdatasync, int);
+	slow();
 	return hit_on(WRITE, fd) ? -1 : next(fd);
 }
 
