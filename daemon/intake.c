@@ -48,7 +48,7 @@ struct capture {
 	uv_work_t read;
 	int spool_fd, error; /* error: of reading */
 	int64_t max_bytes;
-	bool regular;
+	bool regular, duplicate;
 	char kind[24];	     /* of a file that is none */
 	struct taken_file file;
 	struct buf data;     /* owned */
@@ -249,6 +249,11 @@ static void submit_op(struct capture *c, enum op_kind kind)
 	writer_add(c->d->writer, op);
 }
 
+static bool is_validation(const struct capture *c)
+{
+	return c->label && member_is_validation(c->hash, c->d->config.training.validation_percent);
+}
+
 static void count_fate(struct capture *c, enum counter counter)
 {
 	struct op *op = op_new(OP_COUNT);
@@ -259,6 +264,7 @@ static void count_fate(struct capture *c, enum counter counter)
 	}
 	set_state(c, CAPTURE_STORING);
 	op->row.id = (int64_t)c->id;
+	op->row.stratum = stratum_of(c->label, is_validation(c)); /* for an image that has no label yet */
 	op->counter = counter;
 	op->file = c->file;
 	op->user = c;
@@ -342,11 +348,6 @@ static void read_capture(uv_work_t *req)
 		c->hash = c->hash << 8 | digest[8 + i];
 	}
 	c->id &= INT64_MAX;
-}
-
-static bool is_validation(const struct capture *c)
-{
-	return c->label && member_is_validation(c->hash, c->d->config.training.validation_percent);
 }
 
 static void set_row(struct capture *c, const struct curve_answer *a)
@@ -541,8 +542,8 @@ static void start_scoring(struct capture *c)
 	struct job *job;
 	size_t at;
 
-	if (is_hopeless(c)) {
-		count_fate(c, COUNT_DROPPED);
+	if (c->duplicate || is_hopeless(c)) {
+		count_fate(c, c->duplicate ? COUNT_DUPLICATE : COUNT_DROPPED);
 		return;
 	}
 	job = calloc(1, sizeof(*job));
@@ -646,10 +647,12 @@ static void on_read(uv_work_t *req, int status)
 		log_warn("cannot read '%s': %s; will try again", c->file.path,
 			strerror(c->error ? -c->error : ENOMEM));
 		try_later(c);
-	} else if (view_row(d->view, (int64_t)c->id, &known) == 0 && known.hash == c->hash) {
-		count_fate(c, COUNT_DUPLICATE);
 	} else {
-		start_labelling(c);
+		c->duplicate = view_row(d->view, (int64_t)c->id, &known) == 0 && known.hash == c->hash;
+		if (c->duplicate && stratum_label(known.stratum))
+			count_fate(c, COUNT_DUPLICATE);
+		else
+			start_labelling(c);
 	}
 }
 

@@ -344,6 +344,30 @@ void store_bind_row(sqlite3_stmt *st, const struct image_row *row)
 	sqlite3_bind_blob(st, 19, row->name, (int)strlen(row->name), SQLITE_STATIC);
 }
 
+static int set_label(struct store *s, struct image_row *row, uint32_t stratum, struct batch *b)
+{
+	int r;
+
+	count(b, row, -1);
+	row->stratum = stratum;
+	count(b, row, 1);
+	sqlite3_bind_int64(s->st[ST_LABEL], 1, row->id);
+	sqlite3_bind_int64(s->st[ST_LABEL], 2, row->stratum);
+	r = store_run(s, ST_LABEL);
+	return r < 0 ? r : add_counter(s, COUNT_LABELLED, 1);
+}
+
+/* The label that a duplicate brings, to the image that is there and has none. */
+static int give_label(struct store *s, int64_t id, uint32_t stratum, struct batch *b)
+{
+	struct image_row row;
+	int r = stratum > 1 ? get_row(s, id, &row) : -ENOENT;
+
+	if (r < 0 || row.stratum > 1)
+		return r == -ENOENT ? 0 : r;
+	return set_label(s, &row, stratum, b);
+}
+
 static int apply_insert(struct store *s, struct op *op, struct batch *b)
 {
 	sqlite3_stmt *st = s->st[ST_INSERT];
@@ -358,7 +382,9 @@ static int apply_insert(struct store *s, struct op *op, struct batch *b)
 	op->row.id = id;
 	if (r > 0) {
 		op->result = -EEXIST;
-		r = add_counter(s, COUNT_DUPLICATE, 1);
+		r = give_label(s, id, row->stratum, b);
+		if (r == 0)
+			r = add_counter(s, COUNT_DUPLICATE, 1);
 		return r < 0 ? r : add_taken(s, op);
 	}
 	op->row.crc = crc32c(0, op->data.data, op->data.len);
@@ -465,15 +491,7 @@ static int apply_label(struct store *s, struct op *op, struct batch *b)
 	struct image_row row;
 	int r = current_row(s, op, &row);
 
-	if (r <= 0)
-		return r;
-	count(b, &row, -1);
-	row.stratum = op->row.stratum;
-	count(b, &row, 1);
-	sqlite3_bind_int64(s->st[ST_LABEL], 1, row.id);
-	sqlite3_bind_int64(s->st[ST_LABEL], 2, row.stratum);
-	r = store_run(s, ST_LABEL);
-	return r < 0 ? r : add_counter(s, COUNT_LABELLED, 1);
+	return r <= 0 ? r : set_label(s, &row, op->row.stratum, b);
 }
 
 static int apply_pin(struct store *s, struct op *op, struct batch *b)
@@ -549,10 +567,12 @@ static int apply_new_label(struct store *s, struct op *op)
 	return store_add_label(s, op->text, &op->row.stratum);
 }
 
-static int apply_fate(struct store *s, struct op *op, enum counter which)
+static int apply_fate(struct store *s, struct op *op, enum counter which, struct batch *b)
 {
-	int r = add_counter(s, which, 1);
+	int r = which == COUNT_DUPLICATE ? give_label(s, op->row.id, op->row.stratum, b) : 0;
 
+	if (r == 0)
+		r = add_counter(s, which, 1);
 	return r < 0 ? r : add_taken(s, op);
 }
 
@@ -572,9 +592,9 @@ static int apply_one(struct store *s, struct op *op, struct batch *b)
 	case OP_SET_ASIDE:
 		return apply_removal(s, op, b);
 	case OP_COUNT:
-		return apply_fate(s, op, op->counter);
+		return apply_fate(s, op, op->counter, b);
 	case OP_QUARANTINE:
-		return apply_fate(s, op, COUNT_QUARANTINED);
+		return apply_fate(s, op, COUNT_QUARANTINED, b);
 	case OP_SETTLED:
 		if (op->unsettled)
 			return 0;

@@ -12,7 +12,7 @@ for i in range(60):
     d.drop(f"stripes/{i}.png", picture(0, i))
     d.drop(f"blobs/deep/er/{i}.png", picture(1, i))
 d.drop("unlabelled.png", picture(0, 1000))
-d.drop("copy of the first.png", picture(0, 0))  # same bytes: a duplicate
+d.drop("copy of the first.png", picture(0, 0))  # same bytes: a duplicate, whichever comes first
 for name in (".hidden.png", "unfinished.png.part", "unfinished.tmp"):
     with open(os.path.join(d.spool, name), "wb") as f:
         f.write(picture(0, 2000))
@@ -24,13 +24,23 @@ check(s["store"]["unlabelled"] == 1, "one without label")
 check(sorted(os.path.basename(f) for f in d.spool_files()) == ["unfinished.png.part", "unfinished.tmp"],
       "files that are no captures yet stay")
 
+# A duplicate's label goes to an image that has none, and changes none.
+for label, by_label in (("stripes", {"stripes": 61, "blobs": 60}), ("blobs", {"stripes": 61, "blobs": 60})):
+    before = d.sum()
+    d.drop(f"{label}/again.png", picture(0, 1000))
+    d.wait_for(lambda: d.sum() == before + 1, 20, "the duplicate")
+    check(d.status()["store"]["by_label"] == by_label, f"labels {d.status()['store']['by_label']}")
+check(d.status()["store"]["unlabelled"] == 0, "none without label")
+d.drop("plain.png", picture(0, 999))
+d.wait_for(lambda: d.sum() == 125, 20, "one without label")
+
 # A file that was there long before any event, and one that is finished later.
 with open(os.path.join(d.spool, "slow.png"), "wb") as f:
     f.write(picture(1, 3000)[:100])
     f.flush()
     os.fsync(f.fileno())
     f.write(picture(1, 3000)[100:])
-d.wait_for(lambda: d.sum() == 123, 10, "a file written slowly")
+d.wait_for(lambda: d.sum() == 126, 10, "a file written slowly")
 check(d.status()["captures"]["quarantined"] == 0, "it was not taken half-written")
 
 # Idle: a model gets trained, images get scored, their reasons can be read.
@@ -58,18 +68,18 @@ d.stop()
 check(not os.path.exists(d.socket), "the socket is gone")
 d.drop("stripes/while-away.png", picture(0, 4000))
 d.start()
-d.wait_for(lambda: d.sum() == 124, 20, "the capture that came while it was down")
+d.wait_for(lambda: d.sum() == 127, 20, "the capture that came while it was down")
 s = d.status()
 check(s["model"]["version"] == 1, "the model is still there")
 check(s["captures"]["duplicate"] == before["captures"]["duplicate"], "counters persist")
-check(s["store"]["by_label"]["stripes"] == 61, "labels persist")
+check(s["store"]["by_label"]["stripes"] == 62, "labels persist")
 d.verify()
 
 # Scoring=predict leaves the network out at first; idle time catches up.
 d.configure({"Policy": {"Scoring": "predict"}, "Idle": {"QuietSec": "3s"}})
 d.ctl("reload")
 d.drop("stripes/predicted.png", picture(0, 5000))
-d.wait_for(lambda: d.sum() == 125, 20, "the predicted capture")
+d.wait_for(lambda: d.sum() == 128, 20, "the predicted capture")
 mine = [i for i in d.ask("list") if i["name"] == "predicted.png"][0]
 check(mine["model"] == 0 and not mine["scored"], "stored unscored")
 d.wait_for(lambda: d.ask("show", mine["id"])["model"] == 1, 20, "idle time to score it")

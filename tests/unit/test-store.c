@@ -230,6 +230,39 @@ static void test_life(void)
 	store_close(s);
 }
 
+/* A duplicate's label goes to an image that has none; the second one changes nothing. */
+static void test_duplicate_label(void)
+{
+	struct store *s = open_store(8 * MIB);
+	struct store_view *v;
+	static const uint32_t brings[] = {0, 8, 0, 12};
+	struct image_row row;
+	int64_t counters[COUNTERS];
+	char error[256];
+
+	CHECK_INT(view_open(path, &v, error), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(brings); i++) {
+		struct op *op = i % 2 ? op_new(OP_COUNT) : insert(77, 50, brings[i], 1);
+
+		op->row.id = 77;
+		op->row.stratum = brings[i];
+		op->counter = COUNT_DUPLICATE;
+		CHECK_INT(apply_free(s, op), i == 2 ? -EEXIST : 0);
+		CHECK_INT(view_row(v, 77, &row), 0);
+		CHECK_INT(row.stratum, i ? 8 : 0);
+	}
+	CHECK_INT(apply_free(s, insert(78, 50, 0, 1)), 0);
+	CHECK_INT(apply_free(s, insert(78, 50, 12, 1)), -EEXIST);
+	CHECK_INT(view_row(v, 78, &row), 0);
+	CHECK_INT(row.stratum, 12);
+	view_counters(v, counters);
+	CHECK_INT(counters[COUNT_DUPLICATE], 4);
+	CHECK_INT(counters[COUNT_LABELLED], 2);
+	view_close(v);
+	store_close(s);
+	CHECK_INT(verify(0), 2);
+}
+
 /* Ids that collide in 63 bits are two images, not a lost one. */
 static void test_collision(void)
 {
@@ -490,7 +523,7 @@ static void test_settle(void)
 
 int main(void)
 {
-	void (*const tests[])(void) = {test_life, test_spent, test_collision, test_limit,
+	void (*const tests[])(void) = {test_life, test_spent, test_duplicate_label, test_collision, test_limit,
 		test_shrink, test_log, test_kill, test_rot, test_foreign, test_settle};
 
 	rng_init(&rng, 1);
