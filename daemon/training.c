@@ -743,7 +743,7 @@ static bool allowed(struct training *t)
 		snprintf(t->why, sizeof(t->why), "asked for");
 		return true;
 	}
-	if (d->model.params == NULL && intake_in_flight(d->intake) > 0) {
+	if (d->model.params == NULL && t->state != TRAINING_RUNNING && intake_in_flight(d->intake) > 0) {
 		snprintf(t->why, sizeof(t->why), "captures are being taken");
 		return false;
 	}

@@ -1,6 +1,7 @@
 """Runs the real larderd in a scratch directory and asks it with the real larderctl."""
 import json
 import os
+import random
 import shutil
 import signal
 import struct
@@ -68,6 +69,30 @@ def picture(kind, seed, size=32):
         return tuple(min(255, v + noise.byte() % 48 + 10 * c) for c in range(3))
 
     return png(size, size, pixel)
+
+
+class Scenes:
+    """The same two kinds by the thousand: a few scenes in PNM, each time with noise of its own."""
+
+    def __init__(self, side, seed=1):
+        def scene(kind, phase):
+            def pixel(x, y):
+                on = (x + phase) // 4 % 2 if kind == 0 else (x - side / 2) ** 2 + (y - side / 2 + phase) ** 2 < side * side / 9
+                return tuple(60 + 90 * on + 8 * c for c in range(3))
+            return b"".join(bytes(pixel(x, y)) for y in range(side) for x in range(side))
+
+        self.header = b"P6 %d %d 255\n" % (side, side)
+        self.bytes = 3 * side * side
+        self.random = random.Random(seed)
+        self.scenes = [[scene(kind, phase) for phase in range(6)] for kind in range(2)]
+        self.mask = int.from_bytes(b"\x0f" * self.bytes, "little")
+
+    def capture(self, kind, dark=False):
+        """Dark ones compress well."""
+        noise = self.random.getrandbits(8 * self.bytes) & self.mask
+        pixels = int.from_bytes(self.random.choice(self.scenes[kind]), "little") ^ noise
+        pixels = pixels.to_bytes(self.bytes, "little")
+        return self.header + (pixels.translate(bytes(v // 4 for v in range(256))) if dark else pixels)
 
 
 class Daemon:
@@ -161,6 +186,13 @@ class Daemon:
     def verify(self):
         code, out, err = self.ctl("verify", check_status=False)
         check(code == 0, f"verify: {out} {err}")
+
+    def resident_kb(self):
+        with open(f"/proc/{self.process.pid}/status", encoding="utf-8") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def disk_use(self):
         total = 0

@@ -3,47 +3,19 @@
 Disk use, memory, descriptors and the time that a capture takes stay what they were after the first days.
 month.py [DAYS [CAPTURES_A_DAY]]"""
 import os
-import random
 import statistics
 import struct
 import sys
 import time
 
-from harness import Daemon, check, finish
+from harness import Daemon, Scenes, check, finish
 
 DAYS = int(sys.argv[1]) if len(sys.argv) > 1 else 30
 PER_DAY = int(sys.argv[2]) if len(sys.argv) > 2 else 160
 HOURS = [6, 7, 8, 9, 10, 12, 15, 17, 18, 20]
-SIDE = 48
 LIMIT = 2 << 20
 WARM = max(5, DAYS // 3)  # days until everything has been used once
-random.seed(1)
-
-
-def scene(kind, phase):
-    def pixel(x, y):
-        on = (x + phase) // 4 % 2 if kind == 0 else (x - SIDE / 2) ** 2 + (y - SIDE / 2 + phase) ** 2 < SIDE * SIDE / 9
-        return tuple(60 + 90 * on + 8 * c for c in range(3))
-    return b"".join(bytes(pixel(x, y)) for y in range(SIDE) for x in range(SIDE))
-
-
-scenes = [[scene(kind, phase) for phase in range(6)] for kind in range(2)]
-mask = int.from_bytes(b"\x0f" * (3 * SIDE * SIDE), "little")
-
-
-def capture(kind, darkness):
-    """A scene with noise of its own; dark captures compress well."""
-    n = 3 * SIDE * SIDE
-    noise = random.getrandbits(8 * n) & mask
-    pixels = (int.from_bytes(random.choice(scenes[kind]), "little") ^ noise).to_bytes(n, "little")
-    if darkness:
-        pixels = pixels.translate(bytes(v // 4 for v in range(256)))
-    return b"P6 %d %d 255\n" % (SIDE, SIDE) + pixels
-
-
-def resident_kb(pid):
-    with open(f"/proc/{pid}/status", encoding="utf-8") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+scenes = Scenes(48)
 
 
 d = Daemon({"Store": {"MaxUse": str(LIMIT)}, "Model": {"Channels": "8 8 8"}, "Training":
@@ -76,7 +48,7 @@ for day in range(1, DAYS + 1):
         share = PER_DAY // len(HOURS) * (3 if hour == 12 else 1)  # something happens at noon
         for i in range(share):
             kind = i % 2 if day % 7 else 0  # on one day in seven only one kind passes
-            d.drop(f"{('stripes', 'blobs')[kind]}/{taken + i}.ppm", capture(kind, hour in (6, 20)))
+            d.drop(f"{('stripes', 'blobs')[kind]}/{taken + i}.ppm", scenes.capture(kind, hour in (6, 20)))
         taken, n = taken + share, n + share
         start = time.monotonic()
         d.wait_for(lambda: d.sum() >= taken, 60, f"day {day}, {hour}:00: {taken} captures to be taken")
@@ -87,8 +59,7 @@ for day in range(1, DAYS + 1):
     set_hour(day, 23)
     d.wait_for(lambda: d.status()["training"]["new_images"] < 40 and d.status()["training"]["state"] != "running", 60,
                f"the night of day {day}: {before} new images, {d.status()['training']}")
-    pid = d.process.pid
-    by_day.append((resident_kb(pid), len(os.listdir(f"/proc/{pid}/fd")), seconds / n, d.disk_use()))
+    by_day.append((d.resident_kb(), d.descriptors(), seconds / n, d.disk_use()))
     versions.append(d.status()["model"]["version"])
     if os.environ.get("VERBOSE"):
         s = d.status()
