@@ -11,7 +11,7 @@
 #include "common/parse.h"
 
 enum setting_type {
-	TYPE_PATH,     /* absolute path */
+	TYPE_PATH,     /* absolute path, shorter than hi */
 	TYPE_COMMAND,  /* absolute path and arguments, or empty */
 	TYPE_NAME,     /* word */
 	TYPE_SIZE,     /* bytes, lo..hi */
@@ -26,6 +26,8 @@ enum setting_type {
 	TYPE_CHANNELS, /* three integers, lo..hi */
 	TYPE_HOURS,    /* HH:MM-HH:MM, ... or empty */
 	TYPE_AGES,     /* time label, ... or empty */
+	TYPE_SHARES,   /* percentage label, ... or empty */
+	TYPE_LABEL,    /* as a sub-directory could be called, or empty */
 };
 
 struct setting {
@@ -43,8 +45,13 @@ static const char *const scoring_names[] = {"auto", "full", "predict", NULL};
 
 #define AT(field) offsetof(struct config, field)
 
+/* A section that there may be many of, each with a name of its own; offsets are into a struct more_spool.
+ */
+#define SPOOL_NAMED    "Spool NAME"
+#define AT_MORE(field) offsetof(struct more_spool, field)
+
 static const struct setting settings[] = {
-	{"Spool", "Path", TYPE_PATH, AT(spool.path), 0, 0, "/var/spool/larder",
+	{"Spool", "Path", TYPE_PATH, AT(spool.path), 0, CONFIG_PATH_MAX, "/var/spool/larder",
 		"Directory that captures are dropped into; a sub-directory is a label.", NULL},
 	{"Spool", "SettleSec", TYPE_TIME, AT(spool.settle_us), 0, 3600, "2s",
 		"A file found by a scan must not have changed for this long.", NULL},
@@ -52,7 +59,7 @@ static const struct setting settings[] = {
 		"Larger captures go to quarantine unread.", NULL},
 	{"Spool", "MaxPixels", TYPE_COUNT, AT(spool.max_pixels), 1024, 1 << 29, "50M",
 		"Captures with more pixels go to quarantine undecoded.", NULL},
-	{"Store", "Path", TYPE_PATH, AT(store.path), 0, 0, "/var/lib/larder",
+	{"Store", "Path", TYPE_PATH, AT(store.path), 0, CONFIG_PATH_MAX, "/var/lib/larder",
 		"Directory of the store: index, objects, models, quarantine.", NULL},
 	{"Store", "MaxUse", TYPE_AMOUNT, AT(store.max_use), 1 << 20, 0x1p60, "1G",
 		"Everything under the store's directory stays below this, as du counts it.", NULL},
@@ -62,15 +69,23 @@ static const struct setting settings[] = {
 		"Images up to this size live inside the index, larger ones as .jpg files.", NULL},
 	{"Store", "QuarantineMaxUse", TYPE_SIZE, AT(store.quarantine_max_bytes), 0, 0x1p50, "16M",
 		"Space for captures that cannot be decoded; the oldest go first. Never more than an "
-		"eighth of MaxUse.", NULL},
+		"eighth of MaxUse.",
+		NULL},
 	{"Store", "MaxAge", TYPE_AGES, AT(store.max_age), 0, 0, "",
 		"How long images are kept, by label; * stands for all others. Pinned images stay. Older "
-		"ones are removed within an hour, or a thirtieth of the time. Empty: for ever.", NULL},
+		"ones are removed within an hour, or a thirtieth of the time. Empty: for ever.",
+		NULL},
+	{"Store", "MinShare", TYPE_SHARES, AT(store.min_share), 0, 90, "",
+		"Labels that have a share of the space to themselves: while such a label's images take "
+		"less "
+		"than it of what all take, others make room. Together at most 90%.",
+		NULL},
 	{"Policy", "Mode", TYPE_CHOICE, AT(policy.mode), 0, 0, "adaptive",
 		"adaptive; or a naive policy: uniform (one quality, oldest dropped), drop (original "
-		"bytes, random sample).", mode_names},
-	{"Policy", "Quality", TYPE_INT, AT(policy.quality), 1, 100, "75",
-		"JPEG quality of Mode=uniform.", NULL},
+		"bytes, random sample).",
+		mode_names},
+	{"Policy", "Quality", TYPE_INT, AT(policy.quality), 1, 100, "75", "JPEG quality of Mode=uniform.",
+		NULL},
 	{"Policy", "MinQuality", TYPE_INT, AT(policy.min_quality), 1, 100, "2",
 		"No image is stored at a lower JPEG quality.", NULL},
 	{"Policy", "MaxQuality", TYPE_INT, AT(policy.max_quality), 1, 100, "95",
@@ -79,16 +94,18 @@ static const struct setting settings[] = {
 		"The last images of a label that are not dropped for room.", NULL},
 	{"Policy", "LastingPercent", TYPE_INT, AT(policy.lasting_percent), 0, 90, "0",
 		"So many of a label's images stay as a random sample of all its past; the others make room "
-		"once they have been learnt from, oldest first.", NULL},
+		"once they have been learnt from, oldest first.",
+		NULL},
 	{"Policy", "Scoring", TYPE_CHOICE, AT(policy.scoring), 0, 0, "auto",
 		"full: every rung through the network at once; predict: an average image's curve until "
-		"idle time scores it; auto: predict what has waited for 10 minutes.", scoring_names},
+		"idle time scores it; auto: predict what has waited for 10 minutes.",
+		scoring_names},
 	{"Model", "InputSize", TYPE_INT, AT(model.input_size), 16, 256, "32",
 		"Side of the square network input in pixels; a multiple of 8.", NULL},
 	{"Model", "Channels", TYPE_CHANNELS, AT(model.channels), 4, 1024, "32 64 128",
 		"Channels of the three convolutions.", NULL},
-	{"Training", "Enabled", TYPE_BOOL, AT(training.enabled), 0, 0, "yes",
-		"Train in idle windows.", NULL},
+	{"Training", "Enabled", TYPE_BOOL, AT(training.enabled), 0, 0, "yes", "Train in idle windows.",
+		NULL},
 	{"Training", "Epochs", TYPE_INT, AT(training.epochs), 1, 10000, "30",
 		"Passes over the stored labelled images.", NULL},
 	{"Training", "BatchSize", TYPE_INT, AT(training.batch_size), 1, 4096, "64",
@@ -96,40 +113,55 @@ static const struct setting settings[] = {
 	{"Training", "MinNewImages", TYPE_INT, AT(training.min_new_images), 1, 1e9, "200",
 		"New labelled images, or new labels on old ones, that are worth a training.", NULL},
 	{"Training", "CourseImages", TYPE_INT, AT(training.course_images), 0, 1e9, "20000",
-		"Once an eighth of all is dropped, a training is spread over as many labelled captures as came "
-		"before it, at most this many, and learns from each while it is held. 0: at once.", NULL},
+		"Once an eighth of all is dropped, a training is spread over as many labelled captures as "
+		"came "
+		"before it, at most this many, and learns from each while it is held. 0: at once.",
+		NULL},
 	{"Training", "KeepModels", TYPE_INT, AT(training.keep_models), 1, 100, "3",
 		"Accepted models kept for rollback; fewer when they would take a quarter of MaxUse.", NULL},
 	{"Training", "ValidationShare", TYPE_PERCENT, AT(training.validation_percent), 1, 50, "10%",
 		"Share of labelled images, chosen by content hash, that is never trained on.", NULL},
 	{"Training", "Threads", TYPE_INT, AT(training.threads), 0, 256, "0",
 		"Threads of the trainer; 0: one per core.", NULL},
-	{"Idle", "QuietSec", TYPE_TIME, AT(idle.quiet_us), 0, 86400, "30s",
-		"No capture for this long.", NULL},
+	{"Idle", "QuietSec", TYPE_TIME, AT(idle.quiet_us), 0, 86400, "30s", "No capture for this long.",
+		NULL},
 	{"Idle", "MaxCpuPressure", TYPE_DOUBLE, AT(idle.max_cpu_pressure), 0, 100, "10",
 		"Upper limit of avg10 in /proc/pressure/cpu, in percent.", NULL},
 	{"Idle", "MaxIoPressure", TYPE_DOUBLE, AT(idle.max_io_pressure), 0, 100, "10",
 		"Upper limit of avg10 in /proc/pressure/io, in percent.", NULL},
 	{"Idle", "MaxLoad", TYPE_DOUBLE, AT(idle.max_load), 0, 1000, "0.5",
-		"Upper limit of the one-minute load per core; the trainer's own threads not counted.", NULL},
+		"Upper limit of the one-minute load per core; the trainer's own threads not counted.",
+		NULL},
 	{"Idle", "MinBattery", TYPE_DOUBLE, AT(idle.min_battery), 0, 100, "50",
 		"On battery (OnBattery=yes): only above this charge, in percent.", NULL},
-	{"Idle", "OnBattery", TYPE_BOOL, AT(idle.on_battery), 0, 0, "no",
-		"Train on battery at all.", NULL},
+	{"Idle", "OnBattery", TYPE_BOOL, AT(idle.on_battery), 0, 0, "no", "Train on battery at all.", NULL},
 	{"Idle", "MaxTemp", TYPE_DOUBLE, AT(idle.max_temp), 0, 200, "75",
 		"Hottest thermal zone, in degrees Celsius.", NULL},
 	{"Idle", "Hours", TYPE_HOURS, AT(idle.hours), 0, 0, "",
 		"Local hours in which training may run: 22:00-06:00, 12:00-13:30. Empty: always.", NULL},
 	{"Hooks", "OnStored", TYPE_COMMAND, AT(hooks.on_stored), 0, 0, "",
-		"Runs when images were stored; gets a line of JSON for each on its standard input. No shell; "
-		"not as root; a minute at most.", NULL},
+		"Runs when images were stored; gets a line of JSON for each on its standard input. No "
+		"shell; "
+		"not as root; a minute at most.",
+		NULL},
 	{"Hooks", "OnTrained", TYPE_COMMAND, AT(hooks.on_trained), 0, 0, "",
 		"The same when a training has ended.", NULL},
-	{"Control", "Socket", TYPE_PATH, AT(control.socket), 0, 0, "/run/larder/control.sock",
+	{"Control", "Socket", TYPE_PATH, AT(control.socket), 0, CONFIG_PATH_MAX, "/run/larder/control.sock",
 		"Unix socket of the control interface.", NULL},
 	{"Control", "Group", TYPE_NAME, AT(control.group), 0, 0, "larder",
 		"Members may ask; changing things needs root or the daemon's user.", NULL},
+	{SPOOL_NAMED, "Path", TYPE_PATH, AT_MORE(path), 0, CONFIG_SPOOL_PATH_MAX, "/var/spool/larder-name",
+		"A further spool, one such section for each. The other settings of [Spool] hold for all.",
+		NULL},
+	{SPOOL_NAMED, "Label", TYPE_LABEL, AT_MORE(label), 0, 0, "",
+		"Label of captures in that directory itself; its sub-directories are labels as everywhere.",
+		NULL},
 };
+
+static bool is_named(const struct setting *s)
+{
+	return !strcmp(s->section, SPOOL_NAMED);
+}
 
 static const struct setting *find_setting(const char *section, const char *key)
 {
@@ -212,50 +244,92 @@ static int parse_hours(const char *value, struct hours *ret)
 	return 0;
 }
 
-/* One of "30d person, 365d *": up to the comma, which no label here may hold, the rest is its name. */
-static int parse_age(const char *text, size_t len, struct ages *to)
+/* One of "30d person, 365d *". */
+static int add_age(const char *value, const char *label, void *user)
 {
-	char rule[CONFIG_AGE_LABEL_MAX + 32], *label;
+	struct ages *to = user;
 	int64_t us;
-	int r;
+	int r = to->n == CONFIG_RULES_MAX ? -ERANGE : parse_time(value, &us);
 
-	while (len && text[len - 1] == ' ')
-		len--;
-	if (len >= sizeof(rule) || to->n == CONFIG_AGES_MAX)
-		return -ERANGE;
-	memcpy(rule, text, len);
-	rule[len] = '\0';
-	label = strchr(rule, ' ');
-	if (!label)
-		return -EINVAL;
-	*label++ = '\0';
-	label += strspn(label, " ");
-	r = parse_time(rule, &us);
 	if (r < 0)
 		return r;
-	if (us < 60 * US_PER_SEC || strlen(label) >= CONFIG_AGE_LABEL_MAX)
+	if (us < 60 * US_PER_SEC)
 		return -ERANGE;
 	to->rule[to->n].us = us;
-	snprintf(to->rule[to->n++].label, CONFIG_AGE_LABEL_MAX, "%s", label);
+	snprintf(to->rule[to->n++].label, CONFIG_LABEL_MAX, "%s", label);
+	return 0;
+}
+
+/* One of "30% door, 10% yard". */
+static int add_share(const char *value, const char *label, void *user)
+{
+	struct shares *to = user;
+	double percent, sum = 0;
+	int r = to->n == CONFIG_RULES_MAX ? -ERANGE : parse_percent(value, &percent);
+
+	if (r < 0)
+		return r;
+	for (int i = 0; i < to->n; i++) {
+		if (!strcmp(to->rule[i].label, label))
+			return -EINVAL;
+		sum += to->rule[i].percent;
+	}
+	if (!(percent > 0) || sum + percent > 90)
+		return -ERANGE;
+	to->rule[to->n].percent = percent;
+	snprintf(to->rule[to->n++].label, CONFIG_LABEL_MAX, "%s", label);
+	return 0;
+}
+
+/* "VALUE LABEL, VALUE LABEL": up to the comma, which no label here may hold, the rest is its name. */
+static int parse_rules(
+	const char *text, int (*add)(const char *value, const char *label, void *to), void *to)
+{
+	const char *p = text + strspn(text, " ");
+
+	while (*p) {
+		char rule[CONFIG_LABEL_MAX + 32], *label;
+		size_t len = strcspn(p, ","), used = len;
+		int r;
+
+		while (used && p[used - 1] == ' ')
+			used--;
+		if (used >= sizeof(rule))
+			return -ERANGE;
+		memcpy(rule, p, used);
+		rule[used] = '\0';
+		label = strchr(rule, ' ');
+		if (!label)
+			return -EINVAL;
+		*label++ = '\0';
+		label += strspn(label, " ");
+		r = strlen(label) < CONFIG_LABEL_MAX ? add(rule, label, to) : -ERANGE;
+		if (r < 0)
+			return r;
+		p += len;
+		p += strspn(p, ", ");
+	}
 	return 0;
 }
 
 static int parse_ages(const char *value, struct ages *ret)
 {
 	struct ages a = {0};
-	const char *p = value + strspn(value, " ");
+	int r = parse_rules(value, add_age, &a);
 
-	while (*p) {
-		size_t len = strcspn(p, ",");
-		int r = parse_age(p, len, &a);
+	if (r == 0)
+		*ret = a;
+	return r;
+}
 
-		if (r < 0)
-			return r;
-		p += len;
-		p += strspn(p, ", ");
-	}
-	*ret = a;
-	return 0;
+static int parse_shares(const char *value, struct shares *ret)
+{
+	struct shares a = {0};
+	int r = parse_rules(value, add_share, &a);
+
+	if (r == 0)
+		*ret = a;
+	return r;
 }
 
 static int parse_choice(const struct setting *s, const char *value, int *ret)
@@ -291,11 +365,11 @@ static int in_range(const struct setting *s, double v)
 	return v >= s->lo && v <= s->hi ? 0 : -ERANGE;
 }
 
-static int parse_path(const char *value, char ret[CONFIG_PATH_MAX])
+static int parse_path(const char *value, size_t size, char *ret)
 {
 	if (value[0] != '/')
 		return -EINVAL;
-	if (strlen(value) >= CONFIG_PATH_MAX)
+	if (strlen(value) >= size)
 		return -ERANGE;
 	strcpy(ret, value);
 	return 0;
@@ -304,7 +378,7 @@ static int parse_path(const char *value, char ret[CONFIG_PATH_MAX])
 static int parse_command(const char *value, char ret[CONFIG_PATH_MAX])
 {
 	ret[0] = value[0] ? ret[0] : '\0';
-	return value[0] ? parse_path(value, ret) : 0;
+	return value[0] ? parse_path(value, CONFIG_PATH_MAX, ret) : 0;
 }
 
 static int parse_name(const char *value, char ret[64])
@@ -315,17 +389,27 @@ static int parse_name(const char *value, char ret[64])
 	return 0;
 }
 
-/* Parses value into the field of s in c; the field changes only on success. */
-static int assign(struct config *c, const struct setting *s, const char *value)
+static int parse_label(const char *value, char ret[CONFIG_LABEL_MAX])
 {
-	void *field = (char *)c + s->offset;
+	if (strchr(value, '/') || value[0] == '.')
+		return -EINVAL;
+	if (strlen(value) >= CONFIG_LABEL_MAX)
+		return -ERANGE;
+	strcpy(ret, value);
+	return 0;
+}
+
+/* Parses value into the field of s, counted from base; the field changes only on success. */
+static int assign(void *base, const struct setting *s, const char *value)
+{
+	void *field = (char *)base + s->offset;
 	int64_t i = 0;
 	double d = 0;
 	int r = -EINVAL;
 
 	switch (s->type) {
 	case TYPE_PATH:
-		return parse_path(value, field);
+		return parse_path(value, (size_t)s->hi, field);
 	case TYPE_COMMAND:
 		return parse_command(value, field);
 	case TYPE_NAME:
@@ -342,6 +426,10 @@ static int assign(struct config *c, const struct setting *s, const char *value)
 		return parse_hours(value, field);
 	case TYPE_AGES:
 		return parse_ages(value, field);
+	case TYPE_SHARES:
+		return parse_shares(value, field);
+	case TYPE_LABEL:
+		return parse_label(value, field);
 	case TYPE_SIZE:
 	case TYPE_COUNT:
 		r = parse_size(value, &i);
@@ -380,7 +468,7 @@ static void describe_allowed(const struct setting *s, char *out, size_t size)
 
 	switch (s->type) {
 	case TYPE_PATH:
-		snprintf(out, size, "an absolute path shorter than %d bytes", CONFIG_PATH_MAX);
+		snprintf(out, size, "an absolute path shorter than %.0f bytes", s->hi);
 		break;
 	case TYPE_COMMAND:
 		snprintf(out, size,
@@ -432,7 +520,18 @@ static void describe_allowed(const struct setting *s, char *out, size_t size)
 	case TYPE_AGES:
 		snprintf(out, size,
 			"up to %d times of a minute or more, each with a label, like 30d person, 365d *",
-			CONFIG_AGES_MAX);
+			CONFIG_RULES_MAX);
+		break;
+	case TYPE_SHARES:
+		snprintf(out, size,
+			"up to %d percentages, each with a label, like 30%% door, 10%% yard; %.0f%% "
+			"together",
+			CONFIG_RULES_MAX, s->hi);
+		break;
+	case TYPE_LABEL:
+		snprintf(out, size,
+			"a name shorter than %d bytes without '/' and not beginning with '.', or nothing",
+			CONFIG_LABEL_MAX);
 		break;
 	}
 }
@@ -456,15 +555,49 @@ static void list_names(const char *section, char *out, size_t size)
 	}
 }
 
+/* The name in a section's title, or NULL when it is no [Spool NAME]. */
+static const char *name_of(const char *section)
+{
+	static const char first[] = "Spool ";
+
+	return strncmp(section, first, sizeof(first) - 1) ? NULL : section + sizeof(first) - 1;
+}
+
+/* That spool, a new one if need be; NULL when its name is none or there are too many. */
+static struct more_spool *spool_named(struct config *c, const char *name)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+	size_t n = strlen(name);
+
+	for (int i = 0; i < c->n_spools; i++)
+		if (!strcmp(c->more[i].name, name))
+			return &c->more[i];
+	if (c->n_spools == CONFIG_SPOOLS_MAX || n < 1 || n >= CONFIG_SPOOL_NAME_MAX ||
+		strspn(name, allowed) != n)
+		return NULL;
+	c->more[c->n_spools] = (struct more_spool){.path = ""};
+	strcpy(c->more[c->n_spools].name, name);
+	return &c->more[c->n_spools++];
+}
+
 int config_set(struct config *c, const char *section, const char *key, const char *value,
 	const char *where, char ret_error[CONFIG_ERROR_MAX])
 {
-	const struct setting *s = find_setting(section, key);
+	const char *name = name_of(section);
+	const struct setting *s = find_setting(name ? SPOOL_NAMED : section, key);
+	void *base = s && name ? (void *)spool_named(c, name) : c;
 	char allowed[512];
 	int r;
 
+	if (!base) {
+		snprintf(ret_error, CONFIG_ERROR_MAX,
+			"%s: bad section [%s]; allowed: at most %d times [" SPOOL_NAMED
+			"], each NAME of up to %d letters, digits, - and _",
+			where, section, CONFIG_SPOOLS_MAX, CONFIG_SPOOL_NAME_MAX - 1);
+		return -EINVAL;
+	}
 	if (!s) {
-		list_names(section, allowed, sizeof(allowed));
+		list_names(name ? SPOOL_NAMED : section, allowed, sizeof(allowed));
 		if (allowed[0]) {
 			snprintf(ret_error, CONFIG_ERROR_MAX,
 				"%s: unknown key '%s' in section [%s]; allowed: %s", where, key, section,
@@ -477,7 +610,7 @@ int config_set(struct config *c, const char *section, const char *key, const cha
 		}
 		return -EINVAL;
 	}
-	r = assign(c, s, value);
+	r = assign(base, s, value);
 	if (r < 0) {
 		describe_allowed(s, allowed, sizeof(allowed));
 		snprintf(ret_error, CONFIG_ERROR_MAX, "%s: %s.%s: bad value '%s'; allowed: %s", where,
@@ -490,7 +623,7 @@ void config_init(struct config *c)
 {
 	*c = (struct config){0};
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
-		if (assign(c, &settings[i], settings[i].initial) < 0)
+		if (!is_named(&settings[i]) && assign(c, &settings[i], settings[i].initial) < 0)
 			abort(); /* the table's own default is out of its range */
 }
 
@@ -587,10 +720,40 @@ int config_load(struct config *c, const char *file, bool required, char ret_erro
 	return config_validate(c, ret_error);
 }
 
+/* The directory itself, or something in it. */
+static bool is_below(const char *path, const char *dir)
+{
+	size_t n = strlen(dir);
+
+	while (n > 1 && dir[n - 1] == '/')
+		n--;
+	return !strncmp(path, dir, n) && (path[n] == '/' || path[n] == '\0');
+}
+
+/* A further spool has a path, apart from the store and from the spools before it. */
+static int check_spool(const struct config *c, int i, char ret_error[CONFIG_ERROR_MAX])
+{
+	const struct more_spool *s = &c->more[i];
+
+	if (!s->path[0]) {
+		snprintf(ret_error, CONFIG_ERROR_MAX, "[Spool %s]: a Path is needed", s->name);
+		return -EINVAL;
+	}
+	for (int k = -2; k < i; k++) {
+		const char *other = k == -2 ? c->store.path : k == -1 ? c->spool.path : c->more[k].path;
+
+		if (!is_below(s->path, other) && !is_below(other, s->path))
+			continue;
+		snprintf(ret_error, CONFIG_ERROR_MAX,
+			"[Spool %s]: Path=%s and %s lie one inside the other; keep them apart", s->name,
+			s->path, other);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 int config_validate(const struct config *c, char ret_error[CONFIG_ERROR_MAX])
 {
-	size_t n = strlen(c->store.path);
-
 	if (c->policy.min_quality > c->policy.max_quality) {
 		snprintf(ret_error, CONFIG_ERROR_MAX,
 			"Policy.MinQuality=%d is above Policy.MaxQuality=%d", (int)c->policy.min_quality,
@@ -603,12 +766,17 @@ int config_validate(const struct config *c, char ret_error[CONFIG_ERROR_MAX])
 			(int)c->model.input_size);
 		return -EINVAL;
 	}
-	if (!strncmp(c->spool.path, c->store.path, n) &&
-		(c->spool.path[n] == '/' || c->spool.path[n] == '\0')) {
+	if (is_below(c->spool.path, c->store.path)) {
 		snprintf(ret_error, CONFIG_ERROR_MAX,
 			"Spool.Path=%s lies inside Store.Path=%s; keep them apart", c->spool.path,
 			c->store.path);
 		return -EINVAL;
+	}
+	for (int i = 0; i < c->n_spools; i++) {
+		int r = check_spool(c, i, ret_error);
+
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -624,7 +792,7 @@ void config_print_sample(FILE *f)
 		char allowed[512];
 
 		if (strcmp(section, s->section) != 0)
-			fprintf(f, "\n[%s]\n", s->section);
+			fprintf(f, "\n%s[%s]\n", is_named(s) ? "#" : "", s->section);
 		section = s->section;
 		describe_allowed(s, allowed, sizeof(allowed));
 		fprintf(f, "# %s\n# Allowed: %s.\n#%s=%s\n", s->help, allowed, s->key, s->initial);

@@ -17,8 +17,11 @@
 #define CONFIG_PATH_MAX     512
 #define CONFIG_CHANNELS_MAX 3
 #define CONFIG_HOURS_MAX    8
-#define CONFIG_AGES_MAX     16
-#define CONFIG_AGE_LABEL_MAX 96
+#define CONFIG_RULES_MAX      16
+#define CONFIG_LABEL_MAX      96
+#define CONFIG_SPOOLS_MAX     15 /* besides the first */
+#define CONFIG_SPOOL_NAME_MAX 33
+#define CONFIG_SPOOL_PATH_MAX 200 /* of a further one: what lies in it has to fit into a record, too */
 #define CONFIG_ERROR_MAX    1024
 
 enum policy_mode { MODE_ADAPTIVE, MODE_UNIFORM, MODE_DROP };
@@ -44,8 +47,23 @@ struct ages {
 	int n;
 	struct {
 		int64_t us;
-		char label[CONFIG_AGE_LABEL_MAX];
-	} rule[CONFIG_AGES_MAX];
+		char label[CONFIG_LABEL_MAX];
+	} rule[CONFIG_RULES_MAX];
+};
+
+/* What share of the space of all images a label has to itself. */
+struct shares {
+	int n;
+	struct {
+		double percent;
+		char label[CONFIG_LABEL_MAX];
+	} rule[CONFIG_RULES_MAX];
+};
+
+/* [Spool NAME]: a further directory that captures are dropped into. */
+struct more_spool {
+	char name[CONFIG_SPOOL_NAME_MAX], path[CONFIG_SPOOL_PATH_MAX];
+	char label[CONFIG_LABEL_MAX]; /* of what lies in it and not in a sub-directory; "": none */
 };
 
 struct config {
@@ -53,11 +71,14 @@ struct config {
 		char path[CONFIG_PATH_MAX];
 		int64_t settle_us, max_file_bytes, max_pixels;
 	} spool;
+	int n_spools;
+	struct more_spool more[CONFIG_SPOOLS_MAX];
 	struct {
 		char path[CONFIG_PATH_MAX];
 		struct amount max_use, keep_free;
 		int64_t inline_max_bytes, quarantine_max_bytes;
 		struct ages max_age;
+		struct shares min_share;
 	} store;
 	struct {
 		int mode, scoring; /* enum policy_mode, enum scoring_mode */

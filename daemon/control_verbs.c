@@ -23,7 +23,7 @@ static json_t *captures_json(const struct daemon *d)
 		(json_int_t)d->counters[COUNT_DUPLICATE], "quarantined",
 		(json_int_t)d->counters[COUNT_QUARANTINED], "dropped",
 		(json_int_t)d->counters[COUNT_DROPPED], "overflows",
-		(json_int_t)(d->counters[COUNT_OVERFLOWS] + spool_overflows(d->spool)));
+		(json_int_t)(d->counters[COUNT_OVERFLOWS] + spools_overflows(d->spools)));
 }
 
 static void add_count(json_t *object, const char *key, int64_t n)
@@ -92,17 +92,37 @@ static json_t *training_json(const struct daemon *d)
 		isfinite(t.loss) ? (double)t.loss : 0.0);
 }
 
+/* The spools of [Spool NAME], and how many captures are in all spools. */
+static json_t *more_spools_json(const struct daemon *d, int64_t *ret_files)
+{
+	json_t *list = json_array();
+
+	*ret_files = spools_count(d->spools, 0);
+	for (int i = 0; i < d->config.n_spools; i++) {
+		const struct more_spool *s = &d->config.more[i];
+		int64_t files = spools_count(d->spools, i + 1);
+
+		*ret_files += files;
+		json_array_append_new(
+			list, json_pack("{ss so so sI}", "name", s->name, "path", varlink_text(s->path),
+				      "label", s->label[0] ? varlink_text(s->label) : json_null(), "files",
+				      (json_int_t)files));
+	}
+	return list;
+}
+
 static void run_status(struct call *c)
 {
 	struct daemon *d = c->d;
 	double mean_quality;
 	json_t *store = store_json(d, &mean_quality);
-	int64_t in_flight = intake_in_flight(d->intake);
-	int64_t pending = MAX(spool_count(d->spool) - in_flight, 0);
-	json_t *status = json_pack("{ss sf s{sI sI sb so} so so s{ss sf sf sI sn} so so s{si si}}", "version",
-		LARDER_VERSION, "uptime_s", (double)(clock_steady_us() - d->started_us) / US_PER_SEC, "spool",
-		"pending", (json_int_t)pending, "in_flight", (json_int_t)in_flight, "watching",
-		spool_watching(d->spool), "path", varlink_text(d->config.spool.path),
+	int64_t in_flight = intake_in_flight(d->intake), files = 0;
+	json_t *more = more_spools_json(d, &files);
+	json_t *status = json_pack("{ss sf s{sI sI sb so so} so so s{ss sf sf sI sn} so so s{si si}}",
+		"version", LARDER_VERSION, "uptime_s",
+		(double)(clock_steady_us() - d->started_us) / US_PER_SEC, "spool", "pending",
+		(json_int_t)MAX(files - in_flight, 0), "in_flight", (json_int_t)in_flight, "watching",
+		spools_watching(d->spools), "path", varlink_text(d->config.spool.path), "more", more,
 		"captures", captures_json(d), "store", store, "policy", "mode",
 		policy_mode_name((enum policy_mode)d->config.policy.mode), "price", (double)d->price,
 		"mean_quality", mean_quality, "target_bytes",

@@ -75,6 +75,20 @@ int daemon_add_label(struct daemon *d, uint32_t id, const char *name)
 	return 0;
 }
 
+/* What labels have to themselves (Store.MinShare), of their training images. */
+static void set_shares(const struct daemon *d, struct stratum *s, size_t n)
+{
+	const struct shares *shares = &d->config.store.min_share;
+
+	for (int k = 0; k < shares->n; k++) {
+		uint32_t label = daemon_label_id(d, shares->rule[k].label);
+
+		for (size_t i = 0; label && i < n; i++)
+			if (s[i].number == stratum_of(label, false))
+				s[i].share = shares->rule[k].percent / 100;
+	}
+}
+
 struct stratum *daemon_strata(const struct daemon *d, size_t *ret_n)
 {
 	struct stratum *s = calloc(d->tally.n + 1, sizeof(*s));
@@ -95,6 +109,7 @@ struct stratum *daemon_strata(const struct daemon *d, size_t *ret_n)
 		s[k].bytes += t->bytes;
 		s[k].pinned += t->pinned;
 	}
+	set_shares(d, s, n);
 	*ret_n = n;
 	return s;
 }
@@ -373,12 +388,21 @@ static void add_label(void *user, uint32_t id, const char *name)
 	daemon_add_label(user, id, name);
 }
 
+static int where_in_spools(const void *spools, const char *path, const char **ret_below)
+{
+	return spools_find(spools, path, ret_below);
+}
+
 /* Captures whose fate was committed before a crash: their files go now, counted once (I6). */
 static bool settle_taken(void *user, int64_t taken_id, const struct taken_file *f, int64_t id,
 	const char *reason)
 {
 	struct daemon *d = user;
-	int r = store_settle(d->store, spool_dir_fd(d->spool), f, id, reason);
+	const char *below;
+	int fd = spools_find(d->spools, f->path, &below);
+	int r = fd < 0 ? 0
+		       : store_settle(
+				 d->store, fd, below, f, id, reason); /* in no spool: never seen again */
 	struct op *op;
 
 	op = op_new(OP_SETTLED);
@@ -412,6 +436,17 @@ static void watch_disk(struct daemon *d)
 		uv_timer_stop(&d->limit_timer);
 }
 
+static bool same_spools(const struct config *a, const struct config *b)
+{
+	bool same = a->n_spools == b->n_spools;
+
+	for (int i = 0; same && i < a->n_spools; i++)
+		same = !strcmp(a->more[i].name, b->more[i].name) &&
+		       !strcmp(a->more[i].path, b->more[i].path) &&
+		       !strcmp(a->more[i].label, b->more[i].label);
+	return same;
+}
+
 int daemon_reload(struct daemon *d, char error[CONFIG_ERROR_MAX])
 {
 	struct config next;
@@ -420,11 +455,13 @@ int daemon_reload(struct daemon *d, char error[CONFIG_ERROR_MAX])
 	notify("RELOADING=1");
 	config_init(&next);
 	r = config_load(&next, d->config_file, d->config_required, error);
-	if (r == 0 && (strcmp(next.spool.path, d->config.spool.path) != 0 ||
-			      strcmp(next.store.path, d->config.store.path) != 0 ||
-			      strcmp(next.control.socket, d->config.control.socket) != 0)) {
+	if (r == 0 &&
+		(strcmp(next.spool.path, d->config.spool.path) != 0 || !same_spools(&next, &d->config) ||
+			strcmp(next.store.path, d->config.store.path) != 0 ||
+			strcmp(next.control.socket, d->config.control.socket) != 0)) {
 		snprintf(error, CONFIG_ERROR_MAX,
-			"Spool.Path, Store.Path and Control.Socket cannot change while running; "
+			"Spool.Path, [Spool NAME], Store.Path and Control.Socket cannot change while "
+			"running; "
 			"restart for that");
 		r = -EINVAL;
 	}
@@ -470,7 +507,7 @@ void daemon_stop(struct daemon *d)
 	daemon_save_policy(d);
 	writer_flush(d->writer);
 	d->stopping = true;
-	spool_stop(d->spool);
+	spools_stop(d->spools);
 	training_stop(d->training);
 	control_stop(d->control);
 	pool_stop(d->pool);
@@ -576,11 +613,10 @@ static int start(struct daemon *d, char error[256])
 	if (r < 0)
 		return r;
 	daemon_update_limit(d);
-	r = spool_open(d->loop, d->config.spool.path, d->config.spool.settle_us, intake_offer, d, &d->spool,
-		error);
+	r = spools_open(d->loop, &d->config, intake_offer, d, &d->spools, error);
 	if (r < 0)
 		return r;
-	writer_set_spool(d->writer, spool_dir_fd(d->spool));
+	writer_set_spools(d->writer, where_in_spools, d->spools);
 	view_taken(d->view, settle_taken, d);
 	r = control_open(d, error);
 	if (r < 0)
@@ -595,7 +631,7 @@ static int start(struct daemon *d, char error[256])
 
 static void finish(struct daemon *d)
 {
-	spool_free(d->spool);
+	spools_free(d->spools);
 	control_free(d->control);
 	hooks_free(d->hooks);
 	expire_free(d->expire);

@@ -15,7 +15,7 @@
 #include "daemon/pool.h"
 #include "daemon/proto.h"
 #include "daemon/recent.h"
-#include "daemon/spool.h"
+#include "daemon/spools.h"
 #include "daemon/store.h"
 #include "daemon/writer.h"
 #include "policy/choose.h"
@@ -47,7 +47,7 @@ struct daemon {
 
 	struct store *store; /* the writer thread's while the writer is busy */
 	struct store_view *view;
-	struct spool *spool;
+	struct spools *spools;
 	struct pool *pool;
 	struct writer *writer;
 	struct intake *intake;

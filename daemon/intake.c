@@ -51,6 +51,7 @@ struct capture {
 	bool regular, duplicate;
 	char kind[24];	     /* of a file that is none */
 	struct taken_file file;
+	const char *below;   /* of its path: in the spool */
 	struct buf data;     /* owned */
 	uint64_t id, hash;
 	int64_t mtime_s, waited_us; /* waited: in the spool, when it was read */
@@ -139,17 +140,17 @@ static void forget(struct capture *c)
 	capture_free(c);
 	if (in->starved && !d->stopping && in->n <= IN_FLIGHT_MAX / 2) {
 		in->starved = false;
-		spool_resume(d->spool);
+		spools_resume(d->spools);
 	}
 }
 
 /* The spool has it still. */
 static void try_later(struct capture *c)
 {
-	struct spool *spool = c->d->spool;
+	struct spools *spools = c->d->spools;
 
 	forget(c);
-	spool_retry(spool, AGAIN_MS);
+	spools_retry(spools, AGAIN_MS);
 }
 
 static struct refused *find_refused(struct intake *in, const struct taken_file *f)
@@ -283,7 +284,7 @@ static void refuse(struct capture *c, const char *why)
 	}
 	one->wait_us = CLAMP(2 * one->wait_us, WAIT_FIRST_US, WAIT_MOST_US);
 	one->again_us = clock_steady_us() + one->wait_us;
-	spool_retry(c->d->spool, one->wait_us / US_PER_MS + 1);
+	spools_retry(c->d->spools, one->wait_us / US_PER_MS + 1);
 	forget(c);
 }
 
@@ -304,7 +305,7 @@ static void read_capture(uv_work_t *req)
 	struct capture *c = req->data;
 	uint8_t digest[SHA256_BYTES];
 	const char *base;
-	_cleanup_close_ int dir = io_open_parent(c->spool_fd, c->file.path, &base);
+	_cleanup_close_ int dir = io_open_parent(c->spool_fd, c->below, &base);
 	_cleanup_close_ int fd = -1;
 	struct stat st;
 
@@ -586,17 +587,12 @@ static void on_label(void *user, struct op *op)
 /* The label's id, or the way to one. */
 static void start_labelling(struct capture *c)
 {
-	const char *slash = strchr(c->file.path, '/');
 	char name[LABEL_MAX + 1];
 	struct op *op;
 
-	if (!slash) {
-		start_scoring(c);
-		return;
-	}
-	snprintf(name, sizeof(name), "%.*s", (int)(slash - c->file.path), c->file.path);
-	c->label = daemon_label_id(c->d, name);
-	if (c->label) {
+	spools_label(c->d->spools, c->file.path, name, sizeof(name));
+	c->label = name[0] ? daemon_label_id(c->d, name) : 0;
+	if (c->label || !name[0]) {
 		start_scoring(c);
 		return;
 	}
@@ -680,13 +676,13 @@ bool intake_offer(void *daemon, const char *path)
 	}
 	c = calloc(1, sizeof(*c));
 	if (!c) {
-		spool_retry(d->spool, AGAIN_MS);
+		spools_retry(d->spools, AGAIN_MS);
 		return false;
 	}
 	c->d = d;
-	c->spool_fd = spool_dir_fd(d->spool);
 	c->max_bytes = d->config.spool.max_file_bytes;
 	snprintf(c->file.path, sizeof(c->file.path), "%s", path);
+	c->spool_fd = spools_find(d->spools, c->file.path, &c->below);
 	c->read.data = c;
 	c->next = in->captures;
 	in->captures = c;

@@ -27,7 +27,7 @@ struct watch {
 
 struct spool {
 	uv_loop_t *loop;
-	char path[CONFIG_PATH_MAX];
+	char path[CONFIG_PATH_MAX], prefix[CONFIG_SPOOL_PATH_MAX];
 	int fd, inotify; /* owned; fd stays the same number whatever directory it is */
 	int parent;	 /* watch of the directory above; -1: none */
 	uv_poll_t poll;
@@ -179,6 +179,17 @@ static void cannot_look(struct spool *s, const char *dir, int error)
 	s->next_us = MIN(s->next_us, (error == EACCES || error == EPERM ? 60 : 5) * US_PER_SEC);
 }
 
+/* By the name that others know it by. */
+static bool give(struct spool *s, const char *path)
+{
+	char full[STORE_PATH_MAX];
+
+	if (join(s->prefix, path, full))
+		return s->fn(s->user, full);
+	cannot_look(s, path, ENAMETOOLONG);
+	return true;
+}
+
 /* Offers what is ready; false when the receiver has no room for it. */
 static bool offer(struct spool *s, const char *path, int dir, const char *name)
 {
@@ -190,7 +201,7 @@ static bool offer(struct spool *s, const char *path, int dir, const char *name)
 		s->next_us = MIN(s->next_us, s->settle_us - age_us(&st));
 		return true;
 	}
-	return s->fn(s->user, path);
+	return give(s, path);
 }
 
 /* Where the last part of the path begins. */
@@ -399,7 +410,7 @@ static void on_event(struct spool *s, const struct inotify_event *e)
 		watch_dir(s, path);
 		spool_rescan(s); /* files may have come before the watch */
 	} else if (e->mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) {
-		if (!s->fn(s->user, path)) /* for want of room: the scan that follows finds it */
+		if (!give(s, path)) /* for want of room: the scan that follows finds it */
 			s->scan_again = true;
 	} else {
 		arm_scan(s, s->settle_us / US_PER_MS + 10); /* made by link, mknod, symlink: no close comes */
@@ -424,8 +435,8 @@ static void on_readable(uv_poll_t *h, int status, int events)
 	}
 }
 
-int spool_open(uv_loop_t *loop, const char *path, int64_t settle_us, spool_fn fn, void *user,
-	struct spool **ret, char error[256])
+int spool_open(uv_loop_t *loop, const char *path, const char *prefix, int64_t settle_us, spool_fn fn,
+	void *user, struct spool **ret, char error[256])
 {
 	struct spool *s = calloc(1, sizeof(*s));
 
@@ -442,6 +453,7 @@ int spool_open(uv_loop_t *loop, const char *path, int64_t settle_us, spool_fn fn
 	snprintf(s->path, sizeof(s->path), "%s", path);
 	for (size_t n = strlen(s->path); n > 1 && s->path[n - 1] == '/'; n--)
 		s->path[n - 1] = '\0';
+	snprintf(s->prefix, sizeof(s->prefix), "%s", prefix);
 	s->loop = loop;
 	s->settle_us = settle_us;
 	s->counted = -1;

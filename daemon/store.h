@@ -74,7 +74,7 @@ struct image_row {
 
 /* A spool file that has been dealt with, to be removed. */
 struct taken_file {
-	char path[STORE_PATH_MAX]; /* relative to the spool */
+	char path[STORE_PATH_MAX]; /* daemon/spools.h */
 	uint64_t dev, ino;
 	int64_t size, mtime_ns;
 };
@@ -204,10 +204,11 @@ int store_read_model(const struct store *s, const char *name, struct buf *ret);
 bool quarantine_fits(const struct limits *limits, int64_t bytes);
 
 /*
- * After the commit: removes op's spool file, or moves it to quarantine with its reason. A file that
- * has been replaced meanwhile is left. 0 also when it is gone already.
+ * After the commit: removes the spool file that path leads to from spool_fd, or moves it to quarantine with
+ * its reason. A file that has been replaced meanwhile is left. 0 also when it is gone already.
  */
-int store_settle(struct store *s, int spool_fd, const struct taken_file *f, int64_t id, const char *reason);
+int store_settle(struct store *s, int spool_fd, const char *path, const struct taken_file *f, int64_t id,
+	const char *reason);
 
 /* Reading. */
 int view_open(const char *path, struct store_view **ret, char error[256]);

@@ -125,10 +125,11 @@ void quarantine_object(struct store *s, const char *name)
 	s->object_bytes -= io_disk_bytes(&st);
 }
 
-int store_settle(struct store *s, int spool_fd, const struct taken_file *f, int64_t id, const char *reason)
+int store_settle(struct store *s, int spool_fd, const char *path, const struct taken_file *f, int64_t id,
+	const char *reason)
 {
 	const char *base;
-	_cleanup_close_ int dir = io_open_parent(spool_fd, f->path, &base);
+	_cleanup_close_ int dir = io_open_parent(spool_fd, path, &base);
 	struct stat st;
 
 	if (dir < 0)

@@ -19,7 +19,8 @@ struct batch_job {
 	struct op *ops;
 	bool relief;
 	struct limits limits;
-	int spool_fd;
+	where_fn where;
+	const void *spools; /* its user */
 	int result;
 	char error[256];
 	struct tally_list change;
@@ -38,7 +39,9 @@ struct writer {
 	int n_unsettled;
 	struct task *tasks, **task_tail;
 	struct limits limits;
-	int spool_fd, batch_max;
+	where_fn where;
+	const void *spools; /* its user */
+	int batch_max;
 	bool busy, wants_room, paused;
 	struct usage usage;
 	uv_timer_t retry, flush, again;
@@ -86,7 +89,6 @@ struct writer *writer_new(uv_loop_t *loop, struct store *store, const struct wri
 	w->tail = &w->head;
 	w->settled_tail = &w->settled;
 	w->task_tail = &w->tasks;
-	w->spool_fd = -1;
 	w->batch_max = store_batch_max(store);
 	store_usage(store, &w->usage);
 	uv_timer_init(loop, &w->retry);
@@ -121,12 +123,14 @@ void writer_free(struct writer *w)
 static void settle(struct batch_job *j, bool again)
 {
 	for (struct op *op = j->ops; op; op = op->next) {
-		int r;
+		const char *below;
+		int r, fd;
 
 		if (again ? op->kind != OP_SETTLED || !op->file.path[0]
 			  : op->kind == OP_SETTLED || !op->taken_id)
 			continue;
-		r = store_settle(j->store, j->spool_fd, &op->file, op->row.id, op->text);
+		fd = j->where(j->spools, op->file.path, &below);
+		r = fd < 0 ? 0 : store_settle(j->store, fd, below, &op->file, op->row.id, op->text);
 		if (r < 0 && !again)
 			log_warn("spool file '%s' cannot be removed: %s; tried again every minute",
 				op->file.path, strerror(-r));
@@ -317,8 +321,12 @@ static void start(struct writer *w)
 		pause_queue(w);
 		return;
 	}
-	*j = (struct batch_job){.w = w, .store = w->store, .limits = w->limits,
-		 .spool_fd = w->spool_fd, .req.data = j};
+	*j = (struct batch_job){.w = w,
+		.store = w->store,
+		.limits = w->limits,
+		.where = w->where,
+		.spools = w->spools,
+		.req.data = j};
 	if (w->relief) {
 		j->relief = true;
 		j->ops = cut(&w->relief, NULL, w->batch_max, store_relief_bytes(w->limits.total));
@@ -385,9 +393,10 @@ void writer_set_limits(struct writer *w, const struct limits *limits)
 	w->limits = *limits;
 }
 
-void writer_set_spool(struct writer *w, int fd)
+void writer_set_spools(struct writer *w, where_fn where, const void *user)
 {
-	w->spool_fd = fd;
+	w->where = where;
+	w->spools = user;
 }
 
 void writer_kick(struct writer *w)

@@ -48,9 +48,13 @@ void writer_relief(struct writer *w, struct op *ops);
 
 void writer_task(struct writer *w, struct task *task);
 
-/* Limits for the batches from now on; the spool's descriptor, to settle captures. */
+/* Limits for the batches from now on. */
 void writer_set_limits(struct writer *w, const struct limits *limits);
-void writer_set_spool(struct writer *w, int fd);
+
+/* Where a capture's path begins: a descriptor, and the rest of the path; or a negative errno. On the
+ * writer's thread. */
+typedef int (*where_fn)(const void *user, const char *path, const char **ret_below);
+void writer_set_spools(struct writer *w, where_fn where, const void *user);
 
 /* Try again: something has been freed. */
 void writer_kick(struct writer *w);

@@ -42,12 +42,28 @@ bool member_is_validation(uint64_t hash, double share_percent)
 
 #define ABOUT 50 /* one in so many images more or less is "about as large" */
 
-static const struct stratum *largest(const struct stratum *s, size_t n, bool validation, int64_t floor)
+static void add_up(const struct stratum *s, size_t n, int64_t ret_bytes[2], int64_t ret_images[2])
+{
+	for (size_t i = 0; i < n; i++) {
+		ret_bytes[stratum_is_validation(s[i].number)] += s[i].bytes;
+		ret_images[stratum_is_validation(s[i].number)] += s[i].images;
+	}
+}
+
+/* all_bytes: of which a stratum may have a share to itself; 0: shares are not heeded. */
+static bool has_share_only(const struct stratum *s, int64_t all_bytes)
+{
+	return (double)s->bytes < s->share * (double)all_bytes;
+}
+
+static const struct stratum *largest(
+	const struct stratum *s, size_t n, bool validation, int64_t floor, int64_t all_bytes)
 {
 	const struct stratum *best = NULL;
 
 	for (size_t i = 0; i < n; i++) {
-		if (stratum_is_validation(s[i].number) != validation || s[i].images <= s[i].pinned)
+		if (stratum_is_validation(s[i].number) != validation || s[i].images <= s[i].pinned ||
+			has_share_only(&s[i], all_bytes))
 			continue;
 		if (s[i].images > floor && (!best || s[i].images > best->images))
 			best = &s[i];
@@ -62,28 +78,29 @@ const struct stratum *member_victim(const struct stratum *s, size_t n, double va
 	const struct stratum *victim;
 	bool too_much;
 
-	for (size_t i = 0; i < n; i++) {
-		bytes[stratum_is_validation(s[i].number)] += s[i].bytes;
-		images[stratum_is_validation(s[i].number)] += s[i].images;
-	}
+	add_up(s, n, bytes, images);
 	too_much = images[1] > VALIDATION_IMAGES_MAX ||
 		(double)bytes[1] > validation_percent / 100 * (double)(bytes[0] + bytes[1]);
-	if (too_much && (victim = largest(s, n, true, force ? 0 : 1)))
+	if (too_much && (victim = largest(s, n, true, force ? 0 : 1, 0)))
 		return victim;
-	victim = largest(s, n, false, force ? 0 : min_per_class);
+	victim = largest(s, n, false, force ? 0 : min_per_class, force ? 0 : bytes[0]);
 	if (!victim && force)
-		victim = largest(s, n, true, 0);
+		victim = largest(s, n, true, 0, 0);
 	return victim;
 }
 
 bool member_about_to_give(const struct stratum *s, size_t n, const struct stratum *victim, uint32_t number)
 {
+	int64_t bytes[2] = {0}, images[2] = {0};
+
 	if (!victim || victim->number == number)
 		return victim;
 	if (stratum_is_validation(number) || stratum_is_validation(victim->number))
 		return false;
+	add_up(s, n, bytes, images);
 	for (size_t i = 0; i < n; i++)
 		if (s[i].number == number)
-			return s[i].images + s[i].images / ABOUT + 1 >= victim->images;
+			return !has_share_only(&s[i], bytes[0]) &&
+			       s[i].images + s[i].images / ABOUT + 1 >= victim->images;
 	return false;
 }

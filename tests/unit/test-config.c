@@ -68,6 +68,44 @@ static void test_ages(void)
 		&c), -ERANGE);
 }
 
+static void test_spools(void)
+{
+	char text[4096] = "";
+	struct config c;
+
+	CHECK_INT(load("[Spool door]\nPath=/a/door\nLabel=at the door\n[Spool]\nPath=/a/main\n[Spool "
+		       "yard-2]\nPath=/a/yard\n"
+		       "[Spool door]\nPath=/b/door\n[Store]\nMinShare=30% at the door,12.5% fox\n",
+			  &c),
+		0);
+	CHECK_STR(c.spool.path, "/a/main");
+	CHECK_INT(c.n_spools, 2);
+	CHECK_STR(c.more[0].name, "door");
+	CHECK_STR(c.more[0].path, "/b/door"); /* the later one wins */
+	CHECK_STR(c.more[0].label, "at the door");
+	CHECK_STR(c.more[1].path, "/a/yard");
+	CHECK_STR(c.more[1].label, "");
+	CHECK_INT(c.store.min_share.n, 2);
+	CHECK_NEAR(c.store.min_share.rule[1].percent, 12.5, 0);
+	CHECK_STR(c.store.min_share.rule[0].label, "at the door");
+	CHECK(load("[Spool door]\nLabel=x\n", &c) < 0 && strstr(error, "[Spool door]: a Path is needed"));
+	for (int i = 0; i < 6; i++) {
+		static const char *const one[] = {"/a", "/a/b", "/a/b/c", "/s/x", "/s", "/c/d/"};
+
+		snprintf(text, sizeof(text),
+			"[Spool]\nPath=/a/b/\n[Store]\nPath=/s\n[Spool c]\nPath=/c/d/e\n[Spool "
+			"x]\nPath=%s\n",
+			one[i]);
+		CHECK(load(text, &c) < 0 && strstr(error, "lie one inside the other"));
+	}
+	CHECK_INT(load("[Spool]\nPath=/a/b/\n[Spool x]\nPath=/a/bc\n", &c), 0);
+	text[0] = '\0';
+	for (int i = 0; i <= CONFIG_SPOOLS_MAX; i++)
+		snprintf(
+			text + strlen(text), sizeof(text) - strlen(text), "[Spool n%d]\nPath=/p%d\n", i, i);
+	CHECK(load(text, &c) < 0 && strstr(error, "at most 15 times"));
+}
+
 /* Each error names file:line and what is allowed. */
 static void test_errors(void)
 {
@@ -85,6 +123,15 @@ static void test_errors(void)
 		{"[Training]\nEnabled=perhaps\n", ":2:", "yes or no"},
 		{"[Store]\nMaxAge=30d\n", ":2:", "30d person, 365d *"},
 		{"[Store]\nMaxAge=59s cat\n", ":2:", "a minute or more"},
+		{"[Store]\nMinShare=30%\n", ":2:", "30% door, 10% yard"},
+		{"[Store]\nMinShare=60% cat, 31% dog\n", ":2:", "90% together"},
+		{"[Store]\nMinShare=0% cat\n", ":2:", "percentages"},
+		{"[Store]\nMinShare=5% cat, 5% cat\n", ":2:", "percentages"},
+		{"[Spool a/b]\nPath=/x\n", ":2:", "letters, digits"},
+		{"[Spool ]\nPath=/x\n", ":2:", "letters, digits"},
+		{"[Spool door]\nSettleSec=1s\n", ":2:", "allowed: Path, Label"},
+		{"[Spool door]\nPath=relative\n", ":2:", "absolute path"},
+		{"[Spool door]\nLabel=a/b\n", ":2:", "without '/'"},
 		{"[Spool]\nPath=relative\n", ":2:", "absolute path"},
 		{"[Spool]\nnonsense\n", ":2:", "Key=value"},
 	};
@@ -145,10 +192,13 @@ static void test_sample(void)
 	}
 	fclose(out);
 	fclose(sample);
-	CHECK_INT(settings, 39);
+	CHECK_INT(settings, 43);
 	config_init(&defaults);
 	memset(&c, 0, sizeof(c));
 	CHECK_INT(config_load(&c, file, true, error), 0);
+	CHECK_INT(c.n_spools, 1);
+	c.n_spools = 0;
+	memset(c.more, 0, sizeof(c.more));
 	CHECK(memcmp(&c, &defaults, sizeof(c)) == 0);
 }
 
@@ -160,6 +210,7 @@ int main(void)
 	test_defaults();
 	test_values();
 	test_ages();
+	test_spools();
 	test_errors();
 	test_drop_ins();
 	test_sample();

@@ -204,10 +204,12 @@ static void commit(struct op *ops, bool relief, int moment)
 		if (op->taken_id && op->kind != OP_SETTLED) {
 			const char *reason = op->kind == OP_QUARANTINE ? op->text : NULL;
 
-			r = store_settle(life.store, life.spool, &op->file, op->row.id, reason);
+			r = store_settle(
+				life.store, life.spool, op->file.path, &op->file, op->row.id, reason);
 			if (r < 0) {
 				failed("known");
-				r = store_settle(life.store, life.spool, &op->file, op->row.id, reason);
+				r = store_settle(life.store, life.spool, op->file.path, &op->file,
+					op->row.id, reason);
 			}
 			CHECK_INT(r, 0);
 			life.settled[life.n_settled++] = op->taken_id;
@@ -368,7 +370,7 @@ static bool settle_taken(void *user, int64_t taken_id, const struct taken_file *
 {
 	struct op **ops = user, *op = op_new(OP_SETTLED);
 
-	CHECK_INT(store_settle(life.store, life.spool, f, id, reason), 0);
+	CHECK_INT(store_settle(life.store, life.spool, f->path, f, id, reason), 0);
 	op->taken_id = taken_id;
 	op->next = *ops;
 	*ops = op;

@@ -276,7 +276,29 @@ static void test_member(void)
 	CHECK(stratum_is_validation(stratum_of(7, true)));
 }
 
-/* Repeatedly taking the victim leaves classes equal. */
+/* A stratum gives nothing while it has its share of the bytes only, large as it may be. */
+static void test_share(void)
+{
+	struct stratum s[] = {{2, 60, 600, 0}, {4, 90, 300, 0, .3}, {6, 50, 500, 0}, {7, 20, 50, 0}};
+
+	CHECK_INT(member_victim(s, 4, 10, 20, false)->number, 2);
+	CHECK(!member_about_to_give(s, 4, &s[0], 4));
+	s[1].bytes = 500; /* 31 % of what trains */
+	CHECK_INT(member_victim(s, 4, 10, 20, false)->number, 4);
+	CHECK(member_about_to_give(s, 4, &s[0], 4));
+	s[1].bytes = 300;
+	CHECK(member_victim(s, 4, 10, 60, false) == NULL);
+	CHECK_INT(member_victim(s, 4, 10, 60, true)->number, 4);
+	for (int i = 0; i < 60; i++) { /* whoever else there is gives, until it has what is its own */
+		struct stratum *v = &s[member_victim(s, 4, 50, 0, false) - s];
+
+		CHECK(v->share == 0 ||
+			(double)v->bytes >= .3 * (double)(s[0].bytes + s[1].bytes + s[2].bytes));
+		v->bytes -= v->bytes / v->images--;
+	}
+	CHECK(s[1].images > 70 && s[0].images < 45 && s[2].images < 45);
+}
+
 static int ascending(const void *a, const void *b)
 {
 	return *(const int *)a - *(const int *)b;
@@ -623,6 +645,7 @@ static void test_age(void)
 	CHECK(!age_clock_trusted(&c, now, 51 * day + 3 * hour));	       /* and back */
 }
 
-TEST_MAIN(test_course, test_age, test_suggest, test_rates, test_fill_rates, test_target, test_ladder, test_monotone, test_hull, test_choose,
-	test_cold_start, test_codes, test_plan, test_member, test_spent, test_lasting, test_worth, test_balance,
-	test_shares, test_modes, test_idle, test_gate, test_predictor)
+TEST_MAIN(test_course, test_age, test_suggest, test_rates, test_fill_rates, test_target, test_ladder,
+	test_monotone, test_hull, test_choose, test_cold_start, test_codes, test_plan, test_member,
+	test_share, test_spent, test_lasting, test_worth, test_balance, test_shares, test_modes, test_idle,
+	test_gate, test_predictor)

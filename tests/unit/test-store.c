@@ -507,10 +507,10 @@ static void test_settle(void)
 		snprintf(op->text, sizeof(op->text), "no picture");
 		CHECK_INT(apply_free(s, op), 0);
 		f.mtime_ns++;
-		CHECK_INT(store_settle(s, fd, &f, i, "no picture"), 0);
+		CHECK_INT(store_settle(s, fd, f.path, &f, i, "no picture"), 0);
 		CHECK_INT(faccessat(fd, f.path, F_OK, 0), 0); /* replaced meanwhile: it stays */
 		f.mtime_ns--;
-		CHECK_INT(store_settle(s, fd, &f, i, "no picture"), 0);
+		CHECK_INT(store_settle(s, fd, f.path, &f, i, "no picture"), 0);
 		CHECK_INT(faccessat(fd, f.path, F_OK, 0), -1);
 		store_usage(s, &usage);
 		CHECK(usage.quarantine <= MIB);

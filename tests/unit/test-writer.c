@@ -101,6 +101,12 @@ static void run_until(uv_loop_t *loop, const int *what, int value)
 	CHECK_INT(*what, value);
 }
 
+static int in_spool(const void *spool, const char *path, const char **ret_below)
+{
+	*ret_below = path;
+	return *(const int *)spool;
+}
+
 static bool there(int spool, const char *name)
 {
 	return faccessat(spool, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
@@ -134,7 +140,7 @@ int main(void)
 	uv_loop_init(&loop);
 	w = writer_new(&loop, s, &events);
 	writer_set_limits(w, &limits);
-	writer_set_spool(w, spool);
+	writer_set_spools(w, in_spool, &spool);
 
 	/* A spool that has become read-only: counted once, the file known not to be gone. */
 	op = dropped(spool, "a.png");

@@ -61,6 +61,23 @@ static void print_labels(const json_t *labels)
 	}
 }
 
+static void print_more_spools(const json_t *list)
+{
+	size_t i;
+	const json_t *s;
+
+	json_array_foreach (list, i, s) {
+		printf("          %s: ", text(s, "name"));
+		print_clean(text(s, "path"));
+		printf(", %" PRId64 " files", number(s, "files"));
+		if (json_is_string(json_object_get(s, "label"))) {
+			fputs(", label ", stdout);
+			print_clean(text(s, "label"));
+		}
+		putchar('\n');
+	}
+}
+
 static void print_status(const json_t *s)
 {
 	const json_t *store = json_object_get(s, "store"), *captures = json_object_get(s, "captures");
@@ -72,6 +89,7 @@ static void print_status(const json_t *s)
 		format_time((int64_t)(json_real_value(json_object_get(s, "uptime_s")) * 1e6), a, sizeof(a)));
 	printf("spool     %" PRId64 " waiting, %" PRId64 " in work\n", number(spool, "pending"),
 		number(spool, "in_flight"));
+	print_more_spools(json_object_get(spool, "more"));
 	printf("captures  %" PRId64 " stored, %" PRId64 " duplicate, %" PRId64 " quarantined, %" PRId64
 	       " dropped\n",
 		number(captures, "stored"), number(captures, "duplicate"), number(captures, "quarantined"),

@@ -1,0 +1,128 @@
+#include "daemon/spools.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/macros.h"
+
+struct spools {
+	int n, first; /* first: whose turn it is when room has come */
+	struct {
+		struct spool *spool; /* owned */
+		char prefix[CONFIG_SPOOL_PATH_MAX],
+			label[CONFIG_LABEL_MAX]; /* prefix: "" of the first spool */
+	} one[1 + CONFIG_SPOOLS_MAX];
+};
+
+int spools_open(uv_loop_t *loop, const struct config *c, spool_fn fn, void *user, struct spools **ret,
+	char error[256])
+{
+	struct spools *s = *ret = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	for (int i = 0; i <= c->n_spools; i++) {
+		const char *path = i ? c->more[i - 1].path : c->spool.path;
+		size_t n = strlen(path);
+		int r;
+
+		while (n > 1 && path[n - 1] == '/')
+			n--;
+		if (i) {
+			snprintf(s->one[i].prefix, sizeof(s->one[i].prefix), "%.*s", (int)n, path);
+			snprintf(s->one[i].label, sizeof(s->one[i].label), "%s", c->more[i - 1].label);
+		}
+		r = spool_open(loop, path, s->one[i].prefix, c->spool.settle_us, fn, user, &s->one[i].spool,
+			error);
+		if (r < 0)
+			return r;
+		s->n++;
+	}
+	return 0;
+}
+
+void spools_stop(struct spools *s)
+{
+	for (int i = 0; i < s->n; i++)
+		spool_stop(s->one[i].spool);
+}
+
+void spools_free(struct spools *s)
+{
+	for (int i = 0; s && i < s->n; i++)
+		spool_free(s->one[i].spool);
+	free(s);
+}
+
+/* Which spool a path is of, and what of it is below; -1: none. */
+static int which(const struct spools *s, const char *path, const char **ret_below)
+{
+	*ret_below = path;
+	if (path[0] != '/')
+		return 0;
+	for (int i = 1; i < s->n; i++) {
+		size_t n = strlen(s->one[i].prefix);
+
+		if (!strncmp(path, s->one[i].prefix, n) && path[n] == '/') {
+			*ret_below = path + n + 1;
+			return i;
+		}
+	}
+	return -1;
+}
+
+int spools_find(const struct spools *s, const char *path, const char **ret_below)
+{
+	int i = which(s, path, ret_below);
+
+	return i < 0 ? -ENOENT : spool_dir_fd(s->one[i].spool);
+}
+
+void spools_label(const struct spools *s, const char *path, char *ret, size_t size)
+{
+	const char *below, *slash;
+	int i = which(s, path, &below);
+
+	slash = strchr(below, '/');
+	if (i >= 0 && slash)
+		snprintf(ret, size, "%.*s", (int)(slash - below), below);
+	else
+		snprintf(ret, size, "%s", i < 0 ? "" : s->one[i].label);
+}
+
+void spools_resume(struct spools *s)
+{
+	for (int i = 0; i < s->n; i++)
+		spool_resume(s->one[(s->first + i) % s->n].spool);
+	s->first = (s->first + 1) % s->n;
+}
+
+void spools_retry(struct spools *s, int64_t ms)
+{
+	for (int i = 0; i < s->n; i++)
+		spool_retry(s->one[i].spool, ms);
+}
+
+int64_t spools_overflows(const struct spools *s)
+{
+	int64_t sum = 0;
+
+	for (int i = 0; i < s->n; i++)
+		sum += spool_overflows(s->one[i].spool);
+	return sum;
+}
+
+bool spools_watching(const struct spools *s)
+{
+	bool all = true;
+
+	for (int i = 0; i < s->n; i++)
+		all = all && spool_watching(s->one[i].spool);
+	return all;
+}
+
+int64_t spools_count(struct spools *s, int number)
+{
+	return spool_count(s->one[number].spool);
+}
