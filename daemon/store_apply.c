@@ -664,7 +664,7 @@ static int roll_back(struct store *s)
 
 static int transaction(struct store *s, struct op *ops, struct batch *b)
 {
-	int r = roll_back(s); /* what an earlier one could not */
+	int r = roll_back(s); /* what the first attempt could not */
 
 	if (r == 0)
 		r = store_exec(s, "BEGIN IMMEDIATE");
@@ -709,8 +709,10 @@ static void clear_change(struct tally_list *l)
 int store_apply(struct store *s, struct op *ops, bool relief, struct tally_list *ret_change)
 {
 	struct batch b = {.change = ret_change};
-	int r = store_cap_index(s, relief);
+	int r = roll_back(s); /* first: rows that are none may not say that their files are there */
 
+	if (r == 0)
+		r = store_cap_index(s, relief);
 	if (r == 0)
 		r = write_objects(s, ops, relief, &b);
 	for (int attempt = 0; r == 0 && attempt < 2; attempt++) {
