@@ -24,10 +24,11 @@
 
 /*
  * An inner loop worth compiling again for processors with AVX2 and AVX-512; the choice is made when
- * the program starts. Elsewhere the baseline already has the vectors (NEON) or nothing is gained.
+ * the program starts, which needs glibc's loader. Elsewhere the baseline already has the vectors (NEON),
+ * or nothing is gained.
  * -DLARDER_BASELINE leaves them out, to measure what a small processor has.
  */
-#if !defined(LARDER_BASELINE) && defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && \
+#if !defined(LARDER_BASELINE) && defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && \
 	!defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define HOT	__attribute__((target_clones("avx512f", "avx2", "default")))
 /* The same for multiply-adds of floats. */

@@ -14,6 +14,7 @@
 #include "common/macros.h"
 
 #define LOAD_SEC	   10 /* a filter takes a millisecond */
+#define NO_FILE		   UINT32_MAX /* -1: C libraries differ in what they leave in the upper half */
 #define IOPRIO_WHO_PROCESS 1
 #define IOPRIO_CLASS_IDLE  (3 << 13)
 
@@ -156,7 +157,7 @@ int sandbox_worker(int64_t memory_max)
 	/* Memory, but none that is executable and none from a file. */
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2,
-			SCMP_A2(SCMP_CMP_MASKED_EQ, 4, 0), SCMP_A4(SCMP_CMP_EQ, (scmp_datum_t)(uint32_t)-1));
+			SCMP_A2(SCMP_CMP_MASKED_EQ, 4, 0), SCMP_A4(SCMP_CMP_MASKED_EQ, NO_FILE, NO_FILE));
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
 			SCMP_A2(SCMP_CMP_MASKED_EQ, 4, 0));

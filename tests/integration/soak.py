@@ -8,7 +8,7 @@ import time
 from harness import Daemon, Scenes, check, finish
 
 MINUTES = float(sys.argv[1]) if len(sys.argv) > 1 else 0.3
-RATE = float(sys.argv[2]) if len(sys.argv) > 2 else 50
+RATE = float(sys.argv[2]) if len(sys.argv) > 2 else 25
 LIMIT = 8 << 20
 WINDOWS = 12  # of the whole time; the first is for warming up
 SAMPLE_S = 2  # one capture in this time is watched until its file is gone
@@ -19,7 +19,7 @@ def percentile(values, p):
 
 
 scenes = Scenes(32)
-d = Daemon({"Store": {"MaxUse": str(LIMIT)}, "Idle": {"QuietSec": "0"},
+d = Daemon({"Store": {"MaxUse": str(LIMIT)}, "Model": {"Channels": "16 32 64"}, "Idle": {"QuietSec": "0"},
             "Training": {"MinNewImages": str(int(RATE * min(20, 10 * MINUTES))), "Epochs": "10", "CourseImages": "20000", "Threads": "1"}})
 d.start(env={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})
 d.watch_disk()
@@ -63,6 +63,8 @@ check(s["model"]["version"] >= 1, f"it was trained meanwhile: {s['model']}, {s['
 early, later = windows[1:4], windows[-3:]  # a store that is filled by then, if the run is a long one
 for i, (what, factor, more) in enumerate((("resident memory in kB", 1.1, 1500), ("descriptors", 1, 4),
                                           ("the median second of a capture", 2, 0.02))):
+    if i == 2 and MINUTES < 10:
+        continue  # a sample or two tell nothing about times
     a, b = max(w[i] for w in early), max(w[i] for w in later)
     check(b <= a * factor + more, f"{what}: {a} at first, {b} in the end")
 d.verify()

@@ -163,7 +163,11 @@ static void give(struct import *m, int dir, const char *path, const char *name, 
 static void walk(struct import *m, int dir, const char *path, const char *label, int depth)
 {
 	struct dirent **all;
-	int n = depth < DEPTH_MAX ? scandirat(dir, ".", &all, NULL, alphasort) : -1;
+	char here[32];
+	int n;
+
+	snprintf(here, sizeof(here), "/proc/self/fd/%d", dir);
+	n = depth < DEPTH_MAX ? scandir(here, &all, NULL, alphasort) : -1;
 
 	if (n < 0)
 		refuse(m, path, depth < DEPTH_MAX ? strerror(errno) : "folders too deep");
