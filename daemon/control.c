@@ -335,11 +335,14 @@ static int clear_stale(const char *path)
 static void set_access(const char *path, const char *group)
 {
 	struct group *g = getgrnam(group);
+	struct stat st;
 
 	if (chmod(path, 0660) < 0)
 		log_warn("%s: chmod: %s", path, strerror(errno));
 	if (!g)
 		log_info("no group '%s': only root and this user may use larderctl", group);
+	else if (lstat(path, &st) == 0 && st.st_gid == g->gr_gid)
+		return; /* as under the service, which may not chown */
 	else if (chown(path, (uid_t)-1, g->gr_gid) < 0)
 		log_info("%s: not given to group '%s': %s", path, group, strerror(errno));
 }

@@ -158,7 +158,7 @@ int main(int argc, char **argv)
 	struct config config;
 	struct ctl c = {0};
 	bool required = false;
-	int o;
+	int o, r;
 
 	while ((o = getopt_long(argc, argv, "+s:c:jh", options, NULL)) >= 0)
 		switch (o) {
@@ -186,9 +186,13 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	config_init(&config);
-	if (!path && config_load(&config, file, required, error) < 0) {
+	r = path ? 0 : config_load(&config, file, required, error);
+	if (r < 0) {
 		fprintf(stderr, "larderctl: %s\n", error);
-		return EXIT_USAGE;
+		if (r == -ENOENT)
+			return EXIT_USAGE;
+		/* The daemon that runs has good settings: a file with a mistake must not cut it off. */
+		fprintf(stderr, "larderctl: asking at %s\n", config.control.socket);
 	}
 	if (!strcmp(argv[argc - 1], "--json") && argc - 1 > optind) { /* people put it last, too */
 		c.json = true;
