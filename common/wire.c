@@ -30,9 +30,9 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
 
 void buf_put(struct buf *b, const void *data, size_t n)
 {
-	uint8_t *to = buf_reserve(b, n);
+	uint8_t *to = n ? buf_reserve(b, n) : NULL; /* there may be nothing yet to point into */
 
-	if (!to || !n)
+	if (!to)
 		return;
 	memcpy(to, data, n);
 	b->len += n;
