@@ -79,7 +79,7 @@ static const struct setting settings[] = {
 	{"Store", "MinShare", TYPE_SHARES, AT(store.min_share), 0, 90, "",
 		"Labels that have a share of the space to themselves: while such a label's images take "
 		"less "
-		"than it of what all take, others make room. Together at most 90%.",
+		"than it of what all take, others make room. Together at most 90%. Mode=adaptive only.",
 		NULL},
 	{"Policy", "Mode", TYPE_CHOICE, AT(policy.mode), 0, 0, "adaptive",
 		"adaptive; or a naive policy: uniform (one quality, oldest dropped), drop (original "
