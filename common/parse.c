@@ -38,6 +38,8 @@ static int take_quantity(const char **s, const struct unit *units, size_t n_unit
 	if (!isdigit((unsigned char)*p) && *p != '.')
 		return -EINVAL;
 	v = strtod(p, &end);
+	if (end == p) /* a dot alone */
+		return -EINVAL;
 	for (p = end; isalpha((unsigned char)*p) && n + 1 < sizeof(name); p++)
 		name[n++] = *p;
 	name[n] = '\0';

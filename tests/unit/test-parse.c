@@ -33,7 +33,7 @@ static void test_times(void)
 	} cases[] = {
 		{"10s", 0, 10000000}, {"2", 0, 2000000}, {"5min 30s", 0, 330000000}, {"250ms", 0, 250000},
 		{"2h", 0, INT64_C(7200000000)}, {"1d", 0, INT64_C(86400000000)}, {"", -EINVAL, 0},
-		{"5 parsecs", -EINVAL, 0}, {"s", -EINVAL, 0},
+		{"5 parsecs", -EINVAL, 0}, {"s", -EINVAL, 0}, {".", -EINVAL, 0}, {".M", -EINVAL, 0}, {"1s .", -EINVAL, 0},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
