@@ -229,10 +229,11 @@ static void col2im(const struct layer *y, float *d_act)
 		for (int px = 0; px < side; px++, col += y->patch)
 			for (int k = 0; k < 9; k++) {
 				int sy = py + k / 3 - 1, sx = px + k % 3 - 1;
-				float *out = d_act + (size_t)sy * row + (size_t)sx * c;
+				float *out;
 
 				if (sy < 0 || sy >= side || sx < 0 || sx >= side)
 					continue;
+				out = d_act + (size_t)sy * row + (size_t)sx * c;
 				for (size_t i = 0; i < c; i++)
 					out[i] += col[(size_t)k * c + i];
 			}
