@@ -46,8 +46,7 @@ static const char *const scoring_names[] = {"auto", "full", "predict", NULL};
 
 #define AT(field) offsetof(struct config, field)
 
-/* A section that there may be many of, each with a name of its own; offsets are into a struct more_spool.
- */
+/* A section that there may be many of, each with a name of its own; offsets are into a struct more_spool. */
 #define SPOOL_NAMED    "Spool NAME"
 #define AT_MORE(field) offsetof(struct more_spool, field)
 
@@ -70,23 +69,18 @@ static const struct setting settings[] = {
 		"Images up to this size live inside the index, larger ones as .jpg files.", NULL},
 	{"Store", "QuarantineMaxUse", TYPE_SIZE, AT(store.quarantine_max_bytes), 0, 0x1p50, "16M",
 		"Space for captures that cannot be decoded; the oldest go first. Never more than an "
-		"eighth of MaxUse.",
-		NULL},
+		"eighth of MaxUse.", NULL},
 	{"Store", "MaxAge", TYPE_AGES, AT(store.max_age), 0, 0, "",
 		"How long images are kept, by label; * stands for all others. Pinned images stay. Older "
-		"ones are removed within an hour, or a thirtieth of the time. Empty: for ever.",
-		NULL},
+		"ones are removed within an hour, or a thirtieth of the time. Empty: for ever.", NULL},
 	{"Store", "MinShare", TYPE_SHARES, AT(store.min_share), 0, 90, "",
-		"Labels that have a share of the space to themselves: while such a label's images take "
-		"less "
-		"than it of what all take, others make room. Together at most 90%. Mode=adaptive only.",
-		NULL},
+		"Labels that have a share of the space to themselves: while such a label's images take less "
+		"than it of what all take, others make room. Together at most 90%. Mode=adaptive only.", NULL},
 	{"Policy", "Mode", TYPE_CHOICE, AT(policy.mode), 0, 0, "adaptive",
 		"adaptive; or a naive policy: uniform (one quality, oldest dropped), drop (original "
-		"bytes, random sample).",
-		mode_names},
-	{"Policy", "Quality", TYPE_INT, AT(policy.quality), 1, 100, "75", "JPEG quality of Mode=uniform.",
-		NULL},
+		"bytes, random sample).", mode_names},
+	{"Policy", "Quality", TYPE_INT, AT(policy.quality), 1, 100, "75",
+		"JPEG quality of Mode=uniform.", NULL},
 	{"Policy", "MinQuality", TYPE_INT, AT(policy.min_quality), 1, 100, "2",
 		"No image is stored at a lower JPEG quality.", NULL},
 	{"Policy", "MaxQuality", TYPE_INT, AT(policy.max_quality), 1, 100, "95",
@@ -95,18 +89,16 @@ static const struct setting settings[] = {
 		"The last images of a label that are not dropped for room.", NULL},
 	{"Policy", "LastingPercent", TYPE_INT, AT(policy.lasting_percent), 0, 90, "0",
 		"So many of a label's images stay as a random sample of all its past; the others make room "
-		"once they have been learnt from, oldest first.",
-		NULL},
+		"once they have been learnt from, oldest first.", NULL},
 	{"Policy", "Scoring", TYPE_CHOICE, AT(policy.scoring), 0, 0, "auto",
 		"full: every rung through the network at once; predict: an average image's curve until "
-		"idle time scores it; auto: predict what has waited for 10 minutes.",
-		scoring_names},
+		"idle time scores it; auto: predict what has waited for 10 minutes.", scoring_names},
 	{"Model", "InputSize", TYPE_INT, AT(model.input_size), 16, 256, "32",
 		"Side of the square network input in pixels; a multiple of 8.", NULL},
 	{"Model", "Channels", TYPE_CHANNELS, AT(model.channels), 4, 1024, "32 64 128",
 		"Channels of the three convolutions.", NULL},
-	{"Training", "Enabled", TYPE_BOOL, AT(training.enabled), 0, 0, "yes", "Train in idle windows.",
-		NULL},
+	{"Training", "Enabled", TYPE_BOOL, AT(training.enabled), 0, 0, "yes",
+		"Train in idle windows.", NULL},
 	{"Training", "Epochs", TYPE_INT, AT(training.epochs), 1, 10000, "30",
 		"Passes over the stored labelled images.", NULL},
 	{"Training", "BatchSize", TYPE_INT, AT(training.batch_size), 1, 4096, "64",
@@ -114,44 +106,41 @@ static const struct setting settings[] = {
 	{"Training", "MinNewImages", TYPE_INT, AT(training.min_new_images), 1, 1e9, "200",
 		"New labelled images, or new labels on old ones, that are worth a training.", NULL},
 	{"Training", "CourseImages", TYPE_INT, AT(training.course_images), 0, 1e9, "20000",
-		"Once an eighth of all is dropped, a training is spread over as many labelled captures as "
-		"came "
-		"before it, at most this many, and learns from each while it is held. 0: at once.",
-		NULL},
+		"Once an eighth of all is dropped, a training is spread over as many labelled captures as came "
+		"before it, at most this many, and learns from each while it is held. 0: at once.", NULL},
 	{"Training", "KeepModels", TYPE_INT, AT(training.keep_models), 1, 100, "3",
 		"Accepted models kept for rollback; fewer when they would take a quarter of MaxUse.", NULL},
 	{"Training", "ValidationShare", TYPE_PERCENT, AT(training.validation_percent), 1, 50, "10%",
 		"Share of labelled images, chosen by content hash, that is never trained on.", NULL},
 	{"Training", "Threads", TYPE_INT, AT(training.threads), 0, 256, "0",
 		"Threads of the trainer; 0: one per core.", NULL},
-	{"Idle", "QuietSec", TYPE_TIME, AT(idle.quiet_us), 0, 86400, "30s", "No capture for this long.",
-		NULL},
+	{"Idle", "QuietSec", TYPE_TIME, AT(idle.quiet_us), 0, 86400, "30s",
+		"No capture for this long.", NULL},
 	{"Idle", "MaxCpuPressure", TYPE_DOUBLE, AT(idle.max_cpu_pressure), 0, 100, "10",
 		"Upper limit of avg10 in /proc/pressure/cpu, in percent.", NULL},
 	{"Idle", "MaxIoPressure", TYPE_DOUBLE, AT(idle.max_io_pressure), 0, 100, "10",
 		"Upper limit of avg10 in /proc/pressure/io, in percent.", NULL},
 	{"Idle", "MaxLoad", TYPE_DOUBLE, AT(idle.max_load), 0, 1000, "0.5",
-		"Upper limit of the one-minute load per core; the trainer's own threads not counted.",
-		NULL},
+		"Upper limit of the one-minute load per core; the trainer's own threads not counted.", NULL},
 	{"Idle", "MinBattery", TYPE_DOUBLE, AT(idle.min_battery), 0, 100, "50",
 		"On battery (OnBattery=yes): only above this charge, in percent.", NULL},
-	{"Idle", "OnBattery", TYPE_BOOL, AT(idle.on_battery), 0, 0, "no", "Train on battery at all.", NULL},
+	{"Idle", "OnBattery", TYPE_BOOL, AT(idle.on_battery), 0, 0, "no",
+		"Train on battery at all.", NULL},
 	{"Idle", "MaxTemp", TYPE_DOUBLE, AT(idle.max_temp), 0, 200, "75",
 		"Hottest thermal zone, in degrees Celsius.", NULL},
 	{"Idle", "Hours", TYPE_HOURS, AT(idle.hours), 0, 0, "",
 		"Local hours in which training may run: 22:00-06:00, 12:00-13:30. Empty: always.", NULL},
 	{"Hooks", "OnStored", TYPE_COMMAND, AT(hooks.on_stored), 0, 0, "",
-		"Runs when images were stored; gets a line of JSON for each on its standard input. No "
-		"shell; "
-		"not as root; a minute at most.",
-		NULL},
+		"Runs when images were stored; gets a line of JSON for each on its standard input. No shell; "
+		"not as root; a minute at most.", NULL},
 	{"Hooks", "OnTrained", TYPE_COMMAND, AT(hooks.on_trained), 0, 0, "",
 		"The same when a training has ended.", NULL},
 	{"Control", "Socket", TYPE_PATH, AT(control.socket), 0, CONFIG_PATH_MAX, "/run/larder/control.sock",
 		"Unix socket of the control interface.", NULL},
 	{"Control", "Group", TYPE_NAME, AT(control.group), 0, 0, "larder",
 		"Members may ask; changing things needs root or the daemon's user.", NULL},
-	{SPOOL_NAMED, "Path", TYPE_PATH, AT_MORE(path), 0, CONFIG_SPOOL_PATH_MAX, "/var/spool/larder-name",
+	{SPOOL_NAMED, "Path", TYPE_PATH, AT_MORE(path), 0, CONFIG_SPOOL_PATH_MAX,
+		"/var/spool/larder-name",
 		"A further spool, one such section for each. The other settings of [Spool] hold for all.",
 		NULL},
 	{SPOOL_NAMED, "Label", TYPE_LABEL, AT_MORE(label), 0, 0, "",

@@ -100,14 +100,14 @@ for i in range(min(CLIENTS, hard - 100) if hard != resource.RLIM_INFINITY else C
         pass
     crowd.append(c)
 check(d.process.poll() is None, "a crowd does not end the daemon")
-fds = len(os.listdir(f"/proc/{d.process.pid}/fd"))
+fds = d.descriptors()
 check(fds < 400, f"{fds} descriptors for a crowd of {len(crowd)}")
 d.drop("label-00001/during.png", picture(0, 7777, 24))
 d.wait_for(lambda: not d.spool_files(), 20, "a capture to be taken in spite of the crowd")
 for c in crowd:
     c.close()
 d.wait_for(lambda: d.ctl("status", check_status=False)[0] == 0, 20, "an answer after the crowd")
-d.wait_for(lambda: len(os.listdir(f"/proc/{d.process.pid}/fd")) < 60, 20, "the crowd's descriptors back")
+d.wait_for(lambda: d.descriptors() < 60, 20, "the crowd's descriptors back")
 
 # The spool goes away and comes back: said, and taken up again without a restart.
 shutil.rmtree(d.spool)

@@ -24,7 +24,6 @@ d = Daemon({"Store": {"MaxUse": str(LIMIT)}, "Model": {"Channels": "16 32 64"}, 
 d.start(env={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})
 d.watch_disk()
 began = time.monotonic()
-end = began + 60 * MINUTES
 taken, windows, late = 0, [], 0
 seen_running = 0
 while len(windows) < WINDOWS:

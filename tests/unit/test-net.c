@@ -239,8 +239,6 @@ static double larger(double worst, float difference)
 	return d > worst ? d : worst;
 }
 
-/* The same network with and without Winograd's convolution: channels that nobody listens to decide
- * it. */
 /* Both kernels of small products, whichever this processor would take, against a plain loop. */
 static void test_small_products(void)
 {
@@ -277,6 +275,8 @@ static void test_small_products(void)
 	}
 }
 
+/* The same network with and without Winograd's convolution: channels that nobody listens to decide
+ * it. */
 static void test_both_ways(void)
 {
 	static const struct net_shape fast = {24, {8, 16, 8}, 3}, plain = {24, {8, 17, 8}, 3};

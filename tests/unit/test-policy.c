@@ -426,6 +426,7 @@ static void test_worth(void)
 	CHECK_INT(plan_drops(1, 0, 0, 256), 1);
 }
 
+/* Repeatedly taking the victim leaves classes equal. */
 static void test_balance(void)
 {
 	struct stratum s[] = {{2, 900, 900, 0}, {4, 100, 100, 0}, {6, 400, 400, 0}};
