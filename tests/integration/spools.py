@@ -78,6 +78,7 @@ for i in range(4000):
     d.drop(f"many/{i}.png", picture(0, 1, 24))
 for i in range(20):
     d.drop(os.path.join(d.more["yard"], f"{i}.png"), picture(1, n + i, 24))
+time.sleep(0.5)  # longer than SettleSec: all of them are ready
 d.start()
 d.wait_for(lambda: not waiting(d.more["yard"]), 60, "the yard's captures")
 left = waiting(d.spool)
