@@ -27,7 +27,8 @@ struct watch {
 
 struct spool {
 	uv_loop_t *loop;
-	char path[CONFIG_PATH_MAX], prefix[CONFIG_SPOOL_PATH_MAX];
+	char path[CONFIG_PATH_MAX];
+	bool absolute; /* are the paths that others get */
 	int fd, inotify; /* owned; fd stays the same number whatever directory it is */
 	int parent;	 /* watch of the directory above; -1: none */
 	uv_poll_t poll;
@@ -184,7 +185,7 @@ static bool give(struct spool *s, const char *path)
 {
 	char full[STORE_PATH_MAX];
 
-	if (join(s->prefix, path, full))
+	if (join(s->absolute ? s->path : "", path, full))
 		return s->fn(s->user, full);
 	cannot_look(s, path, ENAMETOOLONG);
 	return true;
@@ -435,7 +436,7 @@ static void on_readable(uv_poll_t *h, int status, int events)
 	}
 }
 
-int spool_open(uv_loop_t *loop, const char *path, const char *prefix, int64_t settle_us, spool_fn fn,
+int spool_open(uv_loop_t *loop, const char *path, bool absolute, int64_t settle_us, spool_fn fn,
 	void *user, struct spool **ret, char error[256])
 {
 	struct spool *s = calloc(1, sizeof(*s));
@@ -453,7 +454,7 @@ int spool_open(uv_loop_t *loop, const char *path, const char *prefix, int64_t se
 	snprintf(s->path, sizeof(s->path), "%s", path);
 	for (size_t n = strlen(s->path); n > 1 && s->path[n - 1] == '/'; n--)
 		s->path[n - 1] = '\0';
-	snprintf(s->prefix, sizeof(s->prefix), "%s", prefix);
+	s->absolute = absolute;
 	s->loop = loop;
 	s->settle_us = settle_us;
 	s->counted = -1;
@@ -497,6 +498,11 @@ void spool_free(struct spool *s)
 	close_fd(&s->inotify);
 	close_fd(&s->fd);
 	free(s);
+}
+
+const char *spool_path(const struct spool *s)
+{
+	return s->path;
 }
 
 int spool_dir_fd(const struct spool *s)

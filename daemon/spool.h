@@ -2,8 +2,8 @@
  * The spool: finds captures and says when one is ready. inotify makes it soon; a scan of the whole
  * directory at the start, after an overflow and every now and then makes it sure.
  *
- * Loop thread only. A path is relative to the spool directory, with the prefix and a slash before it where
- * one was given.
+ * Loop thread only, but for spool_path() and spool_dir_fd(), which stay what they are. Paths of captures are
+ * relative to the spool directory, or absolute.
  */
 #pragma once
 
@@ -16,13 +16,13 @@ struct spool;
 /* A ready capture. The callee copies path. False: not now, stop scanning (there is no room). */
 typedef bool (*spool_fn)(void *user, const char *path);
 
-/* Opens (and makes, when missing) the directory and starts watching. prefix: "" for none. error gets a
- * line. */
-int spool_open(uv_loop_t *loop, const char *path, const char *prefix, int64_t settle_us, spool_fn fn,
+/* Opens (and makes, when missing) the directory and starts watching. error gets a line. */
+int spool_open(uv_loop_t *loop, const char *path, bool absolute, int64_t settle_us, spool_fn fn,
 	void *user, struct spool **ret, char error[256]);
 void spool_stop(struct spool *s);
 void spool_free(struct spool *s);
 
+const char *spool_path(const struct spool *s); /* without a slash at its end */
 int spool_dir_fd(const struct spool *s);
 
 /* Scan all of it as soon as the loop is free: something was skipped. */

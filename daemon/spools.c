@@ -10,8 +10,7 @@ struct spools {
 	int n, first; /* first: whose turn it is when room has come */
 	struct {
 		struct spool *spool; /* owned */
-		char prefix[CONFIG_SPOOL_PATH_MAX],
-			label[CONFIG_LABEL_MAX]; /* prefix: "" of the first spool */
+		char label[CONFIG_LABEL_MAX];
 	} one[1 + CONFIG_SPOOLS_MAX];
 };
 
@@ -24,19 +23,13 @@ int spools_open(uv_loop_t *loop, const struct config *c, spool_fn fn, void *user
 		return -ENOMEM;
 	for (int i = 0; i <= c->n_spools; i++) {
 		const char *path = i ? c->more[i - 1].path : c->spool.path;
-		size_t n = strlen(path);
-		int r;
+		int r = spool_open(
+			loop, path, i > 0, c->spool.settle_us, fn, user, &s->one[i].spool, error);
 
-		while (n > 1 && path[n - 1] == '/')
-			n--;
-		if (i) {
-			snprintf(s->one[i].prefix, sizeof(s->one[i].prefix), "%.*s", (int)n, path);
-			snprintf(s->one[i].label, sizeof(s->one[i].label), "%s", c->more[i - 1].label);
-		}
-		r = spool_open(loop, path, s->one[i].prefix, c->spool.settle_us, fn, user, &s->one[i].spool,
-			error);
 		if (r < 0)
 			return r;
+		if (i)
+			snprintf(s->one[i].label, sizeof(s->one[i].label), "%s", c->more[i - 1].label);
 		s->n++;
 	}
 	return 0;
@@ -62,9 +55,10 @@ static int which(const struct spools *s, const char *path, const char **ret_belo
 	if (path[0] != '/')
 		return 0;
 	for (int i = 1; i < s->n; i++) {
-		size_t n = strlen(s->one[i].prefix);
+		const char *dir = spool_path(s->one[i].spool);
+		size_t n = strlen(dir);
 
-		if (!strncmp(path, s->one[i].prefix, n) && path[n] == '/') {
+		if (!strncmp(path, dir, n) && path[n] == '/') {
 			*ret_below = path + n + 1;
 			return i;
 		}
