@@ -20,7 +20,7 @@ def waiting(path):
     return sum(len(files) for _, _, files in os.walk(path))
 
 
-def all_drained(d, seconds=60):
+def all_drained(d, seconds=300):
     d.wait_for(lambda: not d.spool_files() and not any(waiting(p) for p in d.more.values()), seconds, "all spools to drain")
     d.drained(seconds)
 
@@ -54,7 +54,7 @@ before = d.sum()
 for round_ in range(4):
     for where in ("", *d.more.values()):
         for i in range(40):
-            d.drop(os.path.join(where, "b", f"{i}.png"), picture(i % 2, n, 24))
+            d.drop(os.path.join(where, "b", f"{round_}-{i}.png"), picture(i % 2, n, 24))
             n += 1
     time.sleep(0.05 * round_)
     d.kill()
@@ -80,7 +80,7 @@ for i in range(20):
     d.drop(os.path.join(d.more["yard"], f"{i}.png"), picture(1, n + i, 24))
 time.sleep(0.5)  # longer than SettleSec: all of them are ready
 d.start()
-d.wait_for(lambda: not waiting(d.more["yard"]), 60, "the yard's captures")
+d.wait_for(lambda: not waiting(d.more["yard"]), 300, "the yard's captures")
 left = waiting(d.spool)
 check(left > 500, f"they need not wait for the others: {left} are still there")
 all_drained(d)
