@@ -127,12 +127,6 @@ void object_name(int64_t id, int quality, char ret[40])
 	snprintf(ret, 40, "%016" PRIx64 "-q%d.jpg", (uint64_t)id, quality);
 }
 
-const char *format_id(int64_t id, char buf[17])
-{
-	snprintf(buf, 17, "%016" PRIx64, (uint64_t)id);
-	return buf;
-}
-
 const char *store_error(const struct store *s)
 {
 	return s->error;
@@ -282,12 +276,39 @@ int store_cap_index(struct store *s, bool relief)
 	return store_exec(s, text);
 }
 
-bool store_files_fit(const struct store *s, int64_t bytes)
+static int index_busy(struct store *s)
 {
-	int64_t pages = store_pragma(s, "PRAGMA page_count");
-	int64_t index = MAX(store_file_bytes(s, "index.db"), pages * PAGE_BYTES);
+	snprintf(s->error, sizeof(s->error), "the index cannot be made smaller while it is read");
+	return -EBUSY;
+}
 
-	return pages >= 0 && index + other_bytes(s) + ROUND_UP(bytes, INT64_C(4096)) <= s->limits.total;
+int store_fit_files(struct store *s, int64_t bytes)
+{
+	for (bool written_back = false;;) {
+		int64_t pages = store_pragma(s, "PRAGMA page_count"), lack;
+		int64_t file = store_file_bytes(s, "index.db");
+		int r;
+
+		if (pages < 0)
+			return store_fail(s, sqlite3_errcode(s->db));
+		lack = MAX(file, pages * PAGE_BYTES) + other_bytes(s) + ROUND_UP(bytes, INT64_C(4096)) -
+		       s->limits.total;
+		if (lack <= 0)
+			return 0;
+		if (store_pragma(s, "PRAGMA freelist_count") > 0) {
+			r = store_shrink(s, (int)MIN((lack + PAGE_BYTES - 1) / PAGE_BYTES, INT64_C(1) << 20));
+			if (r <= 0)
+				return r < 0 ? r : -ENOSPC;
+			if (store_file_bytes(s, "index.db") >= file)
+				return index_busy(s);
+		} else if (file > pages * PAGE_BYTES && !written_back) {
+			written_back = true;
+			if (store_checkpoint(s) < 0)
+				return index_busy(s);
+		} else {
+			return -ENOSPC;
+		}
+	}
 }
 
 int store_checkpoint(struct store *s)
@@ -657,8 +678,9 @@ int store_write_model(struct store *s, const char *name, const void *data, size_
 		s->model_bytes -= old;
 		return fsync(s->models) < 0 ? -errno : 0;
 	}
-	if (!store_files_fit(s, (int64_t)len)) /* old and new exist together for a moment */
-		return -ENOSPC;
+	r = store_fit_files(s, (int64_t)len); /* old and new exist together for a moment */
+	if (r < 0)
+		return r;
 	r = io_write_durable(s->models, name, data, len);
 	if (r < 0)
 		return r == -EDQUOT ? -ENOSPC : r;

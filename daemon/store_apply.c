@@ -203,8 +203,9 @@ static int write_objects(struct store *s, struct op *ops, bool relief, struct ba
 			r = tag_object(s, op);
 		if (r < 0)
 			return r;
-		if (!store_files_fit(s, (int64_t)op->data.len + kept))
-			return -ENOSPC;
+		r = store_fit_files(s, (int64_t)op->data.len + kept);
+		if (r < 0)
+			return r;
 		r = io_write_durable(s->objects, name, op->data.data, op->data.len);
 		if (r < 0) {
 			snprintf(s->error, sizeof(s->error), "objects/%s: %s", name, strerror(-r));

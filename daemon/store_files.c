@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/digest.h"
 #include "common/io.h"
 #include "daemon/store_internal.h"
 
@@ -58,13 +59,13 @@ int quarantine_make_room(struct store *s, int64_t bytes)
 	int64_t need = ROUND_UP(bytes, INT64_C(4096)) + REASON_BYTES;
 	struct oldest old;
 
-	while ((s->quarantine_bytes + need > s->limits.quarantine || !store_files_fit(s, need)) &&
+	while ((s->quarantine_bytes + need > s->limits.quarantine || store_fit_files(s, need) == -ENOSPC) &&
 		find_oldest(s, &old)) {
 		if (unlinkat(s->quarantine, old.name, 0) < 0)
 			return -errno;
 		s->quarantine_bytes -= old.bytes;
 	}
-	return store_files_fit(s, need) ? 0 : -ENOSPC;
+	return store_fit_files(s, need);
 }
 
 static int copy_file(int from_dir, const char *from, int to_dir, const char *to)

@@ -91,8 +91,11 @@ void store_bind_row(sqlite3_stmt *st, const struct image_row *row);
 bool store_find_label(struct store *s, const char *name, uint32_t *ret);
 int store_add_label(struct store *s, const char *name, uint32_t *ret);
 
-/* Room for bytes more of files, the index staying as it is. */
-bool store_files_fit(const struct store *s, int64_t bytes);
+/*
+ * Sees to it that there is room for bytes more of files: free pages of the index make way. -ENOSPC: there are
+ * not enough of them; -EBUSY: a reader holds on to them. Not within a transaction.
+ */
+int store_fit_files(struct store *s, int64_t bytes);
 
 /* Takes the oldest files out of quarantine until bytes more fit its own limit and the store's. */
 int quarantine_make_room(struct store *s, int64_t bytes);

@@ -9,7 +9,7 @@
 #define RETRY_MS     1000
 #define FLUSH_MS     500
 #define AGAIN_MS     60000 /* a spool file that cannot be removed is tried again */
-#define BATCH_BYTES  (INT64_C(8) << 20)
+#define BATCH_BYTES  (INT64_C(8) << 20) /* at most; and no more than a sixteenth of the limit */
 
 /* What the thread works on; nothing of it is touched by the loop meanwhile. */
 struct batch_job {
@@ -336,7 +336,7 @@ static void start(struct writer *w)
 		if (!w->tasks)
 			w->task_tail = &w->tasks;
 	} else {
-		j->ops = cut(&w->head, &w->tail, w->batch_max, BATCH_BYTES);
+		j->ops = cut(&w->head, &w->tail, w->batch_max, MIN(BATCH_BYTES, w->limits.total / 16));
 	}
 	w->busy = true;
 	uv_queue_work(w->loop, &j->req, run_job, on_job_done);

@@ -3,7 +3,7 @@
 import os
 import subprocess
 
-from harness import Daemon, check, finish, picture
+from harness import Daemon, Scenes, check, finish, picture
 
 MIB = 1 << 20
 
@@ -59,6 +59,22 @@ d, s = run("drop")
 check(all(i["original"] for i in d.ask("list")), "original bytes")
 names = [int(i["name"].split(".")[0]) for i in d.ask("list")]
 check(300 < sum(names) / len(names) < 900, f"a sample of all times: mean {sum(names) / len(names)}")
+d.stop()
+d.remove()
+
+# Photographs around InlineMax in a store that holds few: what those in the index leave makes way for files.
+d = Daemon({"Store": {"MaxUse": "1500K"}, "Training": {"Enabled": "no"}})
+scenes = Scenes(520)
+for i in range(60):
+    d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.ppm", scenes.capture(i % 2, i % 3 == 0))
+d.start()
+d.watch_disk()
+d.drained(60)
+s = d.status()
+check(d.sum() == 60 and s["store"]["images"] > 50, f"photographs: {s['captures']}, {s['store']}")
+check(min(s["store"]["by_label"].values()) > 10, f"of both kinds: {s['store']['by_label']}")
+check(d.peak <= 1500 << 10, f"photographs: peak {d.peak}")
+d.verify()
 d.stop()
 d.remove()
 
