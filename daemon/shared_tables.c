@@ -12,6 +12,7 @@
 #include "daemon/keeper_internal.h"
 
 #define FIRST_AFTER 100 /* images met */
+#define SOON_AFTER 10   /* when the worker that was asked had met too few */
 #define AGAIN_AFTER 4000
 #define NETWORK_AFTER 100
 #define REFIT_AFTER 300
@@ -75,7 +76,7 @@ static void store_set(struct table_job *t)
 }
 
 /*
- * The worker that was asked may have met too few: another time. A first set without a model is
+ * The worker that was asked may have met too few: soon again, perhaps another one. A first set without a model is
  * none, and a network's steps from a handful of images are no better than the standard ones.
  */
 static bool taught_enough(const struct table_job *t)
@@ -95,6 +96,8 @@ static void tables_finished(struct job *job, const char *why)
 	k->tables_at = k->images_met;
 	if (taught_enough(t))
 		store_set(t);
+	else
+		k->tables_at -= FIRST_AFTER - SOON_AFTER;
 	job_done(job);
 	free(job);
 	free(t);

@@ -196,6 +196,7 @@ for s in half:
         pass
 for s in half:
     s.close()
+d.wait_for(lambda: d.ctl("status", check_status=False)[0] == 0, 20, "there to be room for one more client")
 check(len(d.ask("list")) == 38, "it still answers")
 check(d.descriptors() < 80, "no descriptors were lost")
 d.stop()

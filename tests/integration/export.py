@@ -7,20 +7,31 @@ import sqlite3
 
 from harness import Daemon, check, finish, picture
 
+
+def count(where):
+    index = sqlite3.connect(f"file:{d.store}/index.db?mode=ro", uri=True)
+    try:
+        return index.execute(f"SELECT count(*) FROM {where}").fetchone()[0]
+    finally:
+        index.close()
+
+
 d = Daemon().start()
-for i in range(260):
-    d.drop(f"kind {i % 2}/{i}.png" if i % 5 else f"loose-{i}.png", picture(i % 2, i))
-    if i == 180:
-        d.drained()  # so that there is a table set for the rest
-d.drained()
+n, enough = 0, 1000
+while n < enough:
+    d.drop(f"kind {n % 2}/{n}.png" if n % 5 else f"loose-{n}.png", picture(n % 2, n))
+    n += 1
+    if n % 20 == 0:
+        d.drained()
+    if n % 20 == 0 and count("tables") and enough == 1000:
+        enough = n + 80  # these will use the first set
+check(n < 1000, f"a table set after {n} images")
 d.drop("quote\"d/a,b.png", picture(0, 999))
 # The same on each run: one of ten would be a validation image, and small.
 d.drop("noise/large.ppm", b"P6 1100 800 255\n" + random.Random(1).randbytes(1100 * 800 * 3))
 d.drained()
-index = sqlite3.connect(f"file:{d.store}/index.db?mode=ro", uri=True)
-packed = index.execute("SELECT count(*) FROM images WHERE tables <> 0").fetchone()[0]
+packed = count("images WHERE tables <> 0")
 check(packed > 30, f"{packed} images are packed")
-index.close()
 d.verify()
 
 out = os.path.join(d.root, "out")
