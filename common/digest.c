@@ -1,5 +1,7 @@
 #include "common/digest.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 static const uint32_t K[64] = {
@@ -117,4 +119,19 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t len)
 	for (size_t i = 0; i < len; i++)
 		crc = (crc >> 8) ^ CRC[(crc ^ p[i]) & 0xff];
 	return ~crc;
+}
+
+int64_t digest_id(const uint8_t digest[SHA256_BYTES])
+{
+	uint64_t id = 0;
+
+	for (int i = 0; i < 8; i++)
+		id = id << 8 | digest[i];
+	return (int64_t)(id & INT64_MAX); /* SQLite's rowids are signed */
+}
+
+const char *format_id(int64_t id, char buf[17])
+{
+	snprintf(buf, 17, "%016" PRIx64, (uint64_t)id);
+	return buf;
 }

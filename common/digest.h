@@ -11,5 +11,9 @@
 
 void sha256(const void *data, size_t len, uint8_t ret_digest[SHA256_BYTES]);
 
+/* The ID of a capture with that digest: 63 of its first 64 bits. And an ID as people see it. */
+int64_t digest_id(const uint8_t digest[SHA256_BYTES]);
+const char *format_id(int64_t id, char buf[17]);
+
 /* Continues crc over len more bytes; start with 0. */
 uint32_t crc32c(uint32_t crc, const void *data, size_t len);

@@ -39,7 +39,7 @@ _larderctl()
 	list) words="$filters --sort --reverse --limit --csv" ;;
 	export) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); words="$filters --format --split" ;;
 	import) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); words='--label --wait' ;;
-	report) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+	report) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); words='--originals' ;;
 	suggest) words='--limit' ;;
 	model) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); words='--use' ;;
 	train) words='--now --wait' ;;

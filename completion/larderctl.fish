@@ -33,6 +33,7 @@ complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a report -d '
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a suggest -d 'images worth a label'
 complete -c larderctl -n "not __fish_seen_subcommand_from $verbs" -a model -d 'the model as a file, or from one'
 complete -c larderctl -n '__fish_seen_subcommand_from report model' -F
+complete -c larderctl -n '__fish_seen_subcommand_from report' -l originals -x -a '(__fish_complete_directories)' -d 'captures to show beside the images'
 complete -c larderctl -n '__fish_seen_subcommand_from model' -l use -r -F -d 'make this file the model'
 complete -c larderctl -n '__fish_seen_subcommand_from metrics' -l output -r -F
 complete -c larderctl -n '__fish_seen_subcommand_from suggest' -l limit -x

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/digest.h"
 #include "daemon/json.h"
 #include "larder-config.h"
 #include "policy/age.h"

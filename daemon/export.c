@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/codec/preview.h"
 #include "daemon/control_verbs.h"
 #include "daemon/json.h"
 #include "daemon/pool.h"
@@ -154,7 +155,7 @@ void run_preview(struct call *c)
 	_cleanup_buf_ struct buf data = {0}, head = {0};
 	struct image_row row;
 	struct export x = {0};
-	int longer;
+	struct preview shown;
 
 	if (side < 8 || side > PREVIEW_MAX || quality < 0 || quality > 100) {
 		client_fail(c->client, "side: 8 to %d is allowed; quality: 1 to 100, or 0 for as it is stored",
@@ -163,14 +164,10 @@ void run_preview(struct call *c)
 	}
 	if (!find_image(c, &row, &data))
 		return;
-	x.width = row.orientation >= 5 ? row.height : row.width; /* as a viewer turns it */
-	x.height = row.orientation >= 5 ? row.width : row.height;
-	longer = MAX(MAX(x.width, x.height), 1);
-	if (longer > side) {
-		x.width = (int)MAX((int64_t)x.width * side / longer, 1);
-		x.height = (int)MAX((int64_t)x.height * side / longer, 1);
-	}
-	buf_put_u16(&head, (uint16_t)CLAMP(ROUND_UP(MIN((int)side, longer), 8), 8, PREVIEW_MAX));
+	shown = preview_of(row.width, row.height, row.orientation, (int)side);
+	x.width = shown.width;
+	x.height = shown.height;
+	buf_put_u16(&head, (uint16_t)shown.side);
 	buf_put_u8(&head, quality < row.quality ? (uint8_t)quality : 0);
 	ask_worker(c, MSG_PREVIEW, &head, &row, &data, &x);
 }

@@ -344,11 +344,9 @@ static void read_capture(uv_work_t *req)
 	if (c->error < 0)
 		return;
 	sha256(c->data.data ? c->data.data : (const uint8_t *)"", c->data.len, digest);
-	for (int i = 0; i < 8; i++) {
-		c->id = c->id << 8 | digest[i];
+	c->id = digest_id(digest);
+	for (int i = 0; i < 8; i++)
 		c->hash = c->hash << 8 | digest[8 + i];
-	}
-	c->id &= INT64_MAX;
 }
 
 static void set_row(struct capture *c, const struct curve_answer *a)

@@ -2,6 +2,7 @@
 
 #include "common/clock.h"
 #include "common/control/varlink.h"
+#include "common/digest.h"
 
 json_t *part_json(const uint8_t *data, size_t len, int64_t offset)
 {

@@ -13,8 +13,6 @@
 #define FRAME_HEAD 5
 #define FRAME_MAX  (INT64_C(3) << 29)
 
-#define PREVIEW_MAX 512 /* side of a preview */
-
 enum message {
 	/* to a worker */
 	MSG_LIMITS = 1, /* u64 max_pixels, u8 min_quality, u8 max_quality, u32 inline_max_bytes */

@@ -282,6 +282,3 @@ struct verify_events {
 
 /* Reads every object back and checks every invariant. */
 int view_verify(struct store_view *v, const struct verify_events *events, struct verify_report *ret);
-
-/* "0123456789abcdef" of an id. */
-const char *format_id(int64_t id, char buf[17]);

@@ -6,6 +6,7 @@
 
 #include "common/codec/decode.h"
 #include "common/codec/input.h"
+#include "common/codec/preview.h"
 #include "common/log.h"
 #include "common/net/model.h"
 #include "daemon/proto.h"
@@ -15,7 +16,6 @@
 #define MEMORY_BASE	  (INT64_C(384) << 20)
 #define MEMORY_PER_PIXEL  24 /* decoder's and our own coefficients, four times, and pixels */
 #define TABLES_MAX	  16
-#define PREVIEW_QUALITY	  80
 #define MEASURED_PIXELS	  (INT64_C(24) << 20) /* what the network looks at is measured on so many */
 
 struct worker {
@@ -174,14 +174,9 @@ static void on_stored(struct worker *w, struct reader *r)
 }
 
 /* The answer that is a file of its own, or why there is none. */
-static void answer_file(
-	struct worker *w, const struct coef_image *im, const struct jpeg_tables *t, const char *why_not)
+/* Ends the answer that was begun with at; e: what came of writing the file into it. */
+static void end_file(struct worker *w, size_t at, int e, const char *why_not)
 {
-	size_t at = frame_begin(&w->out, MSG_ENCODED);
-	int e;
-
-	buf_put_u32(&w->out, 0);
-	e = jpeg_write_file(im, t, &w->out);
 	if (e < 0) {
 		w->out.len = at;
 		refuse(w, e, why_not);
@@ -190,26 +185,36 @@ static void answer_file(
 	frame_end(&w->out, at);
 }
 
+static size_t begin_file(struct worker *w)
+{
+	size_t at = frame_begin(&w->out, MSG_ENCODED);
+
+	buf_put_u32(&w->out, 0);
+	return at;
+}
+
 static void on_export(struct worker *w, struct reader *r)
 {
 	struct stored_image s;
 	struct jpeg_tables t;
+	size_t at;
 
 	if (!decode_stored(w, r, &s, &t))
 		return;
 	if (s.whole_file)
 		coef_tables(&w->image, &t);
-	answer_file(w, &w->image, &t, "cannot be encoded");
+	at = begin_file(w);
+	end_file(w, at, jpeg_write_file(&w->image, &t, &w->out), "cannot be encoded");
 }
 
-/* The whole picture stretched to side x side, as it is or as a lower quality would have it. */
+/* The picture made small, as it is or as a lower quality would have it. */
 static void on_preview(struct worker *w, struct reader *r)
 {
 	int side = reader_u16(r), quality = reader_u8(r), e = 0;
-	_cleanup_coef_ struct coef_image lower = {0}, small = {0};
-	_cleanup_pixels_ struct pixels px = {0};
+	_cleanup_coef_ struct coef_image lower = {0};
 	struct stored_image s;
 	struct jpeg_tables t;
+	size_t at;
 
 	if (r->failed || side < 8 || side > PREVIEW_MAX || quality > 100) {
 		refuse(w, -EINVAL, "no such preview");
@@ -221,19 +226,10 @@ static void on_preview(struct worker *w, struct reader *r)
 		rung_tables(&w->scorer, &w->image, s.quality, quality, &t);
 		e = coef_requantise(&w->image, &t, &lower);
 	}
+	at = begin_file(w);
 	if (e == 0)
-		e = pixels_init(&px, side, side);
-	if (e == 0)
-		e = input_from_coef(quality ? &lower : &w->image, side, px.rgb);
-	if (e == 0)
-		e = pixels_to_coef(&px, &small);
-	tables_standard(PREVIEW_QUALITY, &t);
-	if (e == 0)
-		e = coef_requantise(&small, &t, &small);
-	if (e < 0)
-		refuse(w, e, "no preview can be made");
-	else
-		answer_file(w, &small, &t, "no preview can be made");
+		e = preview_write(quality ? &lower : &w->image, side, &w->out);
+	end_file(w, at, e, "no preview can be made");
 }
 
 /* What the network takes the picture for. */

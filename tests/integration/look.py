@@ -61,6 +61,28 @@ check(len(pictures) == 48 and all(base64.b64decode(p).startswith(b"\xff\xd8") fo
 for part in ("images stored", "stripes", "(without a label)", "model 1", "Most sensitive", "as stored"):
     check(part in page, f"the report has {part}")
 check(d.ctl("report", "/nowhere/r.html", check_status=False)[0] == 1, "a report needs a place")
+check("as captured" not in page, "captures are gone")
+
+# Unless somebody has kept them: found by name, but shown only when they are what was stored.
+kept = os.path.join(d.root, "kept", "of", "last year")
+os.makedirs(kept)
+names = {i["id"][:12]: i for i in d.ask("list")}
+shown = [names[i] for i in re.findall(r"<br><span class=\"dim\">([0-9a-f]{12}) ", page)]
+check(len(shown) == 24, "two dozen are shown")
+for i in range(150):
+    for name, data in ((f"{HOSTILE}{i}.png", picture(0, i)), (f"no-utf8-\udcff{i}.png", picture(1, i) if i % 2 else b"other")):
+        with open(os.path.join(kept, name), "wb") as f:
+            f.write(data)
+os.symlink(kept, os.path.join(kept, "loop"))
+expected = sum(i["label"] == "stripes" or i["label"] == "blobs" and int(re.search(r"(\d+)\.png", i["name"])[1]) % 2
+               for i in shown)
+check(0 < expected < 24, f"some of them are there: {expected}")
+code, out, err = d.ctl("report", report, "--originals", os.path.join(d.root, "kept"))
+check(f"{expected} of 24 shown beside their captures" in out, f"found: {out} {err}, {expected} expected")
+with open(report, encoding="utf-8") as f:
+    page = f.read()
+check(page.count("as captured") == expected and page.count("<figure><img") == 48 + expected, "and shown")
+check(d.ctl("report", report, "--originals", "/nowhere", check_status=False)[0] == 1, "originals need a place")
 check(d.ctl("report", check_status=False)[0] == 2, "and a name")
 
 

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/digest.h"
 #include "common/io.h"
 #include "common/macros.h"
 #include "daemon/store.h"

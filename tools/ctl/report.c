@@ -4,6 +4,7 @@
  * it runs or is fetched, whatever names and labels strangers chose.
  */
 #include <errno.h>
+#include <getopt.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <time.h>
 
 #include "tools/ctl/filter.h"
+#include "tools/ctl/originals.h"
 #include "tools/figure/plot.h"
 #include "tools/figure/svg.h"
 
@@ -31,6 +33,8 @@ struct report {
 	FILE *f;
 	json_t *status, *history, *recent; /* held */
 	struct ranking most, least;
+	struct original original[2 * SHOWN]; /* of most, then of least */
+	int originals;			     /* found of them */
 	int64_t images, scored;
 	int result;
 };
@@ -307,8 +311,17 @@ static void put_labels(const struct report *r)
 		fprintf(r->f, "<p class=\"dim\">and %d labels more</p>\n", n - LABELS);
 }
 
-/* One picture of a card; an image that went meanwhile leaves a hole. */
-static void put_picture(const struct report *r, const json_t *im, int64_t quality)
+/* One picture of a card; jpeg is base64. */
+static void put_picture(const struct report *r, const char *jpeg, int64_t width, int64_t height, bool small)
+{
+	fprintf(r->f,
+		"<img%s src=\"data:image/jpeg;base64,%s\" width=\"%" PRId64 "\" height=\"%" PRId64
+		"\" alt=\"\">",
+		small ? " class=\"small\"" : "", jpeg, width, height);
+}
+
+/* The image as it is stored, or at a lower quality; one that went meanwhile leaves a hole. */
+static void put_stored(const struct report *r, const json_t *im, int64_t quality)
 {
 	char error[256];
 	json_t *reply = varlink_call(r->c->fd, CONTROL_INTERFACE ".Preview",
@@ -319,11 +332,8 @@ static void put_picture(const struct report *r, const json_t *im, int64_t qualit
 
 	fputs("<figure>", r->f);
 	if (varlink_blob_read(data, &checked) == 0) /* base64 and nothing else */
-		fprintf(r->f,
-			"<img%s src=\"data:image/jpeg;base64,%s\" width=\"%" PRId64 "\" height=\"%" PRId64
-			"\" alt=\"\">",
-			number(im, "width") < SIDE ? " class=\"small\"" : "", json_string_value(data),
-			number(reply, "width"), number(reply, "height"));
+		put_picture(r, json_string_value(data), number(reply, "width"), number(reply, "height"),
+			number(im, "width") < SIDE);
 	if (quality)
 		fprintf(r->f, "<figcaption>at quality %" PRId64 "</figcaption></figure>", quality);
 	else
@@ -332,7 +342,22 @@ static void put_picture(const struct report *r, const json_t *im, int64_t qualit
 	json_decref(reply);
 }
 
-static void put_cards(const struct report *r, const struct ranking *k, const char *title, const char *words)
+static void put_original(const struct report *r, const struct original *o)
+{
+	struct preview shown;
+	json_t *jpeg;
+
+	if (!o->path || original_preview(o, SIDE, &jpeg, &shown) < 0)
+		return;
+	fputs("<figure>", r->f);
+	put_picture(
+		r, json_string_value(jpeg), shown.width, shown.height, number(o->image, "width") < SIDE);
+	fputs("<figcaption>as captured</figcaption></figure>", r->f);
+	json_decref(jpeg);
+}
+
+static void put_cards(const struct report *r, const struct ranking *k, const struct original *originals,
+	const char *title, const char *words)
 {
 	char size[24];
 
@@ -343,8 +368,9 @@ static void put_cards(const struct report *r, const struct ranking *k, const cha
 		const json_t *im = k->image[i];
 
 		fputs("<div class=\"card\"><div class=\"pair\">", r->f);
-		put_picture(r, im, 0);
-		put_picture(r, im, number(im, "quality") > COMPARED ? COMPARED : COMPARED_2);
+		put_original(r, &originals[i]);
+		put_stored(r, im, 0);
+		put_stored(r, im, number(im, "quality") > COMPARED ? COMPARED : COMPARED_2);
 		fprintf(r->f, "</div>%.4f nats; %s; ", sensitivity(im),
 			format_size(number(im, "bytes"), size, sizeof(size)));
 		svg_put(r->f,
@@ -406,11 +432,12 @@ static void put_page(const struct report *r)
 	put_accuracy(r);
 	put_qualities(r);
 	put_labels(r);
-	put_cards(r, &r->most, "Most sensitive images",
+	put_cards(r, &r->most, r->original, "Most sensitive images",
 		"Compression changes what the network makes of these the most: how far quality 10 moves "
 		"its answer, "
 		"in nats. At the left as it is stored, at the right at the quality named.");
-	put_cards(r, &r->least, "Least sensitive images", "The network hardly notices.");
+	put_cards(
+		r, &r->least, r->original + SHOWN, "Least sensitive images", "The network hardly notices.");
 	put_decisions(r);
 	fputs("</body></html>\n", r->f);
 }
@@ -420,16 +447,78 @@ static json_t *ask(struct report *r, const char *method)
 	return r->result == EXIT_OK ? call(r->c, method, json_object(), &r->result) : NULL;
 }
 
+/* The captures of the images that are shown, where they are in dir. */
+static int find_originals(struct report *r, const char *dir)
+{
+	struct original all[2 * SHOWN];
+	int n = 0;
+
+	for (int i = 0; i < r->most.n; i++)
+		all[n++].image = r->most.image[i];
+	for (int i = 0; i < r->least.n; i++)
+		all[n++].image = r->least.image[i];
+	for (int i = 0; i < n; i++)
+		all[i].path = NULL;
+	r->originals = originals_find(dir, all, n);
+	if (r->originals < 0) {
+		fprintf(stderr, "larderctl: %s: %s\n", dir, strerror(-r->originals));
+		return EXIT_REFUSED;
+	}
+	memcpy(r->original, all, (size_t)r->most.n * sizeof(all[0]));
+	memcpy(r->original + SHOWN, all + r->most.n, (size_t)r->least.n * sizeof(all[0]));
+	return EXIT_OK;
+}
+
+/* The page in memory, to be freed. */
+static int make_page(struct report *r, char **ret, size_t *ret_size)
+{
+	r->f = open_memstream(ret, ret_size);
+	if (r->f)
+		put_page(r);
+	if (r->f && !(ferror(r->f) | (fclose(r->f) != 0)))
+		return EXIT_OK;
+	fputs("larderctl: out of memory\n", stderr);
+	return EXIT_REFUSED;
+}
+
+static void ranking_done(struct ranking *k)
+{
+	for (int i = 0; i < k->n; i++)
+		json_decref(k->image[i]);
+}
+
+static void say_written(const struct report *r, const char *file, size_t size, bool with_originals)
+{
+	if (r->c->json)
+		printf("{\"images\": %" PRId64 ", \"bytes\": %zu, \"originals\": %d}\n", r->images, size,
+			r->originals);
+	else
+		printf("%s: %" PRId64 " images, %" PRId64 " of them scored", file, r->images, r->scored);
+	if (!r->c->json && with_originals)
+		printf("; %d of %d shown beside their captures", r->originals, r->most.n + r->least.n);
+	if (!r->c->json)
+		putchar('\n');
+}
+
 int run_report(struct ctl *c)
 {
-	struct report r = {.c = c, .most = {.sign = 1}, .least = {.sign = -1}};
+	static const struct option options[] = {
+		{"originals", required_argument, NULL, 'o'}, {NULL, 0, NULL, 0}};
 	static const struct filter every;
+	struct report r = {.c = c, .most = {.sign = 1}, .least = {.sign = -1}};
+	const char *originals = NULL;
 	json_t *status;
-	struct buf page = {0};
 	char *html = NULL;
 	size_t size = 0;
+	int o;
 
-	if (c->argc != 2 || c->argv[1][0] == '-') {
+	optind = 0;
+	while ((o = getopt_long(c->argc, c->argv, "", options, NULL)) >= 0) {
+		if (o != 'o')
+			return EXIT_USAGE;
+		originals = optarg;
+	}
+	if (c->argc - optind != 1) {
 		fputs("larderctl: report: the name of one file is needed\n", stderr);
 		return EXIT_USAGE;
 	}
@@ -439,30 +528,19 @@ int run_report(struct ctl *c)
 	r.recent = ask(&r, CONTROL_INTERFACE ".Recent");
 	if (r.result == EXIT_OK)
 		r.result = filter_walk(c, &every, meet, &r);
-	r.f = r.result == EXIT_OK ? open_memstream(&html, &size) : NULL;
-	if (r.f) {
-		put_page(&r);
-		if (ferror(r.f) | (fclose(r.f) != 0)) {
-			fputs("larderctl: out of memory\n", stderr);
-			r.result = EXIT_REFUSED;
-		}
-	}
-	if (r.result == EXIT_OK) {
-		page = (struct buf){(uint8_t *)html, size, size, false};
-		r.result = save_file(c->argv[1], &page);
-	}
-	if (r.result == EXIT_OK && c->json)
-		printf("{\"images\": %" PRId64 ", \"bytes\": %zu}\n", r.images, size);
-	else if (r.result == EXIT_OK)
-		printf("%s: %" PRId64 " images, %" PRId64 " of them scored\n", c->argv[1], r.images,
-			r.scored);
+	if (r.result == EXIT_OK && originals)
+		r.result = find_originals(&r, originals);
+	if (r.result == EXIT_OK)
+		r.result = make_page(&r, &html, &size);
+	if (r.result == EXIT_OK)
+		r.result = save_file(c->argv[optind], &(struct buf){(uint8_t *)html, size, size, false});
+	if (r.result == EXIT_OK)
+		say_written(&r, c->argv[optind], size, originals != NULL);
 	free(html);
-	for (int i = 0; i < SHOWN; i++) {
-		if (i < r.most.n)
-			json_decref(r.most.image[i]);
-		if (i < r.least.n)
-			json_decref(r.least.image[i]);
-	}
+	for (int i = 0; i < 2 * SHOWN; i++)
+		original_done(&r.original[i]);
+	ranking_done(&r.most);
+	ranking_done(&r.least);
 	json_decref(status);
 	json_decref(r.history);
 	json_decref(r.recent);
