@@ -76,8 +76,8 @@ static void store_set(struct table_job *t)
 }
 
 /*
- * The worker that was asked may have met too few: soon again, perhaps another one. A first set without a model is
- * none, and a network's steps from a handful of images are no better than the standard ones.
+ * The worker that was asked may have met too few: soon again, perhaps another. A first set without a model
+ * is none, and a network's steps from a handful of images are no better than the standard ones.
  */
 static bool taught_enough(const struct table_job *t)
 {

@@ -78,6 +78,20 @@ d.verify()
 d.stop()
 d.remove()
 
+# The same under a limit that is lowered: they are degraded, not dropped.
+d = Daemon({"Store": {"MaxUse": "64M", "InlineMax": "0"}, "Training": {"Enabled": "no"}}).start()
+for i in range(60):
+    d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.ppm", scenes.capture(i % 2))
+d.drained(60)
+check(d.status()["store"]["bytes"] > 3 * MIB, f"large: {d.status()['store']}")
+d.configure({"Store": {"MaxUse": "1500K"}})
+d.ctl("reload")
+d.wait_for(lambda: d.disk_use() <= 1500 << 10, 60, "the store to shrink to 1500K")
+check(d.status()["store"]["images"] > 50, f"photographs under a lowered limit: {d.status()['store']}")
+d.verify()
+d.stop()
+d.remove()
+
 # Lowered from much to little: what fits stays.
 d = Daemon({"Store": {"MaxUse": "1G"}}).start()
 feed(d, 300)
