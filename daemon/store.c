@@ -276,9 +276,10 @@ int store_cap_index(struct store *s, bool relief)
 	return store_exec(s, text);
 }
 
-static int index_busy(struct store *s)
+/* Somebody's read transaction lasts: until it ends the log cannot begin anew, nor the file get shorter. */
+static int index_read(struct store *s)
 {
-	snprintf(s->error, sizeof(s->error), "the index cannot be made smaller while it is read");
+	snprintf(s->error, sizeof(s->error), "a program that reads the index does not come to an end");
 	return -EBUSY;
 }
 
@@ -300,11 +301,11 @@ int store_fit_files(struct store *s, int64_t bytes)
 			if (r <= 0)
 				return r < 0 ? r : -ENOSPC;
 			if (store_file_bytes(s, "index.db") >= file)
-				return index_busy(s);
+				return index_read(s);
 		} else if (file > pages * PAGE_BYTES && !written_back) {
 			written_back = true;
 			if (store_checkpoint(s) < 0)
-				return index_busy(s);
+				return index_read(s);
 		} else {
 			return -ENOSPC;
 		}
@@ -315,6 +316,8 @@ int store_checkpoint(struct store *s)
 {
 	int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
 
+	if (rc == SQLITE_BUSY)
+		return index_read(s);
 	return rc == SQLITE_OK ? 0 : store_fail(s, rc);
 }
 
