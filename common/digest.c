@@ -25,6 +25,18 @@ static uint32_t be32(const uint8_t *p)
 	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
+/* Round r of eight: word n of the standard's a to h is v[(n - r) mod 8] by then. */
+static inline __attribute__((always_inline)) void sha256_round(uint32_t v[8], int r, uint32_t in)
+{
+	uint32_t a = v[(0 - r) & 7], b = v[(1 - r) & 7], c = v[(2 - r) & 7];
+	uint32_t e = v[(4 - r) & 7], f = v[(5 - r) & 7], g = v[(6 - r) & 7];
+	uint32_t *d = &v[(3 - r) & 7], *h = &v[(7 - r) & 7];
+
+	*h += (ror(e, 6) ^ ror(e, 11) ^ ror(e, 25)) + ((e & f) ^ (~e & g)) + in;
+	*d += *h;
+	*h += (ror(a, 2) ^ ror(a, 13) ^ ror(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+}
+
 static void sha256_block(uint32_t h[8], const uint8_t *p)
 {
 	uint32_t w[64], v[8];
@@ -38,17 +50,9 @@ static void sha256_block(uint32_t h[8], const uint8_t *p)
 			(ror(b, 17) ^ ror(b, 19) ^ (b >> 10));
 	}
 	memcpy(v, h, sizeof(v));
-	for (int i = 0; i < 64; i++) {
-		uint32_t s1 = ror(v[4], 6) ^ ror(v[4], 11) ^ ror(v[4], 25);
-		uint32_t ch = (v[4] & v[5]) ^ (~v[4] & v[6]);
-		uint32_t t1 = v[7] + s1 + ch + K[i] + w[i];
-		uint32_t s0 = ror(v[0], 2) ^ ror(v[0], 13) ^ ror(v[0], 22);
-		uint32_t t2 = s0 + ((v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]));
-
-		memmove(v + 1, v, 7 * sizeof(v[0]));
-		v[4] += t1;
-		v[0] = t1 + t2;
-	}
+	for (int i = 0; i < 64; i += 8) /* the eight words change places by their names, not in memory */
+		for (int r = 0; r < 8; r++)
+			sha256_round(v, r, K[i + r] + w[i + r]);
 	for (int i = 0; i < 8; i++)
 		h[i] += v[i];
 }
@@ -111,14 +115,40 @@ static const uint32_t CRC[256] = {
 	0x79b737ba, 0x8bdcb4b9, 0x988c474d, 0x6ae7c44e, 0xbe2da0a5, 0x4c4623a6, 0x5f16d052, 0xad7d5351,
 };
 
+static uint32_t crc32c_bytes(uint32_t crc, const uint8_t *p, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		crc = (crc >> 8) ^ CRC[(crc ^ p[i]) & 0xff];
+	return crc;
+}
+
+#ifdef __x86_64__
+/* SSE4.2 has an instruction for just this polynomial. */
+__attribute__((target("sse4.2"))) static uint32_t crc32c_words(uint32_t crc, const uint8_t *p, size_t words)
+{
+	uint64_t c = crc, word;
+
+	for (size_t i = 0; i < words; i++) {
+		memcpy(&word, p + 8 * i, sizeof(word));
+		c = __builtin_ia32_crc32di(c, word);
+	}
+	return (uint32_t)c;
+}
+#endif
+
 uint32_t crc32c(uint32_t crc, const void *data, size_t len)
 {
 	const uint8_t *p = data;
+	size_t whole = 0;
 
 	crc = ~crc;
-	for (size_t i = 0; i < len; i++)
-		crc = (crc >> 8) ^ CRC[(crc ^ p[i]) & 0xff];
-	return ~crc;
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("sse4.2")) {
+		whole = len / 8 * 8;
+		crc = crc32c_words(crc, p, len / 8);
+	}
+#endif
+	return ~crc32c_bytes(crc, p + whole, len - whole);
 }
 
 int64_t digest_id(const uint8_t digest[SHA256_BYTES])

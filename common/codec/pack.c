@@ -9,6 +9,7 @@
 #define DC_LENGTH_MAX 17
 #define LENGTH_MAX    15
 #define VALUE_MAX     32767
+#define CHUNK	      256 /* bytes that are written at once */
 
 #define INLINE	      static inline __attribute__((always_inline))
 
@@ -29,9 +30,11 @@ struct coder {
 	uint16_t one[PACK_CONTEXTS]; /* probability, in 65536ths */
 	struct pack_counts *counts;  /* COUNT */
 	float bits;		     /* ESTIMATE */
-	uint32_t low, high, code;    /* WRITE, READ: the interval, and READ's place in it */
-	struct buf *out;
-	const uint8_t *in, *end;
+	uint32_t low, high, code; /* WRITE, READ: the interval, and READ's place in it */
+	struct buf *out;	     /* WRITE */
+	uint8_t *chunk;		     /* what goes there next: so much of CHUNK bytes */
+	size_t n_chunk;
+	const uint8_t *in, *end;     /* READ */
 };
 
 /* Positions left of, above and left above zigzag position k; 0, where DC is, for none. */
@@ -74,9 +77,19 @@ static const float BITS[256] = {9.0f, 7.415f, 6.678f, 6.193f, 5.83f, 5.541f, 5.3
 	0.07816f, 0.07222f, 0.06631f, 0.06042f, 0.05456f, 0.04872f, 0.0429f, 0.0371f, 0.03133f,
 	0.02559f, 0.01986f, 0.01416f, 0.008478f, 0.002821f};
 
-static uint8_t next_byte(struct coder *c)
+INLINE uint8_t next_byte(struct coder *c)
 {
 	return c->in < c->end ? *c->in++ : 0;
+}
+
+
+INLINE void put_byte(struct coder *c, uint32_t v)
+{
+	if (c->n_chunk == CHUNK) {
+		buf_put(c->out, c->chunk, CHUNK);
+		c->n_chunk = 0;
+	}
+	c->chunk[c->n_chunk++] = (uint8_t)v;
 }
 
 /* Narrows the interval to a part; p of 65536 is the part of a one. */
@@ -92,7 +105,7 @@ INLINE int narrow(struct coder *c, enum mode mode, uint32_t p, int bit)
 		c->low = mid + 1;
 	while (!((c->low ^ c->high) >> 24)) {
 		if (mode == WRITE)
-			buf_put_u8(c->out, (uint8_t)(c->high >> 24));
+			put_byte(c, c->high >> 24);
 		else
 			c->code = c->code << 8 | next_byte(c);
 		c->low <<= 8;
@@ -263,8 +276,26 @@ static void foretell(const struct walk *w, int bx, int by, int ret[6])
 struct around {
 	const int16_t *left, *above;
 	uint64_t left_mask, above_mask;
+	uint8_t blocks[DCT_SIZE2]; /* how big its neighbours are in the blocks around, 0..3 */
+	uint16_t here[DCT_SIZE2];  /* the same of those in this block that are known, 4 standing for all above */
 	int foretold[6];
 };
+
+/* What is asked of the blocks around, for all coefficients at once: once it is known that there are any. */
+INLINE void look_around(const struct walk *w, struct around *a, int bx, int by)
+{
+	static const int16_t none[DCT_SIZE2];
+	const int16_t *left = a->left ? a->left : none, *above = a->above ? a->above : none;
+	int twice = !a->left != !a->above, first = !a->left && !a->above;
+
+	for (int k = 0; k < DCT_SIZE2; k++) {
+		int n = (abs(left[k]) + abs(above[k])) << twice;
+
+		a->blocks[k] = (uint8_t)(first + (n > 0) + (n > 1) + (n > 3));
+	}
+	memset(a->here, 0, sizeof(a->here));
+	foretell(w, bx, by, a->foretold);
+}
 
 /* Whether nothing but zeros follows from k on. */
 INLINE bool code_end(struct coder *c, enum mode mode, const struct walk *w, const struct around *a,
@@ -279,22 +310,17 @@ INLINE bool code_end(struct coder *c, enum mode mode, const struct walk *w, cons
 	return code(c, mode, AT_END + (w->type * 12 + w->rest[k]) * 6 + near, end);
 }
 
-/* How big a coefficient's neighbours are, 0..3: in the blocks around, and in this one. */
-INLINE void neighbours(
-	const struct around *a, const uint16_t *magnitude, int k, int *ret_blocks, int *ret_here)
+/* How big a coefficient's neighbours in this block are, 0..3; of the first five, what they should be. */
+INLINE int here_class(const struct around *a, int k)
 {
-	int n = (a->left ? abs(a->left[k]) : 0) + (a->above ? abs(a->above[k]) : 0), here, told;
+	int n;
 
-	if (!a->left != !a->above)
-		n *= 2;
-	*ret_blocks = !a->left && !a->above ? 1 : (n > 0) + (n > 1) + (n > 3);
-	if (k <= 5) {
-		told = abs(a->foretold[k]);
-		*ret_here = (told > 1) + (told > 3) + (told > 7);
-	} else {
-		here = magnitude[BEFORE[k][0]] + magnitude[BEFORE[k][1]] + magnitude[BEFORE[k][2]];
-		*ret_here = (here > 0) + (here > 1) + (here > 3);
+	if (k > 5) {
+		n = a->here[BEFORE[k][0]] + a->here[BEFORE[k][1]] + a->here[BEFORE[k][2]];
+		return (n > 0) + (n > 1) + (n > 3);
 	}
+	n = abs(a->foretold[k]);
+	return (n > 1) + (n > 3) + (n > 7);
 }
 
 INLINE int code_sign(struct coder *c, enum mode mode, const struct around *a, int k, bool negative)
@@ -323,28 +349,29 @@ INLINE int code_value(struct coder *c, enum mode mode, const struct walk *w, con
 }
 
 /* The 63 after DC. Returns which are not zero. */
-INLINE uint64_t code_block(
-	struct coder *c, enum mode mode, const struct walk *w, const struct around *a, int16_t *q)
+INLINE uint64_t code_block(struct coder *c, enum mode mode, const struct walk *w, struct around *a, int bx, int by)
 {
+	int16_t *q = block_at(w->p, bx, by);
 	uint64_t mask = mode == READ ? 0 : coef_nonzero(q) & ~UINT64_C(1);
-	uint16_t magnitude[DCT_SIZE2] = {0}; /* DC's stays 0 */
 
 	for (int k = 1; k < DCT_SIZE2; k++) {
-		int blocks, here, v;
+		int here, v;
 
 		if (code_end(c, mode, w, a, k, mode != READ && !(mask >> k)))
 			break;
+		if (k == 1)
+			look_around(w, a, bx, by);
 		for (;; k++) {
-			neighbours(a, magnitude, k, &blocks, &here);
+			here = here_class(a, k);
 			if (k == DCT_SIZE2 - 1 ||
 				code(c, mode,
-					AT_ZERO + ((w->type * 16 + w->size[k]) * 4 + blocks) * 4 +
+					AT_ZERO + ((w->type * 16 + w->size[k]) * 4 + a->blocks[k]) * 4 +
 						here,
 					mode != READ && (mask >> k & 1)))
 				break;
 		}
-		v = code_value(c, mode, w, a, k, blocks, here, mode == READ ? 1 : q[k]);
-		magnitude[k] = (uint16_t)abs(v);
+		v = code_value(c, mode, w, a, k, a->blocks[k], here, mode == READ ? 1 : q[k]);
+		a->here[k] = (uint16_t)abs(v);
 		if (mode == READ) {
 			q[k] = (int16_t)v;
 			mask |= UINT64_C(1) << k;
@@ -355,16 +382,15 @@ INLINE uint64_t code_block(
 
 INLINE void code_row(struct coder *c, enum mode mode, const struct walk *w, int by)
 {
-	struct around a = {0};
+	struct around a;
 
+	a.left = NULL;
+	a.left_mask = 0;
 	for (int bx = 0; bx < w->p->blocks_w; bx++) {
-		int16_t *q = block_at(w->p, bx, by);
-
 		a.above = by ? block_at(w->p, bx, by - 1) : NULL;
 		a.above_mask = by ? coef_nonzero(a.above) : 0;
-		foretell(w, bx, by, a.foretold);
-		a.left_mask = code_block(c, mode, w, &a, q);
-		a.left = q;
+		a.left_mask = code_block(c, mode, w, &a, bx, by);
+		a.left = block_at(w->p, bx, by);
 	}
 }
 
@@ -462,19 +488,21 @@ HOT uint32_t pack_bytes(const struct coef_image *im, const struct pack_model *m)
 }
 
 /* The shortest bytes that, zeros behind them, lie in the interval. */
-static void finish(struct coder *c)
+INLINE void finish(struct coder *c)
 {
 	int n = 0;
 
 	while (n < 4 && (n ? c->high >> (32 - 8 * n) << (32 - 8 * n) : 0) < c->low)
 		n++;
 	for (int i = 0; i < n; i++)
-		buf_put_u8(c->out, (uint8_t)(c->high >> (24 - 8 * i)));
+		put_byte(c, c->high >> (24 - 8 * i));
+	buf_put(c->out, c->chunk, c->n_chunk);
 }
 
 HOT int pack_write(const struct coef_image *im, const struct pack_model *m, struct buf *b)
 {
-	struct coder c = {.high = UINT32_MAX, .out = b};
+	uint8_t chunk[CHUNK];
+	struct coder c = {.high = UINT32_MAX, .out = b, .chunk = chunk};
 	size_t begin = b->len;
 
 	code_image(&c, WRITE, m, im);
