@@ -81,7 +81,7 @@ int table_set_read(const uint8_t *data, size_t len, struct table_set *ret)
 bool lessons_want_rungs(struct pack_lessons *l, const struct coef_image *capture)
 {
 	if (l->captures >= SCALES_AFTER)
-		return l->rungs < RUNGS_ENOUGH;
+		return l->rungs < RUNGS_ENOUGH && l->blocks < BLOCKS_ENOUGH;
 	pack_measure(capture, &l->counts);
 	if (++l->captures == SCALES_AFTER)
 		pack_set_scales(&l->counts, &l->model);
@@ -90,8 +90,13 @@ bool lessons_want_rungs(struct pack_lessons *l, const struct coef_image *capture
 
 void lessons_count(struct pack_lessons *l, const struct coef_image *rung)
 {
+	int64_t blocks = 0;
+
 	pack_count(rung, &l->model, &l->counts);
+	for (int i = 0; i < rung->n_planes; i++)
+		blocks += (int64_t)rung->plane[i].blocks_w * rung->plane[i].blocks_h;
 	l->rungs++;
+	l->blocks += blocks / coef_band_apart(rung);
 }
 
 void lessons_fit(const struct pack_lessons *l, struct table_set *set)

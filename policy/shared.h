@@ -36,10 +36,11 @@ int table_set_read(const uint8_t *data, size_t len, struct table_set *ret);
  * captures on, the decisions at every rung.
  */
 #define SCALES_AFTER 30
-#define RUNGS_ENOUGH 4000 /* more change nothing */
+#define RUNGS_ENOUGH  4000		/* more change nothing, ... */
+#define BLOCKS_ENOUGH (INT64_C(1) << 19) /* ... nor do more of large pictures */
 
 struct pack_lessons {
-	int64_t captures, rungs; /* measured; counted */
+	int64_t captures, rungs, blocks; /* measured; counted, and how many blocks of them */
 	struct pack_counts counts;
 	struct pack_model model; /* scales only, from SCALES_AFTER captures on */
 };

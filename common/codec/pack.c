@@ -277,7 +277,7 @@ struct around {
 	const int16_t *left, *above;
 	uint64_t left_mask, above_mask;
 	uint8_t blocks[DCT_SIZE2]; /* how big its neighbours are in the blocks around, 0..3 */
-	uint16_t here[DCT_SIZE2];  /* the same of those in this block that are known, 4 standing for all above */
+	uint16_t here[DCT_SIZE2];  /* magnitudes in this block, so far as they are known */
 	int foretold[6];
 };
 
@@ -349,7 +349,8 @@ INLINE int code_value(struct coder *c, enum mode mode, const struct walk *w, con
 }
 
 /* The 63 after DC. Returns which are not zero. */
-INLINE uint64_t code_block(struct coder *c, enum mode mode, const struct walk *w, struct around *a, int bx, int by)
+INLINE uint64_t code_block(
+	struct coder *c, enum mode mode, const struct walk *w, struct around *a, int bx, int by)
 {
 	int16_t *q = block_at(w->p, bx, by);
 	uint64_t mask = mode == READ ? 0 : coef_nonzero(q) & ~UINT64_C(1);
