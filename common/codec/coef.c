@@ -32,6 +32,7 @@ int coef_resize(struct coef_image *im, int width, int height, int n_planes, int 
 		at[i] = need;
 		need += (size_t)p->blocks_w * (size_t)p->blocks_h * DCT_SIZE2;
 	}
+	need += need / DCT_SIZE2; /* for coef_dc_apart() */
 	if (need > im->block_capacity) {
 		int16_t *memory = malloc(need * sizeof(int16_t));
 
@@ -41,9 +42,22 @@ int coef_resize(struct coef_image *im, int width, int height, int n_planes, int 
 		im->block_memory = memory;
 		im->block_capacity = need;
 	}
-	for (int i = 0; i < n_planes; i++)
+	for (int i = 0; i < n_planes; i++) {
 		im->plane[i].coef = im->block_memory + at[i];
+		im->plane[i].dc = NULL;
+	}
 	return 0;
+}
+
+void coef_dc_apart(struct coef_image *im)
+{
+	const struct coef_plane *last = &im->plane[im->n_planes - 1];
+	int16_t *at = last->coef + (size_t)last->blocks_w * (size_t)last->blocks_h * DCT_SIZE2;
+
+	for (int i = 0; i < im->n_planes; i++) {
+		im->plane[i].dc = at;
+		at += (size_t)im->plane[i].blocks_w * (size_t)im->plane[i].blocks_h;
+	}
 }
 
 uint8_t coef_layout(const struct coef_image *im)
@@ -131,6 +145,7 @@ static int requantise_apart(const struct coef_image *src, const struct jpeg_tabl
 			requantise_rows(from, step, MAX(my * from->v - 1, 0),
 				MIN((my + 1) * from->v + 1, from->blocks_h), to);
 		memcpy(to->quant, step, sizeof(step));
+		to->dc = NULL;
 	}
 	return 0;
 }

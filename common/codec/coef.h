@@ -19,6 +19,7 @@ struct coef_plane {
 	int blocks_w, blocks_h;
 	uint16_t quant[DCT_SIZE2]; /* step of each coefficient, zigzag order */
 	int16_t *coef;		   /* [blocks_h][blocks_w][64]; owned by the image */
+	int16_t *dc;		   /* the same of k = 0 alone, when they were put side by side; else NULL */
 };
 
 struct coef_image {
@@ -38,6 +39,12 @@ void coef_done(struct coef_image *im);
  * earlier use is kept when it suffices. Coefficients are not cleared. -ENOMEM.
  */
 int coef_resize(struct coef_image *im, int width, int height, int n_planes, int h, int v);
+
+/*
+ * Makes room for the DCs side by side, for who fills in the coefficients and has them at hand: of a large
+ * picture the network sees no more than them, and they lie far apart in memory. Gone with the next change.
+ */
+void coef_dc_apart(struct coef_image *im);
 
 /* Geometry in one byte, as the index stores it: 0 for grey, else luma h << 4 | v. */
 uint8_t coef_layout(const struct coef_image *im);

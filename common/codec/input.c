@@ -79,7 +79,7 @@ struct input_maker {
 	int width, height, n_planes, h, v, size;
 	int orientation;
 	struct plane_maker plane[PLANES_MAX];
-	float *wide;   /* [rows][size] of the largest plane */
+	float *tall;   /* [size][stride] of the largest plane */
 	float *out;    /* [n_planes][size][size] */
 	float *memory; /* owned */
 };
@@ -128,7 +128,7 @@ static void plane_init(struct plane_maker *y, const struct coef_image *im, int i
 static size_t place(struct input_maker *m, float *memory)
 {
 	size_t used = 0, pixels = (size_t)m->size * (size_t)m->size;
-	int rows = 0;
+	int stride = 0;
 
 	for (int i = 0; i < m->n_planes; i++) {
 		struct plane_maker *y = &m->plane[i];
@@ -138,9 +138,9 @@ static size_t place(struct input_maker *m, float *memory)
 		y->value = carve(memory, &used, n);
 		y->partial = carve(memory, &used, n);
 		y->samples = carve(memory, &used, n);
-		rows = MAX(rows, y->rows);
+		stride = MAX(stride, y->stride);
 	}
-	m->wide = carve(memory, &used, (size_t)rows * (size_t)m->size);
+	m->tall = carve(memory, &used, (size_t)stride * (size_t)m->size);
 	m->out = carve(memory, &used, (size_t)m->n_planes * pixels);
 	return used;
 }
@@ -191,9 +191,13 @@ static void load_plane(struct plane_maker *y, const struct coef_plane *p)
 	const int16_t *q = p->coef;
 
 	memcpy(y->quant, p->quant, sizeof(y->quant));
-	for (int b = 0; b < y->blocks; b++, q += DCT_SIZE2)
-		for (int c = 0; c < y->n_coef; c++)
-			y->level[c * y->blocks + b] = q[y->zigzag[c]];
+	if (y->n_coef == 1 && p->dc)
+		for (int b = 0; b < y->blocks; b++)
+			y->level[b] = p->dc[b];
+	else
+		for (int b = 0; b < y->blocks; b++, q += DCT_SIZE2)
+			for (int c = 0; c < y->n_coef; c++)
+				y->level[c * y->blocks + b] = q[y->zigzag[c]];
 }
 
 int input_maker_load(struct input_maker *m, const struct coef_image *im, int size)
@@ -272,6 +276,8 @@ HOT_FMA static void inverse(struct plane_maker *y)
 	int n = y->blocks, nx = y->nx, ny = y->ny;
 	size_t one = (size_t)n, row = (size_t)nx * one;
 
+	if (nx == 1 && ny == 1) /* a block's mean is all there is */
+		return;
 	for (int v = 0; v < ny; v++)
 		for (int x = 0; x < nx; x++)
 			combine(y->value + (size_t)v * row, one, nx, y->basis_x[x], n,
@@ -304,29 +310,31 @@ HOT static void lay_out(struct plane_maker *y)
 	}
 }
 
-/* Samples to out [size][size]: columns first, one line of memory per input row. */
-HOT_FMA static void resample(const struct plane_maker *y, int size, float *wide, float *out)
+/* Samples to out [size][size]: along y first, many columns at a time, into tall. */
+HOT_FMA static void resample(const struct plane_maker *y, int size, float *tall, float *out)
 {
-	for (int row = 0; row < y->rows; row++) {
-		const float *in = y->samples + (size_t)row * (size_t)y->stride;
+	int w = y->stride;
 
+	memset(tall, 0, (size_t)size * (size_t)w * sizeof(float));
+	for (int o = 0; o < size; o++) {
+		const struct tap *t = &y->y.tap[o];
+
+		for (int i = 0; i < t->n; i++) {
+			const float *in = y->samples + (size_t)(t->first + i) * (size_t)w;
+
+			for (int x = 0; x < w; x++)
+				tall[o * w + x] += t->weight[i] * in[x];
+		}
+	}
+	for (int row = 0; row < size; row++)
 		for (int o = 0; o < size; o++) {
 			const struct tap *t = &y->x.tap[o];
 			float sum = 0;
 
 			for (int i = 0; i < t->n; i++)
-				sum += t->weight[i] * in[t->first + i];
-			wide[row * size + o] = sum;
+				sum += t->weight[i] * tall[row * w + t->first + i];
+			out[row * size + o] = sum;
 		}
-	}
-	memset(out, 0, (size_t)size * (size_t)size * sizeof(float));
-	for (int o = 0; o < size; o++) {
-		const struct tap *t = &y->y.tap[o];
-
-		for (int i = 0; i < t->n; i++)
-			for (int x = 0; x < size; x++)
-				out[o * size + x] += t->weight[i] * wide[(t->first + i) * size + x];
-	}
 }
 
 static uint8_t to_byte(float v)
@@ -390,7 +398,7 @@ void input_make(struct input_maker *m, const struct jpeg_tables *t, uint8_t *rgb
 		set_values(y, t ? t->quant[i > 0] : NULL);
 		inverse(y);
 		lay_out(y);
-		resample(y, m->size, m->wide, m->out + (size_t)i * (size_t)m->size * (size_t)m->size);
+		resample(y, m->size, m->tall, m->out + (size_t)i * (size_t)m->size * (size_t)m->size);
 	}
 	to_rgb(m, rgb);
 }

@@ -103,7 +103,7 @@ static bool has_our_layout(const struct jpeg_decompress_struct *c)
 static void copy_plane_in(j_decompress_ptr c, jvirt_barray_ptr array, int i, struct coef_plane *p)
 {
 	const JQUANT_TBL *quant = c->comp_info[i].quant_table;
-	int16_t *out = p->coef;
+	int16_t *out = p->coef, *dc = p->dc;
 
 	for (int k = 0; k < DCT_SIZE2; k++)
 		p->quant[k] = quant->quantval[JPEG_NATURAL_ORDER[k]];
@@ -111,9 +111,11 @@ static void copy_plane_in(j_decompress_ptr c, jvirt_barray_ptr array, int i, str
 		JBLOCKARRAY row = c->mem->access_virt_barray(
 			(j_common_ptr)c, array, (JDIMENSION)by, 1, FALSE);
 
-		for (int bx = 0; bx < p->blocks_w; bx++, out += DCT_SIZE2)
+		for (int bx = 0; bx < p->blocks_w; bx++, out += DCT_SIZE2) {
 			for (int k = 0; k < DCT_SIZE2; k++)
 				out[k] = row[0][bx][JPEG_NATURAL_ORDER[k]];
+			*dc++ = out[0];
+		}
 	}
 }
 
@@ -125,6 +127,7 @@ static void read_coefficients(j_decompress_ptr c, struct coef_image *im)
 
 	if (r < 0)
 		fail((j_common_ptr)c, r, "out of memory");
+	coef_dc_apart(im);
 	for (int i = 0; i < c->num_components; i++) {
 		if (!c->comp_info[i].quant_table)
 			fail((j_common_ptr)c, -EBADMSG, "a component has no quantisation table");
