@@ -15,6 +15,7 @@
 #include "daemon/walk.h"
 
 #define SLICE_US      2000		/* of a scan or a count between other events */
+#define COUNT_RESTS   20		/* times what it took: then what is waiting is counted again */
 #define RESCAN_MS     (5 * 60 * 1000)	/* with inotify: only to make sure */
 #define POLL_MS	      2000		/* without it */
 #define PARENT_MASK   (IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_ONLYDIR)
@@ -43,7 +44,7 @@ struct spool {
 	bool scan_again;	   /* ...something came that it may have passed */
 	struct walk count_walk;
 	int64_t counting, counted; /* by it so far; by the last one, -1: none */
-	bool uncounted;		   /* something has changed since */
+	int64_t counting_us, counted_until_us; /* what it has taken; how long the last one's count holds */
 	spool_fn fn;
 	void *user;
 	struct watch *watch; /* owned */
@@ -309,7 +310,6 @@ static void begin_scan(struct spool *s)
 
 static void scan(struct spool *s)
 {
-	s->uncounted = true;
 	if (!walk_begun(&s->walk))
 		begin_scan(s);
 	if (s->lost) {
@@ -385,7 +385,6 @@ static void on_event(struct spool *s, const struct inotify_event *e)
 	char path[STORE_PATH_MAX];
 	struct watch *w;
 
-	s->uncounted = true;
 	if (e->mask & IN_Q_OVERFLOW) {
 		s->overflows++;
 		spool_rescan(s);
@@ -522,23 +521,23 @@ bool spool_watching(const struct spool *s)
 
 int64_t spool_count(struct spool *s)
 {
-	int64_t begin = clock_steady_us();
+	int64_t begin = clock_steady_us(), now;
 	enum walk_step step = WALK_DIRECTORY;
 
 	if (!walk_begun(&s->count_walk)) {
-		if (!s->uncounted && s->counted >= 0)
+		if (s->counted >= 0 && begin < s->counted_until_us)
 			return s->counted;
-		s->uncounted = false;
-		s->counting = 0;
+		s->counting = s->counting_us = 0;
 	}
 	for (int n = 1; step != WALK_END && (n % 16 || clock_steady_us() - begin < SLICE_US); n++) {
 		step = walk_next(&s->count_walk, s->fd);
 		s->counting += step == WALK_ENTRY;
 	}
+	now = clock_steady_us();
+	s->counting_us += now - begin;
 	if (step != WALK_END)
 		return MAX(s->counted, MAX(s->counting, INT64_C(1)));
 	s->counted = s->counting;
-	if (clock_steady_us() - begin < SLICE_US)
-		s->uncounted = true; /* cheap enough to be done each time */
+	s->counted_until_us = now + COUNT_RESTS * s->counting_us;
 	return s->counted;
 }

@@ -40,6 +40,6 @@ bool spool_watching(const struct spool *s);
 
 /*
  * Captures in the directory, those being worked on included. Where counting takes long it is spread over calls:
- * until it is through, what was counted last or so far.
+ * until it is through, what was counted last or so far; and a count holds for twenty times as long as it took.
  */
 int64_t spool_count(struct spool *s);

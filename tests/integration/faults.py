@@ -86,7 +86,8 @@ def one(role, call, error, at, more):
         check(d.process.returncode == -6 or "0 images" not in d.tail(), f"{what}: it ended after it had begun; log:\n{d.tail()}")
     elif calls >= at + more and not settled(d):  # it has passed; what is tried again in minutes says so
         check(" again" in d.tail() or "cannot start the trainer" in d.tail(),
-              f"{what}: it goes on without being started again; {d.spool_files()} log:\n{d.tail()}")
+              f"{what}: it goes on without being started again; {d.spool_files()}, {d.ctl('--json', 'status', check_status=False)} "
+              f"log:\n{d.tail()}")
     if os.environ.get("VERBOSE"):
         print(f"{what}: {calls} calls, {failed} failed, {'alive' if alive else 'ended'}, "
               f"{time.monotonic() - began:.1f} s", flush=True)
