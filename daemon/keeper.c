@@ -481,6 +481,7 @@ int submit_stored(struct keeper *k, const struct image_row *row, bool rescore)
 	if (s && job) {
 		s->k = k;
 		s->row = *row;
+		s->model = k->d->model.version;
 		job->user = s;
 		job->answer = rescore ? rescore_answer : step_answer;
 		job->finished = rescore ? rescore_finished : step_finished;

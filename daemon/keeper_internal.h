@@ -31,6 +31,8 @@ struct keeper {
 	bool rescoring;
 	int rescore_out;
 	int64_t rescore_after;
+	bool rescore_missed; /* an image that was passed has no score of this model yet */
+	int rescore_rounds;
 	uv_timer_t timer;
 	bool timer_on;
 };
@@ -39,6 +41,7 @@ struct keeper {
 struct step_job {
 	struct keeper *k;
 	struct image_row row; /* as stored */
+	int64_t model;	      /* that is asked */
 	struct op *op;	      /* the result; owned */
 };
 

@@ -8,6 +8,27 @@
 #include "common/log.h"
 #include "daemon/keeper_internal.h"
 
+#define ROUNDS_MAX 3 /* what is damaged is missed each time */
+
+/* An image was degraded meanwhile, or its worker died: once more over all, which passes those with a score. */
+static void missed(struct keeper *k)
+{
+	if (k->rescore_rounds >= ROUNDS_MAX)
+		return;
+	k->rescore_missed = true;
+	if (k->rescore_after == INT64_MAX) {
+		k->rescore_after = -1;
+		rescore_next(k);
+	}
+}
+
+static void on_rescored(void *user, struct op *op)
+{
+	if (op->result < 0)
+		missed(user);
+	op_free(op);
+}
+
 static void rescore_done(struct step_job *s)
 {
 	struct keeper *k = s->k;
@@ -40,11 +61,13 @@ static struct op *rescored(struct step_job *s, struct curve_answer *a)
 	op->row = s->row;
 	op->row.step = next.step;
 	op->row.step_to = next.to;
-	op->row.model = d->model.version;
+	op->row.model = s->model;
 	if (a->curve.scored)
 		op->row.flags |= IMAGE_SCORED;
 	row_set_harm(&op->row, &a->curve, a->curve.n - 1);
 	op->was_quality = s->row.quality;
+	op->user = s->k;
+	op->done = on_rescored;
 	return op;
 }
 
@@ -73,6 +96,8 @@ void rescore_finished(struct job *job, const char *why)
 	free(job);
 	if (s->op)
 		writer_add(s->k->d->writer, TAKE_PTR(s->op));
+	else
+		missed(s->k);
 	rescore_done(s);
 }
 
@@ -112,6 +137,12 @@ void rescore_next(struct keeper *k)
 		return;
 	c->want = CLAMP(8 * pool_width(k->d->pool), 8, STEPS_MAX);
 	view_walk(k->d->view, k->rescore_after, k->d->model.version, c->want, collect_row, c);
+	if (!c->n && k->rescore_missed) {
+		k->rescore_missed = false;
+		k->rescore_rounds++;
+		k->rescore_after = -1;
+		view_walk(k->d->view, k->rescore_after, k->d->model.version, c->want, collect_row, c);
+	}
 	if (!c->n) {
 		log_info("all images are scored by model %lld", (long long)k->d->model.version);
 		k->rescore_after = INT64_MAX;
@@ -135,6 +166,7 @@ void rescore_next(struct keeper *k)
 void keeper_rescore(struct daemon *d)
 {
 	d->keeper->rescore_after = -1;
+	d->keeper->rescore_rounds = 0;
 	rescore_next(d->keeper);
 }
 

@@ -410,6 +410,10 @@ static int apply_step(struct store *s, struct op *op, struct batch *b)
 	struct image_row *row = &op->row, old;
 	int r = current_row(s, op, &old);
 
+	if (r == 1 && old.model != row->model) { /* scored again since: what the step knows is out of date */
+		op->result = -ESTALE;
+		return 0;
+	}
 	if (r <= 0)
 		return r;
 	row->stratum = old.stratum; /* a label may have come in between */

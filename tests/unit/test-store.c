@@ -203,6 +203,21 @@ static void test_life(void)
 	CHECK_INT(apply_free(s, op), -ESTALE);
 	CHECK_INT(view_row(v, row.id, &row), 0);
 	CHECK_INT(row.quality, 20);
+	/* So is one that was worked out before the image was scored by a newer model. */
+	op = op_new(OP_RESCORE);
+	op->row = row;
+	op->row.model = row.model + 1;
+	op->row.flags |= IMAGE_SCORED;
+	op->was_quality = 20;
+	CHECK_INT(apply_free(s, op), 0);
+	op = op_new(OP_STEP);
+	op->row = row;
+	op->row.quality = 10;
+	op->was_quality = 20;
+	buf_put(&op->data, data.data, 70000);
+	CHECK_INT(apply_free(s, op), -ESTALE);
+	CHECK_INT(view_row(v, row.id, &row), 0);
+	CHECK(row.quality == 20 && (row.flags & IMAGE_SCORED));
 	CHECK_INT(verify(0), 2);
 	/* Pinned, labelled, removed. */
 	op = op_new(OP_PIN);
