@@ -667,6 +667,9 @@ int daemon_run(const char *exe, const char *config_file, bool config_required, c
 	}
 	log_notice("larderd %s: spool %s, store %s, limit %s, %" PRId64 " images", LARDER_VERSION,
 		c->spool.path, c->store.path, format_size(d.limit, size, sizeof(size)), daemon_images(&d));
+	if (store_sets_restored(d.store))
+		log_notice("%d shared table sets were damaged in the index, and made good by their copies",
+			store_sets_restored(d.store));
 	notify("READY=1");
 	uv_run(&loop, UV_RUN_DEFAULT);
 	uv_walk(&loop, close_walk, NULL);

@@ -85,6 +85,8 @@ static const char *const sql[STATEMENTS] = {
 	[ST_PIN] = "UPDATE images SET flags=?2, step=?3 WHERE id = ?1",
 	[ST_META] = "INSERT OR REPLACE INTO meta VALUES(?1, ?2)",
 	[ST_TABLES] = "INSERT INTO tables(data, crc) VALUES(?1,?2)",
+	[ST_SET] = "INSERT OR REPLACE INTO tables VALUES(?1,?2,?3)",
+	[ST_SET_FROM] = "SELECT id, data, crc FROM tables WHERE id >= ?1 ORDER BY id LIMIT 1",
 	[ST_TALLY] = "INSERT INTO tally VALUES(?1,?2,?3,?4,?5) ON CONFLICT DO UPDATE SET"
 		     " images = images + ?3, bytes = bytes + ?4, pinned = pinned + ?5",
 	[ST_TALLY_CLEAN] = "DELETE FROM tally WHERE stratum=?1 AND quality=?2 AND images = 0",
@@ -619,6 +621,7 @@ int store_open(const char *path, int64_t max_use, struct store **ret, char error
 				r == -EUCLEAN ? "; larderd --salvage makes the index anew" : "");
 		return r;
 	}
+	store_keep_sets(s); /* else another time: reading tells of what is damaged */
 	*ret = TAKE_PTR(s);
 	return 0;
 }

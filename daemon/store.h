@@ -188,6 +188,9 @@ int64_t store_relief_bytes(int64_t limit);
  */
 int store_apply(struct store *s, struct op *ops, bool relief, struct tally_list *ret_change);
 
+/* How many shared table sets were damaged in the index, and made good by their second copies. */
+int store_sets_restored(const struct store *s);
+
 /* Gives up to pages free pages of the index back to the file system; returns how many. */
 int store_shrink(struct store *s, int pages);
 

@@ -742,6 +742,9 @@ int store_apply(struct store *s, struct op *ops, bool relief, struct tally_list 
 			quarantine_object(s, b.aside.v[i]);
 		s->garbage_rows = b.garbage.n > 0;
 		drop_unused(s, ops);
+		for (struct op *op = ops; op; op = op->next)
+			if (op->kind == OP_TABLES)
+				store_keep_sets(s);
 		if (store_file_bytes(s, "index.db-wal") > s->wal.cap / 2)
 			store_checkpoint(s); /* a busy reader only makes it happen later */
 	}

@@ -47,6 +47,8 @@ enum statement {
 	ST_PIN,
 	ST_META,
 	ST_TABLES,
+	ST_SET,
+	ST_SET_FROM,
 	ST_TALLY,
 	ST_TALLY_CLEAN,
 	ST_GARBAGE,
@@ -65,6 +67,7 @@ struct store {
 	int lock;			      /* owned: held while the store is open */
 	struct limits limits;
 	int64_t object_bytes, model_bytes, quarantine_bytes, index_bytes; /* as du counts */
+	int sets_restored; /* store_sets_restored() */
 	bool garbage_rows; /* garbage holds marks of files that are gone */
 	char error[256];
 };
@@ -96,6 +99,15 @@ int store_add_label(struct store *s, const char *name, uint32_t *ret);
  * not enough of them; -EBUSY: a reader holds on to them. Not within a transaction.
  */
 int store_fit_files(struct store *s, int64_t bytes);
+
+/*
+ * store_sets.c: makes table sets and their second copies good by one another. The copy of one (false: none that
+ * is whole); a row of one, in place of what there is; each copy's id.
+ */
+int store_keep_sets(struct store *s);
+bool store_read_set(const struct store *s, int64_t id, struct buf *ret);
+int store_put_set(struct store *s, int64_t id, const void *data, size_t len);
+int store_each_set(struct store *s, int (*fn)(struct store *s, int64_t id, void *arg), void *arg);
 
 /* Takes the oldest files out of quarantine until bytes more fit its own limit and the store's. */
 int quarantine_make_room(struct store *s, int64_t bytes);

@@ -136,41 +136,46 @@ static int copy_table(struct salvage *w, const char *select, const char *insert)
 	return r;
 }
 
-static int copy_sets(struct salvage *w)
-{
-	sqlite3_stmt *st = prepare_old(w, "SELECT id, data, crc FROM tables");
-	int r = 0;
-
-	while (r == 0 && st && w->n_sets < SETS_MAX && sqlite3_step(st) == SQLITE_ROW) {
-		const void *data = sqlite3_column_blob(st, 1);
-		int len = sqlite3_column_bytes(st, 1);
-		char text[96];
-		sqlite3_stmt *to;
-
-		if (crc32c(0, data, (size_t)len) != (uint32_t)sqlite3_column_int64(st, 2))
-			continue;
-		snprintf(text, sizeof(text), "INSERT INTO tables VALUES(%" PRId64 ", ?1, %" PRId64 ")",
-			(int64_t)sqlite3_column_int64(st, 0), (int64_t)sqlite3_column_int64(st, 2));
-		if (sqlite3_prepare_v2(w->s->db, text, -1, &to, NULL) != SQLITE_OK) {
-			r = store_fail(w->s, sqlite3_errcode(w->s->db));
-			break;
-		}
-		sqlite3_bind_blob(to, 1, data, len, SQLITE_STATIC);
-		if (sqlite3_step(to) != SQLITE_DONE)
-			r = store_fail(w->s, sqlite3_errcode(w->s->db));
-		sqlite3_finalize(to);
-		w->sets[w->n_sets++] = sqlite3_column_int64(st, 0);
-	}
-	sqlite3_finalize(st);
-	return r;
-}
-
 static bool set_known(const struct salvage *w, int64_t id)
 {
 	for (int i = 0; i < w->n_sets; i++)
 		if (w->sets[i] == id)
 			return true;
 	return id == 0;
+}
+
+static int add_set(struct salvage *w, int64_t id, const void *data, size_t len)
+{
+	int r = w->n_sets < SETS_MAX ? store_put_set(w->s, id, data, len) : 0;
+
+	if (r == 0 && w->n_sets < SETS_MAX)
+		w->sets[w->n_sets++] = id;
+	return r;
+}
+
+static int add_copy(struct store *s, int64_t id, void *arg)
+{
+	_cleanup_buf_ struct buf copy = {0};
+	struct salvage *w = arg;
+
+	return set_known(w, id) || !store_read_set(s, id, &copy) ? 0 : add_set(w, id, copy.data, copy.len);
+}
+
+/* The table sets of the old index, and those that only a second copy tells of. */
+static int copy_sets(struct salvage *w)
+{
+	sqlite3_stmt *st = prepare_old(w, "SELECT id, data, crc FROM tables");
+	int r = 0;
+
+	while (r == 0 && st && sqlite3_step(st) == SQLITE_ROW) {
+		const void *data = sqlite3_column_blob(st, 1);
+		size_t len = (size_t)sqlite3_column_bytes(st, 1);
+
+		if (crc32c(0, data, len) == (uint32_t)sqlite3_column_int64(st, 2))
+			r = add_set(w, sqlite3_column_int64(st, 0), data, len);
+	}
+	sqlite3_finalize(st);
+	return r < 0 ? r : store_each_set(w->s, add_copy, w);
 }
 
 static int insert(struct salvage *w, const struct image_row *row, const void *data)

@@ -502,7 +502,8 @@ static int verify_tables(struct verify *w)
 	if (r == -EUCLEAN) {
 		w->report.damaged++;
 		finding(w,
-			"a shared table set is damaged: the images packed with it cannot be read");
+			"a shared table set is damaged: the images packed with it cannot be read; a restart "
+			"makes it good if its copy in models/ is whole");
 	} else if (r < 0) {
 		return r;
 	}

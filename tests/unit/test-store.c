@@ -468,6 +468,72 @@ static void test_rot(void)
 	store_close(s);
 }
 
+/* Flips a bit of each place in a file of the store where text is; how many there are. */
+static int damage(const char *file, const char *text)
+{
+	_cleanup_buf_ struct buf b = {0};
+	char name[128];
+	int n = 0, fd;
+
+	snprintf(name, sizeof(name), "%s/%s", path, file);
+	CHECK_INT(io_read_file(AT_FDCWD, name, 1 << 24, &b), 0);
+	for (size_t i = 0; i + strlen(text) <= b.len; i++)
+		if (!memcmp(b.data + i, text, strlen(text))) {
+			b.data[i] ^= 1;
+			n++;
+		}
+	fd = open(name, O_WRONLY);
+	CHECK_INT(io_write_full(fd, b.data, b.len), 0);
+	close(fd);
+	return n;
+}
+
+static void count_set(void *user, uint32_t id, const uint8_t *data, size_t len)
+{
+	CHECK(id == 1 && len == 10 && !memcmp(data, "a set of 1", 10));
+	++*(int *)user;
+}
+
+/* How many table sets can be read once the store has been opened, which makes them good. */
+static int readable_sets(int restored, int result)
+{
+	struct store *s = open_store(8 * MIB);
+	struct store_view *v = NULL;
+	char error[256];
+	int n = 0;
+
+	CHECK_INT(store_sets_restored(s), restored);
+	CHECK_INT(view_open(path, &v, error), 0);
+	CHECK_INT(view_tables(v, count_set, &n), result);
+	view_close(v);
+	store_close(s);
+	return n;
+}
+
+/* A table set that is damaged is made good by its second copy, and the copy by the set. */
+static void test_sets(void)
+{
+	struct store *s = open_store(8 * MIB);
+	struct op *op = op_new(OP_TABLES);
+	char name[128];
+
+	buf_put(&op->data, "a set of 1", 10);
+	CHECK_INT(apply_free(s, op), 0);
+	store_close(s);
+	CHECK_INT(readable_sets(0, 0), 1);
+	CHECK_INT(damage("index.db", "a set of 1"), 1);
+	CHECK_INT(readable_sets(1, 0), 1);
+	CHECK_INT(damage("models/tables-1", "a set of 1"), 1);
+	CHECK_INT(readable_sets(0, 0), 1);
+	CHECK_INT(damage("models/tables-1", "a set of 1"), 1); /* it was written anew */
+	CHECK_INT(damage("index.db", "a set of 1"), 1);
+	CHECK_INT(readable_sets(0, -EUCLEAN), 0);
+	verify(1);
+	snprintf(name, sizeof(name), "%s/models/tables-1", path);
+	CHECK_INT(unlink(name), 0);
+	CHECK_INT(readable_sets(0, -EUCLEAN), 0);
+}
+
 /* An index of another store is refused, and so is one that lost most of its rows. */
 static void test_foreign(void)
 {
@@ -540,7 +606,7 @@ static void test_settle(void)
 int main(void)
 {
 	void (*const tests[])(void) = {test_life, test_spent, test_duplicate_label, test_collision, test_limit,
-		test_shrink, test_log, test_kill, test_rot, test_foreign, test_settle};
+		test_shrink, test_log, test_kill, test_rot, test_sets, test_foreign, test_settle};
 
 	rng_init(&rng, 1);
 	if (!mkdtemp(base))
