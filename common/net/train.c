@@ -28,7 +28,7 @@ struct train {
 void train_options_init(struct train_options *o, int size)
 {
 	*o = (struct train_options){.epochs = 30, .batch = 64, .rate = 0.04, .momentum = 0.9,
-		.decay = 2e-3, .flip = true, .shift = size / 8, .seed = 1};
+		.decay = 2e-3, .clip = 4, .flip = true, .shift = size / 8, .seed = 1};
 }
 
 int train_steps_per_epoch(const struct train *t)
@@ -211,6 +211,21 @@ HOT static void sgd(float *p, float *v, const float *g, size_t n, float rate, fl
 	}
 }
 
+/* Shortens the gradient to a length (Pascanu et al. 2013): a few steps too long can end a training for good. */
+static void clip(float *g, size_t n, double longest)
+{
+	double sum = 0;
+	float by;
+
+	for (size_t i = 0; i < n; i++)
+		sum += (double)g[i] * g[i];
+	if (longest <= 0 || sum <= longest * longest)
+		return;
+	by = (float)(longest / sqrt(sum));
+	for (size_t i = 0; i < n; i++)
+		g[i] *= by;
+}
+
 static void update(struct train *t)
 {
 	float rate = (float)learning_rate(t), momentum = (float)t->o.momentum;
@@ -219,6 +234,7 @@ static void update(struct train *t)
 	for (int m = 1; m < team_size(t->team); m++)
 		for (size_t i = 0; i < t->at.total; i++)
 			t->grad[i] += t->grad[(size_t)m * t->at.total + i];
+	clip(t->grad, t->at.total, t->o.clip);
 	for (int l = 0; l <= NET_LAYERS; l++) { /* a weight, then its bias */
 		size_t bias = l < NET_LAYERS ? t->at.bias[l] : t->at.linear_bias;
 		size_t end = l + 1 < NET_LAYERS ? t->at.weight[l + 1]

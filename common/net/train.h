@@ -23,13 +23,14 @@ struct train_options {
 	int epochs, batch;
 	double rate;	     /* peak learning rate at a batch of 64; grows with the root of it */
 	double momentum, decay; /* decay: L2, on weights and not on biases */
+	double clip;	     /* longest gradient, L2 over all parameters, of the batch's mean loss; 0: any */
 	bool flip;	     /* mirror left and right */
 	int shift;	     /* pixels, in both directions */
 	uint64_t seed;
 	int64_t max_steps;   /* > 0: ends there whatever epochs says, the schedule fitted to it */
 };
 
-/* Batch 64, rate 0.04, momentum 0.9, decay 2e-3, flips, shifts of an eighth of the side. */
+/* Batch 64, rate 0.04, momentum 0.9, decay 2e-3, gradients up to 4, flips, shifts of an eighth of the side. */
 void train_options_init(struct train_options *o, int size);
 
 struct train;

@@ -1,6 +1,9 @@
 #include "common/net/train.h"
 
 #include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "common/net/model.h"
 #include "common/rng.h"
@@ -102,6 +105,48 @@ static void test_resume(void)
 	team_free(team);
 }
 
+/* How far one step goes with pictures that weigh so much. */
+static double step_length(float heavy, double clip)
+{
+	struct team *team = team_new(1);
+	struct train_options o;
+	struct dataset d;
+	struct train *t;
+	struct net_layout at;
+	double sum = 0;
+	float *before;
+
+	make_data(&d);
+	for (int i = 0; i < N; i++)
+		weight[i] = heavy;
+	options(&o);
+	o.decay = 0;
+	o.clip = clip;
+	t = train_new(&shape, &d, &o, team);
+	net_layout(&shape, &at);
+	before = malloc(at.total * sizeof(float));
+	CHECK(before);
+	memcpy(before, train_params(t), at.total * sizeof(float));
+	train_steps(t, 1);
+	for (size_t i = 0; i < at.total; i++)
+		sum += pow((double)train_params(t)[i] - before[i], 2);
+	free(before);
+	train_free(t);
+	team_free(team);
+	return sqrt(sum);
+}
+
+/* A gradient that is too long is shortened, and only then. */
+static void test_clip(void)
+{
+	double short_one = step_length(1, 0), long_one = step_length(1000, 0);
+
+	CHECK(long_one > 900 * short_one);
+	CHECK(fabs(step_length(1, 1e6) / short_one - 1) < 1e-6);
+	CHECK(fabs(step_length(1000, 2) / step_length(500, 2) - 1) < 1e-3);
+	CHECK(fabs(step_length(1000, 2) / step_length(1000, 1) - 2) < 1e-3);
+}
+
 static void test_balance(void)
 {
 	int labels[6] = {0, 0, 0, 0, 1, 2};
@@ -188,4 +233,4 @@ static void test_batches(void)
 	}
 }
 
-TEST_MAIN(test_learns, test_batches, test_resume, test_balance, test_model)
+TEST_MAIN(test_learns, test_clip, test_batches, test_resume, test_balance, test_model)

@@ -61,6 +61,7 @@ static int run_key(const struct lab *l, const struct dataset *data, const struct
 	buf_put_f32(&b, (float)o->rate);
 	buf_put_f32(&b, (float)o->momentum);
 	buf_put_f32(&b, (float)o->decay);
+	buf_put_f32(&b, (float)o->clip);
 	buf_put_u32(&b, (uint32_t)o->shift << 1 | o->flip);
 	if (more)
 		buf_put(&b, more->data, more->len);
