@@ -28,7 +28,7 @@ struct train {
 void train_options_init(struct train_options *o, int size)
 {
 	*o = (struct train_options){.epochs = 30, .batch = 64, .rate = 0.04, .momentum = 0.9,
-		.decay = 2e-3, .clip = 4, .flip = true, .shift = size / 8, .seed = 1};
+		.decay = 2e-3, .clip = 8, .flip = true, .shift = size / 8, .seed = 1};
 }
 
 int train_steps_per_epoch(const struct train *t)

@@ -30,7 +30,7 @@ struct train_options {
 	int64_t max_steps;   /* > 0: ends there whatever epochs says, the schedule fitted to it */
 };
 
-/* Batch 64, rate 0.04, momentum 0.9, decay 2e-3, gradients up to 4, flips, shifts of an eighth of the side. */
+/* Batch 64, rate 0.04, momentum 0.9, decay 2e-3, gradients up to 8, flips, shifts of an eighth of the side. */
 void train_options_init(struct train_options *o, int size);
 
 struct train;
