@@ -10,15 +10,24 @@
 
 #define ROUNDS_MAX 3 /* what is damaged is missed each time */
 
-/* An image was degraded meanwhile, or its worker died: once more over all, which passes those with a score. */
+/* Once more over all, which passes those with a score. */
+static void start_over(struct keeper *k)
+{
+	k->rescore_missed = false;
+	k->rescore_rounds++;
+	k->rescore_after = -1;
+}
+
+/* An image was degraded meanwhile, or its worker died. */
 static void missed(struct keeper *k)
 {
 	if (k->rescore_rounds >= ROUNDS_MAX)
 		return;
-	k->rescore_missed = true;
 	if (k->rescore_after == INT64_MAX) {
-		k->rescore_after = -1;
+		start_over(k);
 		rescore_next(k);
+	} else {
+		k->rescore_missed = true;
 	}
 }
 
@@ -138,9 +147,7 @@ void rescore_next(struct keeper *k)
 	c->want = CLAMP(8 * pool_width(k->d->pool), 8, STEPS_MAX);
 	view_walk(k->d->view, k->rescore_after, k->d->model.version, c->want, collect_row, c);
 	if (!c->n && k->rescore_missed) {
-		k->rescore_missed = false;
-		k->rescore_rounds++;
-		k->rescore_after = -1;
+		start_over(k);
 		view_walk(k->d->view, k->rescore_after, k->d->model.version, c->want, collect_row, c);
 	}
 	if (!c->n) {

@@ -363,9 +363,10 @@ int store_object_known(struct store *s, const char *name)
 }
 
 /* Calls fn for each entry of objects/ but dotfiles; stops at its first negative result. */
-static int each_object(struct store *s, int (*fn)(struct store *s, const char *name, void *arg), void *arg)
+int store_each_file(struct store *s, int dir_fd, int (*fn)(struct store *s, const char *name, void *arg),
+	void *arg)
 {
-	int fd = openat(s->objects, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 
@@ -401,7 +402,7 @@ static int sweep_one(struct store *s, const char *name, void *arg)
 static int sweep(struct store *s, char error[256])
 {
 	struct sweep w = {0};
-	int r = each_object(s, sweep_one, &w);
+	int r = store_each_file(s, s->objects, sweep_one, &w);
 
 	if (r == 0 && w.orphans > 64 && w.orphans * 2 > w.files) {
 		snprintf(error, 256,
@@ -411,7 +412,7 @@ static int sweep(struct store *s, char error[256])
 	}
 	w = (struct sweep){.remove = true};
 	if (r == 0)
-		r = each_object(s, sweep_one, &w);
+		r = store_each_file(s, s->objects, sweep_one, &w);
 	if (r == 0 && w.orphans && fsync(s->objects) < 0)
 		r = -errno;
 	return r == 0 ? store_run(s, ST_GARBAGE_GONE) : r;
@@ -576,7 +577,7 @@ static int check_salvage(struct store *s, char error[256])
 		return -EUCLEAN;
 	}
 	if (fstatat(s->dir, "index.db", &st, 0) < 0 || st.st_size == 0)
-		r = each_object(s, count_object, &files);
+		r = store_each_file(s, s->objects, count_object, &files);
 	if (r < 0)
 		return r;
 	if (files) {

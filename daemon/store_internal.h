@@ -100,14 +100,19 @@ int store_add_label(struct store *s, const char *name, uint32_t *ret);
  */
 int store_fit_files(struct store *s, int64_t bytes);
 
+/* Each file of one of the store's directories, until fn returns a negative errno. */
+int store_each_file(struct store *s, int dir_fd, int (*fn)(struct store *s, const char *name, void *arg),
+	void *arg);
+
 /*
- * store_sets.c: makes table sets and their second copies good by one another. The copy of one (false: none that
- * is whole); a row of one, in place of what there is; each copy's id.
+ * store_sets.c: makes table sets and their second copies good by one another. The id of a copy by its
+ * file's name (0: it is none); the copy of a set (false: none that is whole); a row of one, in place of what
+ * there is.
  */
 int store_keep_sets(struct store *s);
+int64_t store_set_id(const char *name);
 bool store_read_set(const struct store *s, int64_t id, struct buf *ret);
 int store_put_set(struct store *s, int64_t id, const void *data, size_t len);
-int store_each_set(struct store *s, int (*fn)(struct store *s, int64_t id, void *arg), void *arg);
 
 /* Takes the oldest files out of quarantine until bytes more fit its own limit and the store's. */
 int quarantine_make_room(struct store *s, int64_t bytes);

@@ -146,17 +146,21 @@ static bool set_known(const struct salvage *w, int64_t id)
 
 static int add_set(struct salvage *w, int64_t id, const void *data, size_t len)
 {
-	int r = w->n_sets < SETS_MAX ? store_put_set(w->s, id, data, len) : 0;
+	int r;
 
-	if (r == 0 && w->n_sets < SETS_MAX)
+	if (w->n_sets == SETS_MAX)
+		return 0;
+	r = store_put_set(w->s, id, data, len);
+	if (r == 0)
 		w->sets[w->n_sets++] = id;
 	return r;
 }
 
-static int add_copy(struct store *s, int64_t id, void *arg)
+static int add_copy(struct store *s, const char *name, void *arg)
 {
 	_cleanup_buf_ struct buf copy = {0};
 	struct salvage *w = arg;
+	int64_t id = store_set_id(name);
 
 	return set_known(w, id) || !store_read_set(s, id, &copy) ? 0 : add_set(w, id, copy.data, copy.len);
 }
@@ -175,7 +179,7 @@ static int copy_sets(struct salvage *w)
 			r = add_set(w, sqlite3_column_int64(st, 0), data, len);
 	}
 	sqlite3_finalize(st);
-	return r < 0 ? r : store_each_set(w->s, add_copy, w);
+	return r < 0 ? r : store_each_file(w->s, w->s->models, add_copy, w);
 }
 
 static int insert(struct salvage *w, const struct image_row *row, const void *data)

@@ -3,13 +3,10 @@
  * page of the index; so each is a file in models/, too: the set and its CRC-32C. What of the two is damaged or
  * missing is made good by the other.
  */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/digest.h"
 #include "common/io.h"
@@ -56,29 +53,15 @@ int store_put_set(struct store *s, int64_t id, const void *data, size_t len)
 	return store_run(s, ST_SET);
 }
 
-int store_each_set(struct store *s, int (*fn)(struct store *s, int64_t id, void *arg), void *arg)
+int64_t store_set_id(const char *name)
 {
-	int fd = openat(s->models, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
+	char same[32];
+	int64_t id;
 
-	if (!dir) {
-		r = -errno;
-		close_fd(&fd);
-		return r;
-	}
-	while (r == 0 && (e = readdir(dir))) {
-		char name[32];
-		int64_t id;
-
-		if (sscanf(e->d_name, "tables-%" SCNd64, &id) != 1)
-			continue;
-		set_name(id, name);
-		if (!strcmp(name, e->d_name)) /* and nothing behind it */
-			r = fn(s, id, arg);
-	}
-	closedir(dir);
-	return r;
+	if (sscanf(name, "tables-%" SCNd64, &id) != 1)
+		return 0;
+	set_name(id, same);
+	return !strcmp(same, name) ? id : 0; /* and nothing behind it */
 }
 
 /* The set of that id, or the next one, from its row; *ret_whole: undamaged. False: none can be read. */
@@ -101,16 +84,15 @@ static bool row_from_id(struct store *s, int64_t from, int64_t *ret_id, struct b
 }
 
 /* A file whose row is damaged or missing. */
-static int make_row_good(struct store *s, int64_t id, void *arg)
+static int make_row_good(struct store *s, const char *name, void *arg)
 {
 	_cleanup_buf_ struct buf row = {0}, copy = {0};
-	int64_t found;
+	int64_t id = store_set_id(name), found;
 	bool whole;
 	int r;
 
-	if (row_from_id(s, id, &found, &row, &whole) && found == id && whole)
-		return 0;
-	if (!store_read_set(s, id, &copy))
+	if (!id || (row_from_id(s, id, &found, &row, &whole) && found == id && whole) ||
+		!store_read_set(s, id, &copy))
 		return 0;
 	r = store_put_set(s, id, copy.data, copy.len);
 	*(int *)arg += r == 0;
@@ -135,7 +117,7 @@ static int make_files_good(struct store *s)
 
 int store_keep_sets(struct store *s)
 {
-	int r = store_each_set(s, make_row_good, &s->sets_restored);
+	int r = store_each_file(s, s->models, make_row_good, &s->sets_restored);
 
 	return r < 0 ? r : make_files_good(s);
 }

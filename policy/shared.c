@@ -90,13 +90,9 @@ bool lessons_want_rungs(struct pack_lessons *l, const struct coef_image *capture
 
 void lessons_count(struct pack_lessons *l, const struct coef_image *rung)
 {
-	int64_t blocks = 0;
-
 	pack_count(rung, &l->model, &l->counts);
-	for (int i = 0; i < rung->n_planes; i++)
-		blocks += (int64_t)rung->plane[i].blocks_w * rung->plane[i].blocks_h;
 	l->rungs++;
-	l->blocks += blocks / coef_band_apart(rung);
+	l->blocks += coef_blocks(rung) / coef_band_apart(rung);
 }
 
 void lessons_fit(const struct pack_lessons *l, struct table_set *set)

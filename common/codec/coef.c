@@ -111,13 +111,18 @@ int coef_mcu_rows(const struct coef_image *im)
 	return ceil_div(im->plane[0].blocks_h, im->plane[0].v);
 }
 
-int coef_band_apart(const struct coef_image *im)
+int64_t coef_blocks(const struct coef_image *im)
 {
 	int64_t blocks = 0;
 
 	for (int i = 0; i < im->n_planes; i++)
 		blocks += (int64_t)im->plane[i].blocks_w * im->plane[i].blocks_h;
-	return (int)MAX(1, MIN(blocks / BANDS_BLOCKS, coef_mcu_rows(im) / BANDS_MIN));
+	return blocks;
+}
+
+int coef_band_apart(const struct coef_image *im)
+{
+	return (int)MAX(1, MIN(coef_blocks(im) / BANDS_BLOCKS, coef_mcu_rows(im) / BANDS_MIN));
 }
 
 /* Re-quantises every MCU row when apart is 1, else the bands and a row on both sides of each. */

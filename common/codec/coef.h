@@ -90,6 +90,7 @@ int coef_requantise(const struct coef_image *src, const struct jpeg_tables *t, s
  */
 #define BANDS_BLOCKS 1024 /* of all planes, about, that bands have together ... */
 #define BANDS_MIN    6	  /* ... but so many bands at least */
+int64_t coef_blocks(const struct coef_image *im);
 int coef_mcu_rows(const struct coef_image *im);
 int coef_band_apart(const struct coef_image *im);
 int coef_requantise_bands(const struct coef_image *src, const struct jpeg_tables *t, struct coef_image *dst);

@@ -30,7 +30,7 @@ struct coder {
 	uint16_t one[PACK_CONTEXTS]; /* probability, in 65536ths */
 	struct pack_counts *counts;  /* COUNT */
 	float bits;		     /* ESTIMATE */
-	uint32_t low, high, code; /* WRITE, READ: the interval, and READ's place in it */
+	uint32_t low, high, code;    /* WRITE, READ: the interval, and READ's place in it */
 	struct buf *out;	     /* WRITE */
 	uint8_t *chunk;		     /* what goes there next: so much of CHUNK bytes */
 	size_t n_chunk;
@@ -81,7 +81,6 @@ INLINE uint8_t next_byte(struct coder *c)
 {
 	return c->in < c->end ? *c->in++ : 0;
 }
-
 
 INLINE void put_byte(struct coder *c, uint32_t v)
 {

@@ -162,6 +162,18 @@ static void test_spent(void)
 	CHECK_INT(verify(0), 5);
 }
 
+/* A step of the row's image from one quality to another, with so many bytes. */
+static struct op *step_down(const struct image_row *row, uint8_t from, uint8_t to, const uint8_t *data, size_t len)
+{
+	struct op *op = op_new(OP_STEP);
+
+	op->row = *row;
+	op->row.quality = to;
+	op->was_quality = from;
+	buf_put(&op->data, data, len);
+	return op;
+}
+
 static void test_life(void)
 {
 	struct store *s = open_store(8 * MIB);
@@ -189,18 +201,8 @@ static void test_life(void)
 	CHECK_INT(view_find(v, "3", &id), -ENOENT);
 	CHECK_INT(view_find(v, "zz", &id), -ENOENT);
 	/* A step down replaces the file; a stale one changes nothing. */
-	op = op_new(OP_STEP);
-	op->row = row;
-	op->row.quality = 20;
-	op->was_quality = 50;
-	buf_put(&op->data, data.data, 70000);
-	CHECK_INT(apply_free(s, op), 0);
-	op = op_new(OP_STEP);
-	op->row = row;
-	op->row.quality = 10;
-	op->was_quality = 50;
-	buf_put(&op->data, data.data, 70000);
-	CHECK_INT(apply_free(s, op), -ESTALE);
+	CHECK_INT(apply_free(s, step_down(&row, 50, 20, data.data, 70000)), 0);
+	CHECK_INT(apply_free(s, step_down(&row, 50, 10, data.data, 70000)), -ESTALE);
 	CHECK_INT(view_row(v, row.id, &row), 0);
 	CHECK_INT(row.quality, 20);
 	/* So is one that was worked out before the image was scored by a newer model. */
@@ -210,12 +212,7 @@ static void test_life(void)
 	op->row.flags |= IMAGE_SCORED;
 	op->was_quality = 20;
 	CHECK_INT(apply_free(s, op), 0);
-	op = op_new(OP_STEP);
-	op->row = row;
-	op->row.quality = 10;
-	op->was_quality = 20;
-	buf_put(&op->data, data.data, 70000);
-	CHECK_INT(apply_free(s, op), -ESTALE);
+	CHECK_INT(apply_free(s, step_down(&row, 20, 10, data.data, 70000)), -ESTALE);
 	CHECK_INT(view_row(v, row.id, &row), 0);
 	CHECK(row.quality == 20 && (row.flags & IMAGE_SCORED));
 	CHECK_INT(verify(0), 2);

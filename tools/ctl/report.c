@@ -33,7 +33,7 @@ struct report {
 	FILE *f;
 	json_t *status, *history, *recent; /* held */
 	struct ranking most, least;
-	struct original original[2 * SHOWN]; /* of most, then of least */
+	struct original original[2 * SHOWN]; /* of most, and behind them of least */
 	int originals;			     /* found of them */
 	int64_t images, scored;
 	int result;
@@ -437,7 +437,7 @@ static void put_page(const struct report *r)
 		"its answer, "
 		"in nats. At the left as it is stored, at the right at the quality named.");
 	put_cards(
-		r, &r->least, r->original + SHOWN, "Least sensitive images", "The network hardly notices.");
+		r, &r->least, r->original + r->most.n, "Least sensitive images", "The network hardly notices.");
 	put_decisions(r);
 	fputs("</body></html>\n", r->f);
 }
@@ -450,23 +450,17 @@ static json_t *ask(struct report *r, const char *method)
 /* The captures of the images that are shown, where they are in dir. */
 static int find_originals(struct report *r, const char *dir)
 {
-	struct original all[2 * SHOWN];
 	int n = 0;
 
 	for (int i = 0; i < r->most.n; i++)
-		all[n++].image = r->most.image[i];
+		r->original[n++].image = r->most.image[i];
 	for (int i = 0; i < r->least.n; i++)
-		all[n++].image = r->least.image[i];
-	for (int i = 0; i < n; i++)
-		all[i].path = NULL;
-	r->originals = originals_find(dir, all, n);
-	if (r->originals < 0) {
-		fprintf(stderr, "larderctl: %s: %s\n", dir, strerror(-r->originals));
-		return EXIT_REFUSED;
-	}
-	memcpy(r->original, all, (size_t)r->most.n * sizeof(all[0]));
-	memcpy(r->original + SHOWN, all + r->most.n, (size_t)r->least.n * sizeof(all[0]));
-	return EXIT_OK;
+		r->original[n++].image = r->least.image[i];
+	r->originals = originals_find(dir, r->original, n);
+	if (r->originals >= 0)
+		return EXIT_OK;
+	fprintf(stderr, "larderctl: %s: %s\n", dir, strerror(-r->originals));
+	return EXIT_REFUSED;
 }
 
 /* The page in memory, to be freed. */
