@@ -50,6 +50,8 @@ static const char *const scoring_names[] = {"auto", "full", "predict", NULL};
 #define SPOOL_NAMED    "Spool NAME"
 #define AT_MORE(field) offsetof(struct more_spool, field)
 
+#define SHARES_MAX_PERCENT 90 /* that labels may have to themselves, together */
+
 static const struct setting settings[] = {
 	{"Spool", "Path", TYPE_PATH, AT(spool.path), 0, CONFIG_PATH_MAX, "/var/spool/larder",
 		"Directory that captures are dropped into; a sub-directory is a label.", NULL},
@@ -73,7 +75,7 @@ static const struct setting settings[] = {
 	{"Store", "MaxAge", TYPE_AGES, AT(store.max_age), 0, 0, "",
 		"How long images are kept, by label; * stands for all others. Pinned images stay. Older "
 		"ones are removed within an hour, or a thirtieth of the time. Empty: for ever.", NULL},
-	{"Store", "MinShare", TYPE_SHARES, AT(store.min_share), 0, 90, "",
+	{"Store", "MinShare", TYPE_SHARES, AT(store.min_share), 0, SHARES_MAX_PERCENT, "",
 		"Labels that have a share of the space to themselves: while such a label's images take less "
 		"than it of what all take, others make room. Together at most 90%. Mode=adaptive only.", NULL},
 	{"Policy", "Mode", TYPE_CHOICE, AT(policy.mode), 0, 0, "adaptive",
@@ -146,6 +148,8 @@ static const struct setting settings[] = {
 	{SPOOL_NAMED, "Label", TYPE_LABEL, AT_MORE(label), 0, 0, "",
 		"Label of captures in that directory itself; its sub-directories are labels as everywhere.",
 		NULL},
+	{SPOOL_NAMED, "MinShare", TYPE_PERCENT, AT_MORE(min_share_percent), 0, SHARES_MAX_PERCENT, "0%",
+		"Share of the space that this Label has to itself, as if it were in [Store] MinShare.", NULL},
 };
 
 static bool is_named(const struct setting *s)
@@ -264,7 +268,7 @@ static int add_share(const char *value, const char *label, void *user)
 			return -EINVAL;
 		sum += to->rule[i].percent;
 	}
-	if (!(percent > 0) || sum + percent > 90)
+	if (!(percent > 0) || sum + percent > SHARES_MAX_PERCENT)
 		return -ERANGE;
 	to->rule[to->n].percent = percent;
 	snprintf(to->rule[to->n++].label, CONFIG_LABEL_MAX, "%s", label);
@@ -742,6 +746,50 @@ static int check_spool(const struct config *c, int i, char ret_error[CONFIG_ERRO
 	return 0;
 }
 
+bool config_share(const struct config *c, int i, struct share *ret)
+{
+	if (i < c->store.min_share.n) {
+		*ret = c->store.min_share.rule[i];
+		return true;
+	}
+	i -= c->store.min_share.n;
+	for (int k = 0; k < c->n_spools; k++)
+		if (c->more[k].min_share_percent > 0 && i-- == 0) {
+			ret->percent = c->more[k].min_share_percent;
+			strcpy(ret->label, c->more[k].label);
+			return true;
+		}
+	return false;
+}
+
+/* Shares of spools are a label's each, no label's twice, and leave something for everybody else. */
+static int check_shares(const struct config *c, char ret_error[CONFIG_ERROR_MAX])
+{
+	struct share a, b;
+	double sum = 0;
+
+	for (int i = 0; config_share(c, i, &a); i++) {
+		sum += a.percent;
+		if (!a.label[0]) {
+			snprintf(ret_error, CONFIG_ERROR_MAX,
+				"[Spool NAME]: a MinShare needs a Label, whose it is");
+			return -EINVAL;
+		}
+		for (int k = 0; k < i && config_share(c, k, &b); k++)
+			if (!strcmp(a.label, b.label)) {
+				snprintf(ret_error, CONFIG_ERROR_MAX,
+					"MinShare: two for the label \"%s\"; allowed: one", a.label);
+				return -EINVAL;
+			}
+	}
+	if (sum > SHARES_MAX_PERCENT) {
+		snprintf(ret_error, CONFIG_ERROR_MAX, "MinShare: %g%% in all; allowed: %d%% together", sum,
+			SHARES_MAX_PERCENT);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 int config_validate(const struct config *c, char ret_error[CONFIG_ERROR_MAX])
 {
 	if (c->policy.min_quality > c->policy.max_quality) {
@@ -768,7 +816,7 @@ int config_validate(const struct config *c, char ret_error[CONFIG_ERROR_MAX])
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return check_shares(c, ret_error);
 }
 
 void config_print_sample(FILE *f)

@@ -52,18 +52,21 @@ struct ages {
 };
 
 /* What share of the space of all images a label has to itself. */
+struct share {
+	double percent;
+	char label[CONFIG_LABEL_MAX];
+};
+
 struct shares {
 	int n;
-	struct {
-		double percent;
-		char label[CONFIG_LABEL_MAX];
-	} rule[CONFIG_RULES_MAX];
+	struct share rule[CONFIG_RULES_MAX];
 };
 
 /* [Spool NAME]: a further directory that captures are dropped into. */
 struct more_spool {
 	char name[CONFIG_SPOOL_NAME_MAX], path[CONFIG_SPOOL_PATH_MAX];
 	char label[CONFIG_LABEL_MAX]; /* of what lies in it and not in a sub-directory; "": none */
+	double min_share_percent;     /* of that label; 0: none */
 };
 
 struct config {
@@ -124,6 +127,9 @@ int config_validate(const struct config *c, char ret_error[CONFIG_ERROR_MAX]);
 
 /* Writes the sample file: every setting commented out at its default, with its help. */
 void config_print_sample(FILE *f);
+
+/* The i-th label with a share of the space to itself, by Store.MinShare or its spool; false: no more. */
+bool config_share(const struct config *c, int i, struct share *ret);
 
 /* Bytes of an amount on a file system of total_bytes. */
 int64_t amount_bytes(const struct amount *a, int64_t total_bytes);

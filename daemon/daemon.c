@@ -75,17 +75,17 @@ int daemon_add_label(struct daemon *d, uint32_t id, const char *name)
 	return 0;
 }
 
-/* What labels have to themselves (Store.MinShare), of their training images. */
+/* What labels have to themselves (MinShare), of their training images. */
 static void set_shares(const struct daemon *d, struct stratum *s, size_t n)
 {
-	const struct shares *shares = &d->config.store.min_share;
+	struct share share;
 
-	for (int k = 0; k < shares->n; k++) {
-		uint32_t label = daemon_label_id(d, shares->rule[k].label);
+	for (int k = 0; config_share(&d->config, k, &share); k++) {
+		uint32_t label = daemon_label_id(d, share.label);
 
 		for (size_t i = 0; label && i < n; i++)
 			if (s[i].number == stratum_of(label, false))
-				s[i].share = shares->rule[k].percent / 100;
+				s[i].share = share.percent / 100;
 	}
 }
 

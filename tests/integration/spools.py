@@ -95,9 +95,11 @@ d.remove()
 
 
 # One label floods the store; another has a share of it to itself.
-def share(settings):
+def share(store, spool):
     scenes = Scenes(48)
-    d = with_spools({"Store": {"MaxUse": "2M", **settings}, "Training": {"Enabled": "no"}}, {"door": "door"}).start()
+    d = with_spools({"Store": {"MaxUse": "2M", **store}, "Training": {"Enabled": "no"}}, {"door": "door"})
+    d.configure({"Spool door": spool})
+    d.start()
     d.watch_disk()
     for i in range(1500):
         d.drop(os.path.join(d.more["door"], f"{i}.pnm"), scenes.capture(1))
@@ -115,8 +117,9 @@ def share(settings):
     return bytes_["door"] / sum(bytes_.values())
 
 
-alone, own = share({}), share({"MinShare": "40% door"})
+alone, own, also = share({}, {}), share({"MinShare": "40% door"}, {}), share({}, {"MinShare": "40%"})
 check(alone < 0.3, f"without a share of its own it has one among five: {alone:.2f}")
 check(0.33 < own < 0.5 and own > alone + 0.1, f"with it: {own:.2f}")  # the others overshoot between two rounds
-print(f"share of the door: {alone:.2f} without, {own:.2f} with MinShare=40%")
+check(0.33 < also < 0.5, f"the same when its spool says so: {also:.2f}")
+print(f"share of the door: {alone:.2f} without, {own:.2f} with MinShare=40%, {also:.2f} by its spool's")
 finish()

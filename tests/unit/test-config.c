@@ -71,6 +71,7 @@ static void test_ages(void)
 static void test_spools(void)
 {
 	char text[4096] = "";
+	struct share share;
 	struct config c;
 
 	CHECK_INT(load("[Spool door]\nPath=/a/door\nLabel=at the door\n[Spool]\nPath=/a/main\n[Spool "
@@ -88,6 +89,17 @@ static void test_spools(void)
 	CHECK_INT(c.store.min_share.n, 2);
 	CHECK_NEAR(c.store.min_share.rule[1].percent, 12.5, 0);
 	CHECK_STR(c.store.min_share.rule[0].label, "at the door");
+	CHECK(!config_share(&c, 2, &share));
+	CHECK_INT(load("[Spool a]\nPath=/a\n[Spool b]\nPath=/b\nLabel=bat\nMinShare=50%\n[Store]\nMinShare=40% fox\n", &c), 0);
+	CHECK(config_share(&c, 0, &share) && !strcmp(share.label, "fox"));
+	CHECK(config_share(&c, 1, &share) && !strcmp(share.label, "bat"));
+	CHECK_NEAR(share.percent, 50, 0);
+	CHECK(!config_share(&c, 2, &share));
+	CHECK(load("[Spool a]\nPath=/a\nMinShare=5%\n", &c) < 0 && strstr(error, "needs a Label"));
+	CHECK(load("[Spool a]\nPath=/a\nLabel=x\nMinShare=5%\n[Store]\nMinShare=5% x\n", &c) < 0 &&
+		strstr(error, "two for the label \"x\""));
+	CHECK(load("[Spool a]\nPath=/a\nLabel=x\nMinShare=51%\n[Store]\nMinShare=40% y\n", &c) < 0 &&
+		strstr(error, "91% in all; allowed: 90% together"));
 	CHECK(load("[Spool door]\nLabel=x\n", &c) < 0 && strstr(error, "[Spool door]: a Path is needed"));
 	for (int i = 0; i < 6; i++) {
 		static const char *const one[] = {"/a", "/a/b", "/a/b/c", "/s/x", "/s", "/c/d/"};
@@ -129,7 +141,8 @@ static void test_errors(void)
 		{"[Store]\nMinShare=5% cat, 5% cat\n", ":2:", "percentages"},
 		{"[Spool a/b]\nPath=/x\n", ":2:", "letters, digits"},
 		{"[Spool ]\nPath=/x\n", ":2:", "letters, digits"},
-		{"[Spool door]\nSettleSec=1s\n", ":2:", "allowed: Path, Label"},
+		{"[Spool door]\nSettleSec=1s\n", ":2:", "allowed: Path, Label, MinShare"},
+		{"[Spool door]\nMinShare=91%\n", ":2:", "from 0% to 90%"},
 		{"[Spool door]\nPath=relative\n", ":2:", "absolute path"},
 		{"[Spool door]\nLabel=a/b\n", ":2:", "without '/'"},
 		{"[Spool]\nPath=relative\n", ":2:", "absolute path"},
@@ -192,7 +205,7 @@ static void test_sample(void)
 	}
 	fclose(out);
 	fclose(sample);
-	CHECK_INT(settings, 43);
+	CHECK_INT(settings, 44);
 	config_init(&defaults);
 	memset(&c, 0, sizeof(c));
 	CHECK_INT(config_load(&c, file, true, error), 0);
