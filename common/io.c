@@ -170,39 +170,48 @@ static int64_t entry_bytes(int dir_fd, const char *name)
 	return io_disk_bytes(&st);
 }
 
-int64_t io_tree_bytes(int dir_fd)
+int io_each_name(int dir_fd, int (*fn)(void *arg, int dir_fd, const char *name), void *arg)
 {
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
-	struct stat st;
-	int64_t sum;
-	DIR *dir;
-	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	if (fd < 0)
-		return -errno;
-	dir = fdopendir(fd);
-	if (!dir || fstat(fd, &st) < 0) {
-		int r = -errno;
-
-		if (dir)
-			closedir(dir);
-		else
-			close(fd);
+	if (!dir) {
+		r = -errno;
+		close_fd(&fd);
 		return r;
 	}
-	sum = io_disk_bytes(&st);
-	while ((e = readdir(dir))) {
-		int64_t n;
-
-		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
-			continue;
-		n = entry_bytes(fd, e->d_name);
-		if (n < 0) {
-			closedir(dir);
-			return n;
+	while (r == 0) {
+		errno = 0;
+		e = readdir(dir);
+		if (!e) {
+			r = -errno;
+			break;
 		}
-		sum += n;
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			r = fn(arg, fd, e->d_name);
 	}
 	closedir(dir);
-	return sum;
+	return r;
+}
+
+static int add_entry(void *arg, int dir_fd, const char *name)
+{
+	int64_t n = entry_bytes(dir_fd, name), *sum = arg;
+
+	*sum += n;
+	return n < 0 ? (int)n : 0;
+}
+
+int64_t io_tree_bytes(int dir_fd)
+{
+	struct stat st;
+	int64_t sum;
+	int r;
+
+	if (fstat(dir_fd, &st) < 0)
+		return -errno;
+	sum = io_disk_bytes(&st);
+	r = io_each_name(dir_fd, add_entry, &sum);
+	return r < 0 ? r : sum;
 }

@@ -33,6 +33,12 @@ int io_open_dir(int dir_fd, const char *name);
  */
 int io_open_parent(int dir_fd, const char *path, const char **ret_name);
 
+/*
+ * Calls fn with each name in the directory but "." and ".."; stops at its first result that is not 0, and
+ * returns that.
+ */
+int io_each_name(int dir_fd, int (*fn)(void *arg, int dir_fd, const char *name), void *arg);
+
 /* Disk space of a file as du counts it. */
 int64_t io_disk_bytes(const struct stat *st);
 

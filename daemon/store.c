@@ -2,7 +2,6 @@
 #include "daemon/store.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -362,21 +361,26 @@ int store_object_known(struct store *s, const char *name)
 	return r;
 }
 
-/* Calls fn for each entry of objects/ but dotfiles; stops at its first negative result. */
+struct each_file {
+	struct store *store;
+	int (*fn)(struct store *s, const char *name, void *arg);
+	void *arg;
+};
+
+static int each_file(void *arg, int dir_fd, const char *name)
+{
+	const struct each_file *each = arg;
+
+	(void)dir_fd;
+	return name[0] == '.' ? 0 : MIN(each->fn(each->store, name, each->arg), 0);
+}
+
 int store_each_file(struct store *s, int dir_fd, int (*fn)(struct store *s, const char *name, void *arg),
 	void *arg)
 {
-	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
+	struct each_file each = {s, fn, arg};
 
-	if (!dir)
-		return -errno;
-	while (r >= 0 && (e = readdir(dir)))
-		if (e->d_name[0] != '.')
-			r = fn(s, e->d_name, arg);
-	closedir(dir);
-	return r < 0 ? r : 0;
+	return io_each_name(dir_fd, each_file, &each);
 }
 
 struct sweep {
@@ -452,17 +456,17 @@ static int check_uuid(struct store *s, char error[256])
 int store_create_uuid(struct store *s)
 {
 	static const char hex[] = "0123456789abcdef";
-	char text[128], uuid[33] = {0};
-	uint8_t raw[16];
+	char text[128], uuid[UUID_LEN + 1] = {0};
+	uint8_t raw[UUID_LEN / 2];
 	int r;
 
 	if (getrandom(raw, sizeof(raw), 0) != sizeof(raw))
 		return -errno;
-	for (int i = 0; i < 16; i++) {
+	for (size_t i = 0; i < sizeof(raw); i++) {
 		uuid[2 * i] = hex[raw[i] >> 4];
 		uuid[2 * i + 1] = hex[raw[i] & 15];
 	}
-	r = io_write_durable(s->dir, "uuid", uuid, 32);
+	r = io_write_durable(s->dir, "uuid", uuid, UUID_LEN);
 	snprintf(text, sizeof(text), "INSERT OR REPLACE INTO meta VALUES('uuid', '%s')", uuid);
 	return r == 0 ? store_exec(s, text) : r;
 }

@@ -129,8 +129,12 @@ static int label_name(struct store *s, uint32_t label, char ret[LABEL_MAX + 1])
 		return 0;
 	sqlite3_bind_int64(st, 1, label);
 	rc = sqlite3_step(st);
-	if (rc == SQLITE_ROW)
-		snprintf(ret, LABEL_MAX + 1, "%s", (const char *)sqlite3_column_text(st, 0));
+	if (rc == SQLITE_ROW) {
+		const char *name = (const char *)sqlite3_column_text(st, 0);
+
+		snprintf(ret, LABEL_MAX + 1, "%s", name ? name : "");
+		rc = name ? SQLITE_ROW : SQLITE_NOMEM;
+	}
 	sqlite3_reset(st);
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : store_fail(s, rc);
 }

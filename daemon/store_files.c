@@ -1,5 +1,4 @@
 /* What happens to a capture's own file once its fate is committed: unlinked, or into quarantine. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -23,29 +22,27 @@ static int64_t mtime_of(const struct stat *st)
 	return st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec;
 }
 
+static int see_age(void *arg, int dir_fd, const char *name)
+{
+	struct oldest *old = arg;
+	struct stat st;
+	int64_t since; /* it came here */
+
+	if (name[0] == '.' || fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0;
+	since = st.st_ctim.tv_sec * INT64_C(1000000000) + st.st_ctim.tv_nsec;
+	if (!old->name[0] || since < old->since_ns) {
+		snprintf(old->name, sizeof(old->name), "%s", name);
+		old->since_ns = since;
+		old->bytes = io_disk_bytes(&st);
+	}
+	return 0;
+}
+
 static bool find_oldest(const struct store *s, struct oldest *ret)
 {
-	int fd = openat(s->quarantine, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-
 	ret->name[0] = '\0';
-	while (dir && (e = readdir(dir))) {
-		struct stat st;
-		int64_t since; /* it came here */
-
-		if (e->d_name[0] == '.' || fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		since = st.st_ctim.tv_sec * INT64_C(1000000000) + st.st_ctim.tv_nsec;
-		if (!ret->name[0] || since < ret->since_ns) {
-			snprintf(ret->name, sizeof(ret->name), "%s", e->d_name);
-			ret->since_ns = since;
-			ret->bytes = io_disk_bytes(&st);
-		}
-	}
-	if (dir)
-		closedir(dir);
-	return ret->name[0];
+	return io_each_name(s->quarantine, see_age, ret) == 0 && ret->name[0];
 }
 
 bool quarantine_fits(const struct limits *limits, int64_t bytes)

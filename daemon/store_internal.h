@@ -84,6 +84,8 @@ int store_open_dirs(struct store *s, const char *path, char error[256]);
 int store_prepare(struct store *s);
 void store_close_index(struct store *s);
 
+#define UUID_LEN 32 /* hexadecimal digits */
+
 /* A new uuid for the directory and the index. */
 int store_create_uuid(struct store *s);
 
@@ -106,12 +108,12 @@ int store_each_file(struct store *s, int dir_fd, int (*fn)(struct store *s, cons
 
 /*
  * store_sets.c: makes table sets and their second copies good by one another. The id of a copy by its
- * file's name (0: it is none); the copy of a set (false: none that is whole); a row of one, in place of what
+ * file's name (0: it is none); the copy of a set (-EBADMSG: not whole); a row of one, in place of what
  * there is.
  */
 int store_keep_sets(struct store *s);
 int64_t store_set_id(const char *name);
-bool store_read_set(const struct store *s, int64_t id, struct buf *ret);
+int store_read_set(const struct store *s, int64_t id, struct buf *ret);
 int store_put_set(struct store *s, int64_t id, const void *data, size_t len);
 
 /* Takes the oldest files out of quarantine until bytes more fit its own limit and the store's. */

@@ -1,6 +1,5 @@
 #include "daemon/store_salvage.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -26,6 +25,7 @@ struct salvage {
 	char made[STORE_PATH_MAX + 32]; /* the new index's file */
 	int64_t sets[SETS_MAX];		/* table sets that are whole */
 	int n_sets;
+	bool starved; /* no memory to read something old with: it may be there all the same */
 	struct salvage_report report;
 	char *error;
 };
@@ -49,20 +49,39 @@ static int fail_new(struct salvage *w, int r)
 	return fail(w, r, "%s: %s", w->made, w->s->error[0] ? w->s->error : strerror(-r));
 }
 
-/* The old index is read as it is, damage and all; what cannot be prepared is not there. */
+/* The old index is read as it is, damage and all; what cannot be prepared (NULL) is not there. */
 static sqlite3_stmt *prepare_old(struct salvage *w, const char *text)
 {
 	sqlite3_stmt *st = NULL;
 
-	if (w->old)
-		sqlite3_prepare_v2(w->old, text, -1, &st, NULL);
+	if (w->old && sqlite3_prepare_v2(w->old, text, -1, &st, NULL) == SQLITE_NOMEM)
+		w->starved = true;
 	return st;
+}
+
+/* As sqlite3_step(), of a statement that may not be there. */
+static int step_old(struct salvage *w, sqlite3_stmt *st)
+{
+	int rc = st ? sqlite3_step(st) : SQLITE_DONE;
+
+	if (rc == SQLITE_NOMEM)
+		w->starved = true;
+	return rc;
+}
+
+static int read_beside(struct salvage *w, int dir_fd, const char *name, size_t max, struct buf *ret)
+{
+	int r = io_read_file(dir_fd, name, max, ret);
+
+	if (r == -ENOMEM)
+		w->starved = true;
+	return r;
 }
 
 static int64_t number_of_old(struct salvage *w, const char *text)
 {
 	sqlite3_stmt *st = prepare_old(w, text);
-	int64_t v = st && sqlite3_step(st) == SQLITE_ROW && sqlite3_column_type(st, 0) == SQLITE_INTEGER
+	int64_t v = step_old(w, st) == SQLITE_ROW && sqlite3_column_type(st, 0) == SQLITE_INTEGER
 			    ? sqlite3_column_int64(st, 0)
 			    : -1;
 
@@ -73,10 +92,12 @@ static int64_t number_of_old(struct salvage *w, const char *text)
 static void open_old(struct salvage *w)
 {
 	char file[STORE_PATH_MAX + 16];
+	int rc;
 
 	snprintf(file, sizeof(file), "%s/index.db", w->path);
-	if (sqlite3_open_v2(file, &w->old, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
-		SQLITE_OK) {
+	rc = sqlite3_open_v2(file, &w->old, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+	if (rc != SQLITE_OK) {
+		w->starved = rc == SQLITE_NOMEM;
 		sqlite3_close(w->old);
 		w->old = NULL;
 		return;
@@ -123,7 +144,7 @@ static int copy_table(struct salvage *w, const char *select, const char *insert)
 
 	if (rc != SQLITE_OK)
 		r = store_fail(w->s, rc);
-	while (r == 0 && from && sqlite3_step(from) == SQLITE_ROW) {
+	while (r == 0 && step_old(w, from) == SQLITE_ROW) {
 		for (int i = 0; i < sqlite3_column_count(from); i++)
 			sqlite3_bind_value(to, i + 1, sqlite3_column_value(from, i));
 		rc = sqlite3_step(to);
@@ -161,8 +182,11 @@ static int add_copy(struct store *s, const char *name, void *arg)
 	_cleanup_buf_ struct buf copy = {0};
 	struct salvage *w = arg;
 	int64_t id = store_set_id(name);
+	int r = set_known(w, id) ? -EEXIST : store_read_set(s, id, &copy);
 
-	return set_known(w, id) || !store_read_set(s, id, &copy) ? 0 : add_set(w, id, copy.data, copy.len);
+	if (r == -ENOMEM)
+		return r;
+	return r < 0 ? 0 : add_set(w, id, copy.data, copy.len);
 }
 
 /* The table sets of the old index, and those that only a second copy tells of. */
@@ -171,7 +195,7 @@ static int copy_sets(struct salvage *w)
 	sqlite3_stmt *st = prepare_old(w, "SELECT id, data, crc FROM tables");
 	int r = 0;
 
-	while (r == 0 && st && sqlite3_step(st) == SQLITE_ROW) {
+	while (r == 0 && step_old(w, st) == SQLITE_ROW) {
 		const void *data = sqlite3_column_blob(st, 1);
 		size_t len = (size_t)sqlite3_column_bytes(st, 1);
 
@@ -201,7 +225,7 @@ static bool file_is_whole(struct salvage *w, const struct image_row *row)
 	char name[40];
 
 	object_name(row->id, row->quality, name);
-	return io_read_file(w->s->objects, name, OBJECT_MAX, &file) == 0 && file.len == row->bytes &&
+	return read_beside(w, w->s->objects, name, OBJECT_MAX, &file) == 0 && file.len == row->bytes &&
 	       crc32c(0, file.data, file.len) == row->crc;
 }
 
@@ -235,10 +259,8 @@ static int64_t first_from(struct salvage *w, int64_t from)
 	sqlite3_stmt *st = prepare_old(w, "SELECT id FROM images WHERE id >= ?1 ORDER BY id LIMIT 1");
 	int64_t id = -1;
 
-	if (!st)
-		return -1;
 	sqlite3_bind_int64(st, 1, from);
-	if (sqlite3_step(st) == SQLITE_ROW)
+	if (step_old(w, st) == SQLITE_ROW)
 		id = sqlite3_column_int64(st, 0);
 	sqlite3_finalize(st);
 	return id < from ? -1 : id; /* out of order is damage */
@@ -283,7 +305,7 @@ static int copy_run(struct salvage *w, int64_t *from, bool *ret_end)
 	int r = 0, rc = SQLITE_DONE;
 
 	sqlite3_bind_int64(st, 1, *from);
-	while (r == 0 && st && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+	while (r == 0 && (rc = step_old(w, st)) == SQLITE_ROW) {
 		int64_t id = sqlite3_column_int64(st, 0);
 
 		if (id < *from || id == INT64_MAX)
@@ -336,12 +358,12 @@ static int find_label(struct salvage *w, const char *name, uint32_t *ret)
 static bool in_new(struct salvage *w, int64_t id)
 {
 	sqlite3_stmt *st = w->s->st[ST_EXISTS];
-	bool there;
+	int rc;
 
 	sqlite3_bind_int64(st, 1, id);
-	there = sqlite3_step(st) == SQLITE_ROW;
+	rc = step_old(w, st);
 	sqlite3_reset(st);
-	return there;
+	return rc == SQLITE_ROW;
 }
 
 /* It was to be unlinked: its image was removed, or has another file now. */
@@ -350,16 +372,15 @@ static bool was_garbage(struct salvage *w, const char *name)
 	sqlite3_stmt *st = prepare_old(w, "SELECT 1 FROM garbage WHERE name = ?1");
 	bool was;
 
-	if (!st)
-		return false;
 	sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
-	was = sqlite3_step(st) == SQLITE_ROW;
+	was = step_old(w, st) == SQLITE_ROW;
 	sqlite3_finalize(st);
 	return was;
 }
 
-static int take_file(struct salvage *w, const char *name)
+static int take_file(struct store *s, const char *name, void *arg)
 {
+	struct salvage *w = arg;
 	_cleanup_buf_ struct buf file = {0};
 	char *end, want[40] = "";
 	int64_t id = (int64_t)strtoull(name, &end, 16);
@@ -370,9 +391,9 @@ static int take_file(struct salvage *w, const char *name)
 
 	if (end == name + 16 && (in_new(w, id) || was_garbage(w, name)))
 		return 0; /* the row's own, or what is swept when the store is opened */
-	r = io_read_file(w->s->objects, name, OBJECT_MAX, &file);
-	if (r == -ENOMEM)
-		return r;
+	r = read_beside(w, w->s->objects, name, OBJECT_MAX, &file);
+	if (w->starved)
+		return -ENOMEM;
 	picture = r < 0 ? 0 : tag_read(file.data, file.len, &tag);
 	if (r == 0 && picture < file.len)
 		object_name(tag.row.id, tag.row.quality, want);
@@ -388,21 +409,6 @@ static int take_file(struct salvage *w, const char *name)
 	tag.row.crc = crc32c(0, file.data, file.len);
 	w->report.from_files++;
 	return insert(w, &tag.row, NULL);
-}
-
-static int take_files(struct salvage *w)
-{
-	int fd = openat(w->s->objects, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-
-	if (!dir)
-		return -errno;
-	while (r == 0 && (e = readdir(dir)))
-		if (e->d_name[0] != '.')
-			r = take_file(w, e->d_name);
-	closedir(dir);
-	return r;
 }
 
 /* The totals; what was lost counts as dropped, so that every capture is still accounted for. */
@@ -425,27 +431,45 @@ static int check_uuid(struct salvage *w)
 	sqlite3_stmt *st = prepare_old(w, "SELECT value FROM meta WHERE key = 'uuid'");
 	bool other = false;
 
-	if (io_read_file(w->s->dir, "uuid", 64, &uuid) == 0 && st && sqlite3_step(st) == SQLITE_ROW) {
+	if (read_beside(w, w->s->dir, "uuid", 64, &uuid) == 0 && step_old(w, st) == SQLITE_ROW) {
 		size_t n = (size_t)sqlite3_column_bytes(st, 0);
 
 		other = n != uuid.len || memcmp(sqlite3_column_blob(st, 0), uuid.data, n) != 0;
 	}
 	sqlite3_finalize(st);
+	if (w->starved)
+		return fail(w, -ENOMEM, "out of memory");
 	return other ? fail(w, -EUCLEAN, "index.db and uuid do not belong together: another disk's store?")
 		     : 0;
 }
 
-/* The directory's uuid is the index's from now on, or both get a new one. */
+/*
+ * The directory's uuid is the index's. One that is gone is had from the old index, so that they still
+ * belong together when the new one does not come to be; only when neither has one do both get another.
+ */
 static int write_uuid(struct salvage *w)
 {
 	_cleanup_buf_ struct buf uuid = {0};
-	char text[128];
+	sqlite3_stmt *from, *to = w->s->st[ST_META];
+	int r = 0;
 
-	if (io_read_file(w->s->dir, "uuid", 64, &uuid) < 0 || uuid.len != 32)
-		return store_create_uuid(w->s);
-	snprintf(text, sizeof(text), "INSERT OR REPLACE INTO meta VALUES('uuid', '%.32s')",
-		(const char *)uuid.data);
-	return store_exec(w->s, text);
+	if (read_beside(w, w->s->dir, "uuid", 64, &uuid) < 0 || uuid.len != UUID_LEN) {
+		uuid.len = 0;
+		from = prepare_old(w, "SELECT value FROM meta WHERE key = 'uuid'");
+		if (step_old(w, from) == SQLITE_ROW && sqlite3_column_bytes(from, 0) == UUID_LEN)
+			buf_put(&uuid, sqlite3_column_blob(from, 0), UUID_LEN);
+		sqlite3_finalize(from);
+		if (uuid.failed || w->starved)
+			return -ENOMEM;
+		if (!uuid.len)
+			return store_create_uuid(w->s);
+		r = io_write_durable(w->s->dir, "uuid", uuid.data, UUID_LEN);
+	}
+	if (r < 0)
+		return r;
+	sqlite3_bind_text(to, 1, "uuid", -1, SQLITE_STATIC);
+	sqlite3_bind_text(to, 2, (const char *)uuid.data, UUID_LEN, SQLITE_STATIC);
+	return store_run(w->s, ST_META);
 }
 
 static int fill_new(struct salvage *w)
@@ -471,11 +495,13 @@ static int fill_new(struct salvage *w)
 	if (r == 0)
 		r = name_lost_labels(w);
 	if (r == 0)
-		r = take_files(w);
+		r = store_each_file(w->s, w->s->objects, take_file, w);
 	if (r == 0)
 		r = write_totals(w);
 	if (r == 0)
 		r = write_uuid(w);
+	if (r == 0 && w->starved)
+		r = -ENOMEM;
 	if (r == 0)
 		r = store_exec(w->s, "COMMIT");
 	return r < 0 ? fail_new(w, r) : 0;

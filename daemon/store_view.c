@@ -1,5 +1,4 @@
 /* The reading half of the store, and its check. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -27,8 +26,10 @@ int view_open(const char *path, struct store_view **ret, char error[256])
 	char file[STORE_PATH_MAX + 16];
 	int rc;
 
-	if (!v)
+	if (!v) {
+		snprintf(error, 256, "%s: out of memory", path);
 		return -ENOMEM;
+	}
 	snprintf(file, sizeof(file), "%s/objects", path);
 	v->objects = open(file, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	snprintf(file, sizeof(file), "%s/index.db", path);
@@ -60,7 +61,8 @@ void view_close(struct store_view *v)
 	sqlite3_finalize(v->row);
 	sqlite3_finalize(v->data);
 	/* Never checkpoint on the way out: that is the writer's. */
-	sqlite3_db_config(v->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, on, NULL);
+	if (v->db)
+		sqlite3_db_config(v->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, on, NULL);
 	sqlite3_close(v->db);
 	close_fd(&v->objects);
 	free(v);
@@ -233,6 +235,7 @@ int view_lasting(struct store_view *v, uint32_t stratum, int limit, row_fn fn, v
 int64_t view_count_lasting(struct store_view *v, uint32_t stratum)
 {
 	sqlite3_stmt *st;
+	int rc;
 	int64_t n = prepare(v, "SELECT count(*) FROM images WHERE stratum=?1 AND rank >= ?2 AND rank < ?3",
 		&st);
 
@@ -241,9 +244,11 @@ int64_t view_count_lasting(struct store_view *v, uint32_t stratum)
 	sqlite3_bind_int64(st, 1, stratum);
 	sqlite3_bind_int(st, 2, RANK_SPENT);
 	sqlite3_bind_int(st, 3, RANK_LASTING);
-	n = sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_int64(st, 0) : -EIO;
+	rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW)
+		n = sqlite3_column_int64(st, 0);
 	sqlite3_finalize(st);
-	return n;
+	return rc == SQLITE_ROW ? n : errno_of(rc);
 }
 
 int view_walk(struct store_view *v, int64_t after, int64_t not_model, int limit, row_fn fn, void *user)
@@ -289,7 +294,7 @@ int view_find(struct store_view *v, const char *prefix, int64_t *ret_id)
 	uint64_t low, width;
 	sqlite3_stmt *st;
 	char *end;
-	int found = 0, r;
+	int found = 0, rc, r;
 
 	if (n < 1 || n > 16)
 		return -ENOENT;
@@ -305,10 +310,12 @@ int view_find(struct store_view *v, const char *prefix, int64_t *ret_id)
 		return r;
 	sqlite3_bind_int64(st, 1, (int64_t)low);
 	sqlite3_bind_int64(st, 2, (int64_t)MIN(low + width, (uint64_t)INT64_MAX));
-	while (sqlite3_step(st) == SQLITE_ROW)
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW)
 		if (found++ == 0)
 			*ret_id = sqlite3_column_int64(st, 0);
 	sqlite3_finalize(st);
+	if (rc != SQLITE_DONE)
+		return errno_of(rc);
 	return found == 0 ? -ENOENT : found > 1 ? -ENOTUNIQ : 0;
 }
 
@@ -367,10 +374,16 @@ int view_labels(struct store_view *v, void (*fn)(void *user, uint32_t id, const 
 
 	if (r < 0)
 		return r;
-	while ((rc = sqlite3_step(st)) == SQLITE_ROW)
-		fn(user, (uint32_t)sqlite3_column_int64(st, 0), (const char *)sqlite3_column_text(st, 1));
+	while (r == 0 && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+		const char *name = (const char *)sqlite3_column_text(st, 1);
+
+		if (name)
+			fn(user, (uint32_t)sqlite3_column_int64(st, 0), name);
+		else
+			r = -ENOMEM;
+	}
 	sqlite3_finalize(st);
-	return errno_of(rc);
+	return r < 0 ? r : errno_of(rc);
 }
 
 int view_tables(struct store_view *v,
@@ -406,6 +419,7 @@ int view_taken(struct store_view *v,
 	if (r < 0)
 		return r;
 	while (more && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+		const char *reason = (const char *)sqlite3_column_text(st, 7);
 		struct taken_file f = {
 			.dev = (uint64_t)sqlite3_column_int64(st, 2),
 			.ino = (uint64_t)sqlite3_column_int64(st, 3),
@@ -414,8 +428,11 @@ int view_taken(struct store_view *v,
 		};
 
 		copy_text(sqlite3_column_blob(st, 1), sqlite3_column_bytes(st, 1), f.path, sizeof(f.path));
-		more = fn(user, sqlite3_column_int64(st, 0), &f, sqlite3_column_int64(st, 6),
-			(const char *)sqlite3_column_text(st, 7));
+		if (!reason && sqlite3_column_type(st, 7) != SQLITE_NULL) { /* no reason is another thing */
+			rc = SQLITE_NOMEM;
+			break;
+		}
+		more = fn(user, sqlite3_column_int64(st, 0), &f, sqlite3_column_int64(st, 6), reason);
 	}
 	sqlite3_finalize(st);
 	return more ? errno_of(rc) : 0;
@@ -426,7 +443,7 @@ struct verify {
 	const struct verify_events *events;
 	struct verify_report report;
 	int64_t last;
-	int rows;
+	int rows, error; /* why it could not go on */
 };
 
 static void _printf_(2, 3) finding(struct verify *w, const char *fmt, ...)
@@ -446,15 +463,22 @@ static bool verify_row(void *user, const struct image_row *row)
 	_cleanup_buf_ struct buf data = {0};
 	struct image_row now;
 	char id[17];
-	int r = view_data(w->view, row, &data);
+	int r = view_data(w->view, row, &data), gone;
 
 	w->last = row->id;
 	w->rows++;
 	w->report.images++;
 	w->report.bytes += row->bytes;
-	/* A file may have been replaced by a smaller one since the row was read. */
-	if (r == 0 || view_row(w->view, row->id, &now) < 0 || now.quality != row->quality)
+	if (r == 0)
 		return true;
+	/* A file may have been replaced by a smaller one since the row was read. */
+	gone = view_row(w->view, row->id, &now);
+	if (gone == -ENOENT || (gone == 0 && now.quality != row->quality))
+		return true;
+	if (gone < 0 || r == -ENOMEM) { /* which says nothing of the image */
+		w->error = gone < 0 ? gone : r;
+		return false;
+	}
 	if (w->events->lost && (r == -EBADMSG || r == -ENOENT || r == -EIO))
 		w->events->lost(w->events->user, row->id, row->quality);
 	if (r == -EBADMSG) {
@@ -522,47 +546,59 @@ static int verify_tables(struct verify *w)
 	return errno_of(rc);
 }
 
-static void verify_objects(struct verify *w)
+static int verify_object(void *arg, int dir_fd, const char *name)
 {
-	int fd = openat(w->view->objects, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
+	struct verify *w = arg;
+	struct image_row row;
+	char want[40] = "";
+	int r;
 
-	while (dir && (e = readdir(dir))) {
-		struct image_row row;
-		char want[40] = "";
-
-		if (e->d_name[0] == '.')
-			continue;
-		if (view_row(w->view, (int64_t)strtoull(e->d_name, NULL, 16), &row) == 0 &&
-			(row.flags & IMAGE_FILE))
-			object_name(row.id, row.quality, want);
-		if (strcmp(want, e->d_name) != 0) {
-			w->report.orphaned++;
-			finding(w, "objects/%s belongs to no image", e->d_name);
-		}
+	(void)dir_fd;
+	if (name[0] == '.')
+		return 0;
+	r = view_row(w->view, (int64_t)strtoull(name, NULL, 16), &row);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == 0 && (row.flags & IMAGE_FILE))
+		object_name(row.id, row.quality, want);
+	if (strcmp(want, name) != 0) {
+		w->report.orphaned++;
+		finding(w, "objects/%s belongs to no image", name);
 	}
-	if (dir)
-		closedir(dir);
+	return 0;
 }
 
-static int verify_index(struct verify *w)
+/* SQLite's own check of the index; whether it found nothing. */
+static int check_index(struct verify *w, bool tell, bool *ret_fine)
 {
 	sqlite3_stmt *st;
-	int r = prepare(w->view, "PRAGMA integrity_check(20)", &st);
+	int rc, r = prepare(w->view, "PRAGMA integrity_check(20)", &st);
 
+	*ret_fine = true;
 	if (r < 0)
 		return r;
-	while (sqlite3_step(st) == SQLITE_ROW) {
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
 		const char *line = (const char *)sqlite3_column_text(st, 0);
 
-		if (line && strcmp(line, "ok") != 0) {
+		if (!line || !strcmp(line, "ok"))
+			continue;
+		*ret_fine = false;
+		if (tell) {
 			w->report.damaged++;
 			finding(w, "index.db: %s", line);
 		}
 	}
 	sqlite3_finalize(st);
-	return 0;
+	return errno_of(rc);
+}
+
+/* A page for which there was no memory is damaged to it, too: only what is found twice counts. */
+static int verify_index(struct verify *w)
+{
+	bool fine;
+	int r = check_index(w, false, &fine);
+
+	return r < 0 || fine ? r : check_index(w, true, &fine);
 }
 
 int view_verify(struct store_view *v, const struct verify_events *events, struct verify_report *ret)
@@ -574,13 +610,15 @@ int view_verify(struct store_view *v, const struct verify_events *events, struct
 		w.rows = 0;
 		if (r == 0)
 			r = view_walk(v, w.last, -1, 64, verify_row, &w);
+		if (w.error < 0)
+			r = w.error;
 	} while (r == 0 && w.rows);
 	if (r == 0)
 		r = verify_tallies(&w);
 	if (r == 0)
 		r = verify_tables(&w);
 	if (r == 0)
-		verify_objects(&w);
+		r = io_each_name(v->objects, verify_object, &w);
 	*ret = w.report;
 	return r;
 }

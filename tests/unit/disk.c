@@ -1,6 +1,7 @@
 #undef _FILE_OFFSET_BITS /* both names of each call are defined here */
 #include "tests/unit/disk.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -104,6 +105,13 @@ bool disk_was_hit(void)
 	return disk.hit;
 }
 
+enum call_kind { CHANGES, READS };
+
+static bool counting(enum call_kind kind)
+{
+	return disk.mode != DISK_OFF && !disk.paused && (disk.mode == DISK_FAIL_READS) == (kind == READS);
+}
+
 /* Whether a descriptor's file is below the path. */
 static bool below(int fd)
 {
@@ -173,12 +181,13 @@ static int new_node(ino_t inode)
 /* Counts a call. True: it is to fail, errno being set. tear: half of a write is done by it. */
 static bool struck(void (*tear)(void *arg), void *arg)
 {
-	bool now = ++disk.calls == disk.at || (disk.hit && disk.for_ever && disk.mode == DISK_FAIL);
+	bool fails = disk.mode == DISK_FAIL || disk.mode == DISK_FAIL_READS;
+	bool now = ++disk.calls == disk.at || (disk.hit && disk.for_ever && fails);
 
 	if (!now)
 		return false;
 	disk.hit = true;
-	if (disk.mode == DISK_FAIL) {
+	if (fails) {
 		errno = disk.error;
 		return true;
 	}
@@ -280,7 +289,7 @@ static ssize_t any_write(int fd, const void *data, size_t len, off_t at)
 	off_t begin = at;
 	ssize_t n;
 
-	if (disk.mode == DISK_OFF || disk.paused || !below(fd))
+	if (!counting(CHANGES) || !below(fd))
 		return at < 0 ? REAL(write)(fd, data, len) : REAL(pwrite)(fd, data, len, at);
 	if (struck(half_a_write, &w))
 		return -1;
@@ -307,11 +316,36 @@ ssize_t pwrite64(int fd, const void *data, size_t len, off64_t at)
 	return any_write(fd, data, len, at);
 }
 
+ssize_t read(int fd, void *data, size_t len)
+{
+	return counting(READS) && below(fd) && struck(NULL, NULL) ? -1 : REAL(read)(fd, data, len);
+}
+
+ssize_t pread(int fd, void *data, size_t len, off_t at)
+{
+	return counting(READS) && below(fd) && struck(NULL, NULL) ? -1 : REAL(pread)(fd, data, len, at);
+}
+
+ssize_t pread64(int fd, void *data, size_t len, off64_t at)
+{
+	return counting(READS) && below(fd) && struck(NULL, NULL) ? -1 : REAL(pread64)(fd, data, len, at);
+}
+
+struct dirent *readdir(DIR *dir)
+{
+	return counting(READS) && below(dirfd(dir)) && struck(NULL, NULL) ? NULL : REAL(readdir)(dir);
+}
+
+struct dirent64 *readdir64(DIR *dir)
+{
+	return counting(READS) && below(dirfd(dir)) && struck(NULL, NULL) ? NULL : REAL(readdir64)(dir);
+}
+
 static int any_sync(int fd)
 {
 	int r;
 
-	if (disk.mode == DISK_OFF || disk.paused || !below(fd))
+	if (!counting(CHANGES) || !below(fd))
 		return REAL(fsync)(fd);
 	if (struck(NULL, NULL))
 		return -1;
@@ -336,7 +370,7 @@ static int any_truncate(int fd, off_t size)
 {
 	int r;
 
-	if (disk.mode == DISK_OFF || disk.paused || !below(fd))
+	if (!counting(CHANGES) || !below(fd))
 		return REAL(ftruncate)(fd, size);
 	if (struck(NULL, NULL))
 		return -1;
@@ -366,7 +400,9 @@ static int any_open(int dir_fd, const char *path, int flags, mode_t mode)
 	struct stat st;
 	int fd;
 
-	if (!makes || disk.mode == DISK_OFF || disk.paused || !named_below(dir_fd, path))
+	if (!makes && counting(READS) && named_below(dir_fd, path) && struck(NULL, NULL))
+		return -1;
+	if (!makes || !counting(CHANGES) || !named_below(dir_fd, path))
 		return REAL(openat)(dir_fd, path, flags, mode);
 	was = REAL(faccessat)(dir_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 	if (struck(NULL, NULL))
@@ -414,7 +450,7 @@ static int any_mkdir(int dir_fd, const char *path, mode_t mode)
 {
 	int r;
 
-	if (disk.mode == DISK_OFF || disk.paused || !named_below(dir_fd, path))
+	if (!counting(CHANGES) || !named_below(dir_fd, path))
 		return REAL(mkdirat)(dir_fd, path, mode);
 	if (struck(NULL, NULL))
 		return -1;
@@ -443,7 +479,7 @@ static int any_unlink(int dir_fd, const char *path, int flags)
 	struct stat st;
 	int r;
 
-	if (disk.mode == DISK_OFF || disk.paused || fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	if (!counting(CHANGES) || fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 		!named_below(dir_fd, path))
 		return REAL(unlinkat)(dir_fd, path, flags);
 	if (struck(NULL, NULL))
@@ -469,7 +505,7 @@ static int any_rename(int dir_fd, const char *path, int to_fd, const char *to)
 	struct stat st;
 	int r;
 
-	if (disk.mode == DISK_OFF || disk.paused || fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	if (!counting(CHANGES) || fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 		!named_below(dir_fd, path))
 		return REAL(renameat)(dir_fd, path, to_fd, to);
 	if (struck(NULL, NULL))

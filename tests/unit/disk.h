@@ -15,17 +15,18 @@
 
 enum disk_mode {
 	DISK_OFF,
-	DISK_COUNT,  /* nothing but counting */
-	DISK_KILL,   /* the process, in place of the call */
-	DISK_TEAR,   /* the process, after half of the bytes of a write */
-	DISK_FAIL,   /* the call, with an errno */
-	DISK_RECORD, /* everything */
+	DISK_COUNT,	 /* nothing but counting */
+	DISK_KILL,	 /* the process, in place of the call */
+	DISK_TEAR,	 /* the process, after half of the bytes of a write */
+	DISK_FAIL,	 /* the call, with an errno */
+	DISK_FAIL_READS, /* the same of calls that read: of files, of names, and opening them for it */
+	DISK_RECORD,	 /* everything */
 };
 
 /* Calls on files below dir count from now on: from 1, the at-th being the one that is hit. */
 void disk_arm(const char *dir, enum disk_mode mode, long at);
 
-/* For DISK_FAIL: which errno, and whether every later call fails as well. */
+/* For those that fail: which errno, and whether every later call fails as well. */
 void disk_error(int error, bool for_ever);
 
 /* Allocations fail likewise: the at-th, or from there on. 0: none. Without sanitizers only. */

@@ -33,6 +33,7 @@ static char *base; /* of the two, the one in memory where there is one */
 static char path[64], scratch[64];
 static struct buf pristine, objects[FILES]; /* the index, and what lies beside it */
 static uint64_t sum_of[IMAGES];		    /* of what is stored */
+static bool without_uuid;		    /* the file that says whose index it is, is gone */
 
 static int remove_one(const char *name, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -148,6 +149,14 @@ static void write_file(const char *name, const uint8_t *data, size_t len)
 		fclose(f);
 }
 
+static void drop_uuid(void)
+{
+	char name[128];
+
+	snprintf(name, sizeof(name), "%s/uuid", path);
+	unlink(name);
+}
+
 /* The store as it was made, with an index that is len bytes of data. */
 static void lay_out(const uint8_t *data, size_t len)
 {
@@ -171,6 +180,8 @@ static void lay_out(const uint8_t *data, size_t len)
 static void lay_out_whole(void)
 {
 	lay_out(pristine.data, pristine.len);
+	if (without_uuid)
+		drop_uuid();
 }
 
 static void say(void *user, const char *line)
@@ -324,9 +335,13 @@ static void test_foreign(void)
 	snprintf(name, sizeof(name), "%s/uuid", path);
 	write_file(name, (const uint8_t *)"0123456789abcdef0123456789abcdef", 32);
 	CHECK_INT(salvage(LIMIT, NULL, false, &n), -EUCLEAN);
-	unlink(name); /* lost: both get a new one */
+	drop_uuid(); /* lost: it is had from the index */
 	CHECK_INT(salvage(LIMIT, NULL, false, &n), 0);
 	CHECK_INT(check_store(0), IMAGES);
+	lay_out(pristine.data, 0);
+	drop_uuid(); /* both lost: another one */
+	CHECK_INT(salvage(LIMIT, NULL, true, &n), 0);
+	CHECK_INT(check_store(-1), FILES);
 }
 
 /* No room for two: refused, done by way of another place, and taken up again half-way. */
@@ -359,15 +374,32 @@ static void test_scratch(void)
 	close(fd);
 }
 
-/* Killed before each change under the store's directory, or with that call failing; then once more. */
-static void interrupt(enum disk_mode mode, const char *where, bool for_ever)
-{
-	int seen = test_failures;
-	long at;
+enum fault { KILL, FAIL, READ, MEMORY };
 
-	for (at = 1; test_failures == seen; at++) {
+static void arm(enum fault fault, long at, bool for_ever)
+{
+	static const enum disk_mode mode[] = {DISK_KILL, DISK_FAIL, DISK_FAIL_READS, DISK_COUNT};
+
+	disk_error(at % 2 ? EIO : ENOSPC, for_ever);
+	disk_arm(base, mode[fault], fault == MEMORY ? 0 : at);
+	if (fault == MEMORY)
+		disk_arm_memory(at, for_ever);
+}
+
+/*
+ * Killed before each change under the store's directory, or with that call, or an allocation, failing; then
+ * once more. What cannot be read for a moment may be given up for it, as a damaged page's images are;
+ * nothing else may.
+ */
+static void interrupt(enum fault fault, const char *where, bool for_ever, int step)
+{
+	static const char *const names[] = {
+		"changes, killed before each", "failing changes", "failing reads", "failing allocations"};
+	int seen = test_failures, n_tries = 0;
+
+	for (long at = 1; test_failures == seen; at += step, n_tries++) {
 		struct salvage_report n;
-		int status;
+		int status, there;
 		pid_t pid;
 
 		lay_out_whole();
@@ -377,39 +409,46 @@ static void interrupt(enum disk_mode mode, const char *where, bool for_ever)
 			char error[256];
 			int r;
 
-			disk_error(at % 2 ? EIO : ENOSPC, for_ever);
-			disk_arm(base, mode, at);
+			arm(fault, at, for_ever);
 			r = store_salvage(path, LIMIT, where, false, &n, error);
 			_exit(disk_was_hit() ? r < 0 ? 2 : 3 : 0);
 		}
 		waitpid(pid, &status, 0);
 		if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 			break;
-		CHECK(mode == DISK_FAIL ? WIFEXITED(status) && WEXITSTATUS(status) >= 2
-					: WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+		CHECK(fault == KILL ? WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL
+				    : WIFEXITED(status) && WEXITSTATUS(status) >= 2);
 		CHECK_INT(salvage(LIMIT, where, false, &n), 0);
-		CHECK_INT(check_store(0), IMAGES);
+		there = check_store(fault == READ ? -1 : 0);
+		CHECK(there == IMAGES ||
+			(fault == READ && WEXITSTATUS(status) == 3 && there >= IMAGES / 2));
 		if (test_failures > seen)
-			fprintf(stderr, "... at change %ld\n", at);
+			fprintf(stderr, "... at %ld: %d of %d, ended with %d\n", at, there, IMAGES,
+				WEXITSTATUS(status));
 	}
-	CHECK(at > 15);
-	printf("%ld changes, each %s%s%s\n", at - 1, mode == DISK_KILL ? "killed before" : "failing",
-		mode == DISK_FAIL && for_ever ? " from then on" : "",
+	CHECK(n_tries > 15);
+	printf("%d %s%s%s\n", n_tries, names[fault], for_ever ? ", all from then on" : "",
 		where ? ", by way of another place" : "");
 }
 
 static void test_kill(void)
 {
-	interrupt(DISK_KILL, NULL, false);
-	interrupt(DISK_KILL, scratch, false);
+	interrupt(KILL, NULL, false, 1);
+	interrupt(KILL, scratch, false, 1);
+	without_uuid = true;
+	interrupt(KILL, NULL, false, 1);
+	without_uuid = false;
 }
 
 static void test_errors(void)
 {
-	interrupt(DISK_FAIL, NULL, false);
-	interrupt(DISK_FAIL, NULL, true);
-	interrupt(DISK_FAIL, scratch, false);
-	interrupt(DISK_FAIL, scratch, true);
+	for (int for_ever = 0; for_ever < 2; for_ever++) {
+		interrupt(FAIL, NULL, for_ever, 1);
+		interrupt(FAIL, scratch, for_ever, 1);
+		interrupt(READ, NULL, for_ever, 3);
+		if (!SANITIZED)
+			interrupt(MEMORY, NULL, for_ever, for_ever ? 41 : 11);
+	}
 }
 
 /* A tag is found whole or not at all, and never mistaken for a picture's end. */
