@@ -601,7 +601,7 @@ static void live_with(const char *what, long at)
 
 static void test_errors(void)
 {
-	static const int errors[] = {ENOSPC, EIO, EROFS, EDQUOT, EMFILE};
+	static const int errors[] = {ENOSPC, EIO, EROFS, EDQUOT, EMFILE, EXDEV};
 
 	for (int for_ever = 0; for_ever < 2; for_ever++)
 		for (size_t e = 0; e < ARRAY_SIZE(errors); e++) {

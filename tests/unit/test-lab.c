@@ -116,7 +116,7 @@ static void test_folder(void)
 	struct data d;
 	struct coef_image im = {0};
 	char spec[256];
-	int quality;
+	int quality, ones = 0;
 
 	CHECK(try("folder", error) == -EINVAL && strstr(error, "two classes"));
 	for (int k = 0; k < 2; k++) {
@@ -131,6 +131,9 @@ static void test_folder(void)
 	snprintf(spec, sizeof(spec), "folder:%s", dir);
 	CHECK(data_open(&d, spec, error) == 0);
 	CHECK(d.classes == 2 && d.split[TRAIN].n + d.split[TEST].n == 40 && d.split[TEST].n > 0);
+	for (int i = 0; i < 16; i++) /* the first so many are of all classes */
+		ones += d.split[TRAIN].v[i].label;
+	CHECK(ones > 2 && ones < 14);
 	for (int s = 0; s < 2; s++)
 		for (int i = 0; i < d.split[s].n; i++) {
 			int r = data_decode(&d, (enum split)s, i, &im, &quality, error);

@@ -274,6 +274,21 @@ static int open_tree(struct data *d, int split, const char *dir, char error[DATA
 	return MIN(r, 0);
 }
 
+/* Pictures in an order of their own, always the same: the first so many are of all classes. */
+static void shuffle(struct picture *v, int n)
+{
+	struct rng r;
+
+	rng_init(&r, 1);
+	for (int i = n - 1; i > 0; i--) {
+		int k = (int)rng_below(&r, (uint32_t)i + 1);
+		struct picture p = v[i];
+
+		v[i] = v[k];
+		v[k] = p;
+	}
+}
+
 static int open_folder(struct data *d, const char *dir, char error[DATA_ERROR_MAX])
 {
 	char train[4096], test[4096];
@@ -297,6 +312,8 @@ static int open_folder(struct data *d, const char *dir, char error[DATA_ERROR_MA
 		if (!d->split[s].n)
 			return fail(error, -EINVAL, "%s: no %s pictures (.jpg .png .ppm .pgm)", dir,
 				s == TEST ? "test" : "training");
+	for (int s = 0; s < 2; s++)
+		shuffle(d->split[s].v, d->split[s].n);
 	return 0;
 }
 
