@@ -407,11 +407,13 @@ static void interrupt(enum fault fault, const char *where, bool for_ever, int st
 		pid = fork();
 		if (pid == 0) {
 			char error[256];
-			int r;
+			int r, hit;
 
 			arm(fault, at, for_ever);
 			r = store_salvage(path, LIMIT, where, false, &n, error);
-			_exit(disk_was_hit() ? r < 0 ? 2 : 3 : 0);
+			hit = disk_was_hit();
+			disk_off();
+			test_child_ends(hit ? r < 0 ? 2 : 3 : 0);
 		}
 		waitpid(pid, &status, 0);
 		if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
