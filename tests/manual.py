@@ -50,7 +50,7 @@ for name in ("larderctl.bash", "larderctl.fish", "_larderctl"):
 
 check(options(told(larderd, "--help")) <= options(read("doc", "larderd.8.scd")), "larderd(8) has every option")
 check(options(told(lab, "--help")) - {"--help", "--version"} <= options(read("doc", "larder-lab.1.scd")),
-      f"larder-lab(1) lacks {options(output(lab, '--help')) - options(read('doc', 'larder-lab.1.scd'))}")
+      f"larder-lab(1) lacks {options(told(lab, '--help')) - options(read('doc', 'larder-lab.1.scd'))}")
 for verb in re.findall(r"^  ([a-z][a-z-]+) ", told(lab, "--help"), re.M):
     check(f"*{verb}*" in read("doc", "larder-lab.1.scd"), f"larder-lab(1) lacks {verb}")
 
