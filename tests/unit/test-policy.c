@@ -467,6 +467,14 @@ static void test_modes(void)
 	uint8_t lo, hi;
 
 	learn(&p, &c);
+	config_init(&config);
+	for (config.policy.mode = 0; config.policy.mode < 3; config.policy.mode++) {
+		choose_limits(&config, &lo, &hi);
+		CHECK_INT(lo, config.policy.mode == MODE_ADAPTIVE  ? 2
+			      : config.policy.mode == MODE_UNIFORM ? 75
+								   : 100);
+		CHECK_INT(hi, config.policy.mode == MODE_ADAPTIVE ? 95 : lo);
+	}
 	CHECK_INT(choose_rung(MODE_UNIFORM, &c, &p, 99, false), c.n - 1);
 	CHECK_INT(choose_rung(MODE_ADAPTIVE, &c, &p, 99, false), 0);
 	CHECK(population_kl(&p, c.quality[choose_rung(MODE_ADAPTIVE, &c, &p, 99, true)]) <= VALIDATION_KL);
@@ -478,10 +486,6 @@ static void test_modes(void)
 	CHECK(a.step < b.step);
 	CHECK_INT(choose_next(MODE_ADAPTIVE, &c, &p, 3, true, 0, 0).step, -1);
 	CHECK(choose_next(MODE_ADAPTIVE, &c, &p, 3, false, 0, 0).to < c.quality[3]);
-	config_init(&config);
-	config.policy.mode = MODE_UNIFORM;
-	choose_limits(&config, &lo, &hi);
-	CHECK(lo == 75 && hi == 75);
 }
 
 static void test_idle(void)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <sqlite3.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -357,6 +358,89 @@ static void fail_each(bool memory, bool for_ever, long step)
 		CHECK(told[i].r == 0 && told[i].told == truth[i].told);
 }
 
+static void count_finding(void *user, const char *line)
+{
+	(void)line;
+	++*(int *)user;
+}
+
+static int findings(struct verify_report *ret)
+{
+	struct store_view *v = NULL;
+	char error[256];
+	int n = 0;
+	const struct verify_events events = {count_finding, NULL, &n};
+
+	CHECK_INT(view_open(path, &v, error), 0);
+	CHECK_INT(view_verify(v, &events, ret), 0);
+	view_close(v);
+	return n;
+}
+
+static void find(const char *prefix, int want)
+{
+	struct store_view *v = NULL;
+	char error[256];
+	int64_t id = -1;
+
+	CHECK_INT(view_open(path, &v, error), 0);
+	CHECK_INT(view_find(v, prefix, &id), want);
+	CHECK(want < 0 ? true : id == INT64_C(0x1000000000000000) + 0xa);
+	view_forget_pages(v);
+	view_close(v);
+}
+
+/* An image is asked for by the first digits of its id, and by nothing else. */
+static void test_find(void)
+{
+	find("100000000000000a", 0);
+	find("100000000000000A", 0);
+	find("1000000000000", -ENOTUNIQ);
+	find("", -ENOENT);
+	find("100000000000000a0", -ENOENT);
+	find("-1", -ENOENT);
+	find("+1", -ENOENT);
+	find(" 1", -ENOENT);
+	find("1g", -ENOENT);
+	find("f", -ENOENT); /* ids are positive */
+	find("2", -ENOENT);
+}
+
+/* Files of nobody, files that are gone, packed images without their set: each is found. */
+static void test_findings(void)
+{
+	struct verify_report report;
+	sqlite3 *db = NULL;
+	char name[128];
+
+	CHECK_INT(findings(&report), 0);
+	CHECK(report.images == IMAGES && !report.damaged && !report.missing && !report.orphaned &&
+		!report.tallies);
+	snprintf(name, sizeof(name), "%s/objects/.tmp", path);
+	CHECK_INT(mknod(name, S_IFREG | 0600, 0), 0);
+	CHECK_INT(findings(&report), 0);
+	snprintf(name, sizeof(name), "%s/objects/1000000000000001-q50.jpg", path);
+	CHECK_INT(mknod(name, S_IFREG | 0600, 0), 0); /* that image has no file */
+	snprintf(name, sizeof(name), "%s/objects/1000000000000048-q20.jpg", path);
+	CHECK_INT(mknod(name, S_IFREG | 0600, 0), 0); /* that one has another */
+	CHECK_INT(findings(&report), 2);
+	CHECK_INT(report.orphaned, 2);
+	unlink(name);
+	snprintf(name, sizeof(name), "%s/objects/1000000000000048-q50.jpg", path);
+	CHECK_INT(unlink(name), 0);
+	CHECK_INT(findings(&report), 2);
+	CHECK(report.orphaned == 1 && report.missing == 1);
+	snprintf(name, sizeof(name), "%s/index.db", path);
+	CHECK_INT(sqlite3_open(name, &db), SQLITE_OK);
+	CHECK_INT(sqlite3_exec(db,
+			  "DELETE FROM tables; UPDATE tally SET images = images + 1 WHERE stratum = 2",
+			  NULL, NULL, NULL),
+		SQLITE_OK);
+	sqlite3_close(db);
+	CHECK_INT(findings(&report), 4);
+	CHECK(report.damaged == SMALL && report.tallies == 1);
+}
+
 int main(void)
 {
 	base = mkdtemp(shm) ? shm : mkdtemp(slow);
@@ -371,6 +455,8 @@ int main(void)
 		fail_each(true, false, 1);
 		fail_each(true, true, 7);
 	}
+	test_find();
+	test_findings();
 	nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	printf("%d checks, %d failed\n", test_checks, test_failures);
 	return test_failures || !test_checks;

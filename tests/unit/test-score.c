@@ -218,6 +218,105 @@ static void test_set_bytes(void)
 	}
 }
 
+static bool same_picture(const struct coef_image *a, const struct coef_image *b)
+{
+	bool same = a->n_planes == b->n_planes;
+
+	for (int i = 0; same && i < a->n_planes; i++)
+		for (int k = 0; k < a->plane[i].blocks_w * a->plane[i].blocks_h * DCT_SIZE2; k++)
+			same = same && a->plane[i].coef[k] * a->plane[i].quant[k % DCT_SIZE2] ==
+					       b->plane[i].coef[k] * b->plane[i].quant[k % DCT_SIZE2];
+	return same;
+}
+
+/* What is written is what the rates said, packed while it may be, and reads back as it was. */
+static void test_encode(void)
+{
+	static const int qualities[] = {2, 20, 50, 95, 100};
+	_cleanup_pixels_ struct pixels px = {0};
+	_cleanup_coef_ struct coef_image im = {0};
+	struct scorer s = {0};
+
+	draw(&px, 48, 40, 4);
+	CHECK_INT(pixels_to_coef(&px, &im), 0);
+	for (int with = 0; with < 3; with++) { /* no set; a set; a set, and nothing may be packed */
+		if (with == 1)
+			teach(&im, &s.shared);
+		s.pack_max = with == 2;
+		for (size_t i = 0; i < sizeof(qualities) / sizeof(qualities[0]); i++) {
+			_cleanup_coef_ struct coef_image rung = {0}, back = {0};
+			_cleanup_buf_ struct buf b = {0};
+			int quality = qualities[i];
+			struct capture_info info;
+			struct jpeg_tables t;
+			bool packed;
+
+			buf_put(&b, "before", 6);
+			CHECK_INT(rung_encode(&s, &im, 100, quality, &b, &packed), 0);
+			CHECK_INT(packed, with == 1 && quality < 100);
+			rung_tables(&s, &im, 100, quality, &t);
+			CHECK_INT(coef_requantise(&im, &t, &rung), 0);
+			CHECK_NEAR(rung_rate(&s, &rung, quality, false, &packed), (double)b.len - 6,
+				8 + 0.02 * (double)b.len);
+			if (with == 1 && quality < 100) {
+				CHECK_INT(coef_requantise(&im, &t, &back), 0); /* its geometry and steps */
+				memset(back.plane[0].coef, 1, DCT_SIZE2 * sizeof(int16_t));
+				CHECK_INT(pack_read(b.data + 6, b.len - 6, &s.shared.pack, &back), 0);
+			} else {
+				CHECK_INT(jpeg_read(b.data + 6, b.len - 6, INT64_C(1) << 20, &back, &info),
+					0);
+			}
+			CHECK(same_picture(&rung, &back));
+		}
+	}
+	scorer_done(&s);
+}
+
+/* A law that holds is found; nothing is said before enough was learnt. */
+static void test_predict(void)
+{
+	enum { LEARNT = 128, ASKED = 20 };
+	static struct predictor p;
+	struct features f;
+	struct scorer s = {.features = &f};
+	uint8_t quality[RUNGS_MAX];
+
+	predictor_init(&p);
+	CHECK_INT(scorer_set_model(&s, NULL, NULL), 0);
+	for (int i = 0; i < LEARNT + ASKED; i++) {
+		_cleanup_pixels_ struct pixels px = {0};
+		_cleanup_coef_ struct coef_image im = {0};
+		int n = ladder_for(i % 4 ? 95 : 63, 2, 95, quality);
+		struct curve c, guess;
+
+		draw(&px, 32 + i % 5 * 8, 40, (uint64_t)i);
+		CHECK_INT(pixels_to_coef(&px, &im), 0);
+		CHECK_INT(score(&s, &im, 100, quality, n, -1, NULL, &c), 0);
+		CHECK_INT(f.n, c.n);
+		for (int k = 0; k < c.n; k++)
+			c.kl[k] = 1e-5f * powf(1 + f.lost[k][2], 0.5f) * powf(1 + f.lost[k][3], 0.7f);
+		guess = c;
+		CHECK_INT(predictor_apply(&p, &f, &guess), i >= PREDICTOR_MIN);
+		if (i < LEARNT)
+			predictor_learn(&p, &f, &c);
+		for (int k = 0; i >= LEARNT && k < c.n; k++) {
+			CHECK(guess.scored && (k == 0 || guess.kl[k] <= guess.kl[k - 1]));
+			/* An own quality between rungs is told what the rung above it is, or that nothing
+			 * is lost. */
+			if (ladder_nearest(c.quality[k]) >= 0 &&
+				LADDER[ladder_nearest(c.quality[k])] == c.quality[k])
+				CHECK_NEAR(logf(guess.kl[k]), logf(c.kl[k]), 0.1);
+			else
+				CHECK_INT(guess.kl[k], 0);
+		}
+	}
+	for (int r = 0; r < LADDER_RUNGS; r++)
+		CHECK(predictor_explains(&p, r) > 0.9 && predictor_explains(&p, r) <= 1);
+	predictor_init(&p);
+	CHECK_NEAR(predictor_explains(&p, 0), 0, 1e-9);
+	scorer_done(&s);
+}
+
 static void test_kl(void)
 {
 	float p[3] = {0.5f, 0.25f, 0.25f}, q[3] = {0.25f, 0.25f, 0.5f}, zero[3] = {1, 0, 0};
@@ -280,4 +379,5 @@ static void test_steps(void)
 	free(params);
 }
 
-TEST_MAIN(test_score, test_asking, test_shared, test_set_bytes, test_kl, test_steps)
+TEST_MAIN(test_score, test_asking, test_shared, test_set_bytes, test_encode, test_predict, test_kl,
+	test_steps)
