@@ -1,8 +1,7 @@
 /*
- * The kernel of gemm_small(), for one width of vectors: gemm.c includes it once for each, with NAME(x), LANES
- * and TARGET set. ROWS x COLUMNS of c stay in registers: twelve of them, and three for a and b.
+ * The kernel of gemm_small(), for one width of vectors: gemm.c includes it once for each, with NAME(x),
+ * LANES, ROWS and TARGET set. ROWS x COLUMNS of c stay in registers: 2 ROWS of them, and three for a and b.
  */
-#define ROWS	6
 #define COLUMNS (2 * LANES)
 #define lanes	NAME(lanes)
 
@@ -16,7 +15,7 @@ INLINE void NAME(kernel)(int rows, int k, const float *a, size_t a_row, size_t a
 {
 	lanes left[ROWS], right[ROWS];
 
-#pragma GCC unroll 6
+#pragma GCC unroll 8
 	for (int i = 0; i < rows; i++) {
 		left[i] = add ? LOAD(c + (size_t)i * ldc) : (lanes){0};
 		right[i] = add ? LOAD(c + (size_t)i * ldc + LANES) : (lanes){0};
@@ -24,7 +23,7 @@ INLINE void NAME(kernel)(int rows, int k, const float *a, size_t a_row, size_t a
 	for (int l = 0; l < k; l++, a += a_col, b += ldb) {
 		lanes b0 = LOAD(b), b1 = LOAD(b + LANES);
 
-#pragma GCC unroll 6
+#pragma GCC unroll 8
 		for (int i = 0; i < rows; i++) {
 			float x = a[(size_t)i * a_row];
 
@@ -32,7 +31,7 @@ INLINE void NAME(kernel)(int rows, int k, const float *a, size_t a_row, size_t a
 			right[i] += x * b1;
 		}
 	}
-#pragma GCC unroll 6
+#pragma GCC unroll 8
 	for (int i = 0; i < rows; i++) {
 		*(lanes *)(c + (size_t)i * ldc) = left[i];
 		*(lanes *)(c + (size_t)i * ldc + LANES) = right[i];
@@ -48,6 +47,9 @@ TARGET static void NAME(product)(int m, int n, int k, const float *a, size_t a_r
 
 		for (; i + ROWS <= m; i += ROWS)
 			NAME(kernel)(ROWS, k, a + (size_t)i * a_row, a_row, a_col, b, ldb, add,
+				c + (size_t)i * ldc, ldc);
+		for (; i + 4 <= m; i += 4)
+			NAME(kernel)(4, k, a + (size_t)i * a_row, a_row, a_col, b, ldb, add,
 				c + (size_t)i * ldc, ldc);
 		for (; i + 2 <= m; i += 2)
 			NAME(kernel)(2, k, a + (size_t)i * a_row, a_row, a_col, b, ldb, add,

@@ -11,7 +11,7 @@
 
 #define CHUNK_PIXELS (16 * 32 * 32) /* images at a time: as many as have this many input pixels */
 #define CHUNK_MAX    8
-#define VECTOR	     8 /* floats */
+#define VECTOR	     16 /* floats */
 
 struct layer {
 	int side, in, out;  /* H = W, C, O */

@@ -6,18 +6,16 @@
 #include "common/carve.h"
 #include "common/net/gemm.h"
 
-#define LANES	  8 /* channels at a time */
+#define LANES_MIN 8 /* channels at a time */
 #define TILE	  4
 #define PATCH	  6
 
 #define PIXELS(n) ((n) * (n))
 #define INLINE	  static inline __attribute__((always_inline))
 
-typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-
 bool winograd_suits(int in, int out)
 {
-	return in % LANES == 0 && out % LANES == 0;
+	return in % LANES_MIN == 0 && out % LANES_MIN == 0;
 }
 
 size_t winograd_place(
@@ -25,8 +23,11 @@ size_t winograd_place(
 {
 	size_t c = (size_t)in, o = (size_t)out, used = 0, tiles;
 
-	*y = (struct winograd){
-		.side = side, .in = in, .out = out, .tiles = (side + TILE - 1) / TILE};
+	*y = (struct winograd){.side = side,
+		.in = in,
+		.out = out,
+		.tiles = (side + TILE - 1) / TILE,
+		.wide = in % 16 == 0 && out % 16 == 0};
 	tiles = (size_t)images * (size_t)y->tiles * (size_t)y->tiles;
 	/* A line more, so that planes do not meet in one cache set. */
 	y->v_plane = ROUND_UP(tiles * c, CARVE_FLOATS) + CARVE_FLOATS;
@@ -35,7 +36,7 @@ size_t winograd_place(
 	if (backward)
 		y->d_u = carve(memory, &used, WINOGRAD_POINTS * c * o);
 	if (backward)
-		y->u_t = carve(memory, &used, c * o);
+		y->u_t = carve(memory, &used, WINOGRAD_POINTS * c * o);
 	y->v = carve(memory, &used, WINOGRAD_POINTS * y->v_plane);
 	y->m = carve(memory, &used, WINOGRAD_POINTS * y->m_plane);
 	y->zeros = carve(memory, &used, MAX(c, o));
@@ -43,88 +44,6 @@ size_t winograd_place(
 	if (memory)
 		memset(y->zeros, 0, MAX(c, o) * sizeof(float));
 	return used;
-}
-
-/* One-dimensional transforms. x and y step by sx and sy; each pair is a matrix and its transpose.
- */
-
-/* B^T: six inputs to six points. */
-INLINE void input_points(const lanes *x, int sx, lanes *y, int sy)
-{
-	lanes a = x[4 * sx] - 4 * x[2 * sx], b = x[3 * sx] - 4 * x[sx];
-	lanes c = x[4 * sx] - x[2 * sx], d = 2 * (x[3 * sx] - x[sx]);
-
-	y[0] = 4 * x[0] - 5 * x[2 * sx] + x[4 * sx];
-	y[sy] = a + b;
-	y[2 * sy] = a - b;
-	y[3 * sy] = c + d;
-	y[4 * sy] = c - d;
-	y[5 * sy] = 4 * x[sx] - 5 * x[3 * sx] + x[5 * sx];
-}
-
-/* B: gradients of six points to those of six inputs. */
-INLINE void input_gradient(const lanes *x, int sx, lanes *y, int sy)
-{
-	lanes a = x[sx] + x[2 * sx], b = x[sx] - x[2 * sx];
-	lanes c = x[3 * sx] + x[4 * sx], d = x[3 * sx] - x[4 * sx];
-
-	y[0] = 4 * x[0];
-	y[sy] = 4 * x[5 * sx] - 4 * b - 2 * d;
-	y[2 * sy] = -5 * x[0] - 4 * a - c;
-	y[3 * sy] = b + 2 * d - 5 * x[5 * sx];
-	y[4 * sy] = x[0] + a + c;
-	y[5 * sy] = x[5 * sx];
-}
-
-/* A^T: six points to four outputs. */
-INLINE void output_values(const lanes *x, int sx, lanes *y, int sy)
-{
-	lanes a = x[sx] + x[2 * sx], b = x[sx] - x[2 * sx];
-	lanes c = x[3 * sx] + x[4 * sx], d = x[3 * sx] - x[4 * sx];
-
-	y[0] = x[0] + a + c;
-	y[sy] = b + 2 * d;
-	y[2 * sy] = a + 4 * c;
-	y[3 * sy] = b + 8 * d + x[5 * sx];
-}
-
-/* A: gradients of four outputs to those of six points. */
-INLINE void output_gradient(const lanes *x, int sx, lanes *y, int sy)
-{
-	lanes a = x[0] + x[2 * sx], b = x[sx] + x[3 * sx];
-	lanes c = x[0] + 4 * x[2 * sx], d = 2 * x[sx] + 8 * x[3 * sx];
-
-	y[0] = x[0];
-	y[sy] = a + b;
-	y[2 * sy] = a - b;
-	y[3 * sy] = c + d;
-	y[4 * sy] = c - d;
-	y[5 * sy] = x[3 * sx];
-}
-
-/* G: three weights to six points. */
-INLINE void weight_points(const lanes *x, int sx, lanes *y, int sy)
-{
-	lanes a = (x[0] + x[2 * sx]) * (-1 / 6.0f), b = x[sx] * (-1 / 6.0f);
-	lanes c = x[0] * (1 / 24.0f) + x[2 * sx] * (1 / 6.0f), d = x[sx] * (1 / 12.0f);
-
-	y[0] = x[0] * 0.25f;
-	y[sy] = a + b;
-	y[2 * sy] = a - b;
-	y[3 * sy] = c + d;
-	y[4 * sy] = c - d;
-	y[5 * sy] = x[2 * sx];
-}
-
-/* G^T: gradients of six points to those of three weights. */
-INLINE void weight_gradient(const lanes *x, int sx, lanes *y, int sy)
-{
-	lanes a = (x[sx] + x[2 * sx]) * (1 / 6.0f), b = (x[2 * sx] - x[sx]) * (1 / 6.0f);
-	lanes c = x[3 * sx] + x[4 * sx], d = x[3 * sx] - x[4 * sx];
-
-	y[0] = x[0] * 0.25f - a + c * (1 / 24.0f);
-	y[sy] = b + d * (1 / 12.0f);
-	y[2 * sy] = c * (1 / 6.0f) - a + x[5 * sx];
 }
 
 /* A tile of n x n pixels at *pixel, c channels each, through f in both directions to m x m planes.
@@ -158,40 +77,16 @@ INLINE void weight_gradient(const lanes *x, int sx, lanes *y, int sy)
 			*(lanes *)((pixel)[_i] + _k) assign _z[_i];                                \
 	}
 
-HOT static void patch_to_points(
-	const float *const pixel[PIXELS(PATCH)], size_t c, float *v, size_t plane)
-{
-	TO_PLANES(input_points, PATCH, PATCH, pixel, c, v, plane);
-}
+#define NAME(x) wide_##x
+#define LANES	16
+#include "common/net/winograd_kernel.h"
 
-HOT static void points_to_patch_gradient(
-	const float *v, size_t plane, size_t c, float *const pixel[PIXELS(PATCH)])
-{
-	FROM_PLANES(input_gradient, PATCH, PATCH, v, plane, c, pixel, +=);
-}
+#define NAME(x) half_##x
+#define LANES	LANES_MIN
+#include "common/net/winograd_kernel.h"
 
-HOT static void points_to_tile(
-	const float *m, size_t plane, size_t o, float *const pixel[PIXELS(TILE)])
-{
-	FROM_PLANES(output_values, PATCH, TILE, m, plane, o, pixel, =);
-}
-
-HOT static void tile_gradient_to_points(
-	const float *const pixel[PIXELS(TILE)], size_t o, float *m, size_t plane)
-{
-	TO_PLANES(output_gradient, TILE, PATCH, pixel, o, m, plane);
-}
-
-HOT static void weights_to_points(const float *const weight[9], size_t n, float *u, size_t plane)
-{
-	TO_PLANES(weight_points, 3, PATCH, weight, n, u, plane);
-}
-
-HOT static void points_to_weight_gradient(
-	const float *u, size_t plane, size_t n, float *const weight[9])
-{
-	FROM_PLANES(weight_gradient, PATCH, 3, u, plane, n, weight, +=);
-}
+/* f of as many channels at a time as y's numbers of them are multiples of. */
+#define BY_LANES(y, f, ...) ((y)->wide ? wide_##f(__VA_ARGS__) : half_##f(__VA_ARGS__))
 
 /*
  * The n x n pixels, c channels each, at offset from the tile's corner; outside stands in for those
@@ -211,6 +106,14 @@ static void locate(const struct winograd *y, float *picture, int tile, int n, in
 	}
 }
 
+/* from [rows][columns] to [columns][rows] */
+static void transpose(const float *from, int rows, int columns, float *to)
+{
+	for (int r = 0; r < rows; r++)
+		for (int k = 0; k < columns; k++)
+			to[k * rows + r] = from[r * columns + k];
+}
+
 void winograd_weights(struct winograd *y, const float *weight, bool backward)
 {
 	size_t n = (size_t)y->in * (size_t)y->out;
@@ -218,9 +121,12 @@ void winograd_weights(struct winograd *y, const float *weight, bool backward)
 
 	for (size_t i = 0; i < 9; i++)
 		tap[i] = weight + i * n;
-	weights_to_points(tap, n, y->u, n);
-	if (backward)
-		memset(y->d_u, 0, WINOGRAD_POINTS * n * sizeof(float));
+	BY_LANES(y, weights_to_points, tap, n, y->u, n);
+	if (!backward)
+		return;
+	memset(y->d_u, 0, WINOGRAD_POINTS * n * sizeof(float));
+	for (size_t i = 0; i < WINOGRAD_POINTS; i++)
+		transpose(y->u + i * n, y->in, y->out, y->u_t + i * n);
 }
 
 void winograd_forward(const struct winograd *y, const float *act, int n, float *pre)
@@ -233,7 +139,7 @@ void winograd_forward(const struct winograd *y, const float *act, int n, float *
 
 		locate(y, (float *)act + (size_t)(t / tiles) * pixels * (size_t)c, t % tiles, PATCH,
 			-1, (size_t)c, y->zeros, pixel);
-		patch_to_points((const float *const *)pixel, (size_t)c,
+		BY_LANES(y, patch_to_points, (const float *const *)pixel, (size_t)c,
 			y->v + (size_t)t * (size_t)c, y->v_plane);
 	}
 	for (size_t i = 0; i < WINOGRAD_POINTS; i++)
@@ -244,16 +150,8 @@ void winograd_forward(const struct winograd *y, const float *act, int n, float *
 
 		locate(y, pre + (size_t)(t / tiles) * pixels * (size_t)o, t % tiles, TILE, 0,
 			(size_t)o, y->waste, pixel);
-		points_to_tile(y->m + (size_t)t * (size_t)o, y->m_plane, (size_t)o, pixel);
+		BY_LANES(y, points_to_tile, y->m + (size_t)t * (size_t)o, y->m_plane, (size_t)o, pixel);
 	}
-}
-
-/* from [rows][columns] to [columns][rows] */
-static void transpose(const float *from, int rows, int columns, float *to)
-{
-	for (int r = 0; r < rows; r++)
-		for (int k = 0; k < columns; k++)
-			to[k * rows + r] = from[r * columns + k];
 }
 
 void winograd_backward(const struct winograd *y, const float *d_pre, int n, float *d_act)
@@ -266,7 +164,7 @@ void winograd_backward(const struct winograd *y, const float *d_pre, int n, floa
 
 		locate(y, (float *)d_pre + (size_t)(t / tiles) * pixels * (size_t)o, t % tiles,
 			TILE, 0, (size_t)o, y->zeros, pixel);
-		tile_gradient_to_points((const float *const *)pixel, (size_t)o,
+		BY_LANES(y, tile_gradient_to_points, (const float *const *)pixel, (size_t)o,
 			y->m + (size_t)t * (size_t)o, y->m_plane);
 	}
 	for (size_t i = 0; i < WINOGRAD_POINTS; i++) {
@@ -276,16 +174,15 @@ void winograd_backward(const struct winograd *y, const float *d_pre, int n, floa
 		gemm_small(c, o, n * tiles, v, 1, c, m, o, true, y->d_u + i * (size_t)(c * o), o);
 		if (!d_act)
 			continue;
-		transpose(y->u + i * (size_t)(c * o), c, o, y->u_t);
-		gemm_small(n * tiles, c, o, m, o, 1, y->u_t, c, false, v, c);
+		gemm_small(n * tiles, c, o, m, o, 1, y->u_t + i * (size_t)(c * o), c, false, v, c);
 	}
 	for (int t = 0; d_act && t < n * tiles; t++) {
 		float *pixel[PIXELS(PATCH)];
 
 		locate(y, d_act + (size_t)(t / tiles) * pixels * (size_t)c, t % tiles, PATCH, -1,
 			(size_t)c, y->waste, pixel);
-		points_to_patch_gradient(
-			y->v + (size_t)t * (size_t)c, y->v_plane, (size_t)c, pixel);
+		BY_LANES(y, points_to_patch_gradient, y->v + (size_t)t * (size_t)c, y->v_plane, (size_t)c,
+			pixel);
 	}
 }
 
@@ -296,5 +193,5 @@ void winograd_gradient(const struct winograd *y, float *d_weight)
 
 	for (size_t i = 0; i < 9; i++)
 		tap[i] = d_weight + i * n;
-	points_to_weight_gradient(y->d_u, n, n, tap);
+	BY_LANES(y, points_to_weight_gradient, y->d_u, n, n, tap);
 }

@@ -18,8 +18,9 @@
 struct winograd {
 	int side, in, out; /* H = W, C, O */
 	int tiles;	   /* on one side */
+	bool wide;	   /* sixteen channels at a time, else eight */
 	float *u, *d_u;	   /* weights and their gradient, transformed: [36][C][O] */
-	float *u_t;	   /* one plane of u transposed */
+	float *u_t;	   /* u, each plane transposed */
 	float *v; /* inputs, then their gradient, transformed: [36][T][C], planes v_plane apart */
 	float *m; /* outputs, or their gradient, transformed: [36][T][O], planes m_plane apart */
 	size_t v_plane, m_plane;
