@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static int test_failures, test_checks;
 
@@ -48,16 +47,6 @@ static int test_failures, test_checks;
 			fprintf(stderr, "%s:%d: %s is '%s', not '%s'\n", __FILE__, __LINE__, #got, _g, _w); \
 		}                                                                                  \
 	} while (0)
-
-/* Ends a forked child, what coverage counted in it included. */
-__attribute__((weak)) void __gcov_dump(void);
-
-static inline _Noreturn void test_child_ends(int status)
-{
-	if (__gcov_dump)
-		__gcov_dump();
-	_exit(status);
-}
 
 #define TEST_MAIN(...)                                                                             \
 	int main(void)                                                                             \
