@@ -569,12 +569,13 @@ static void test_settle(void)
 	snprintf(spool, sizeof(spool), "%s/../spool-%d", path, getpid());
 	mkdir(spool, 0755);
 	fd = open(spool, O_RDONLY | O_DIRECTORY);
+	snprintf(name, sizeof(name), "%s/quarantine/.kept", path);
+	CHECK_INT(mknod(name, S_IFREG | 0600, 0), 0);
 	for (int i = 0; i < 60; i++) {
 		static char content[60000];
 		struct op *op = op_new(OP_QUARANTINE);
 
 		snprintf(f.path, sizeof(f.path), "bad\n%d.jpg", i);
-		snprintf(name, sizeof(name), "%s/%s", spool, f.path);
 		CHECK_INT(io_write_durable(fd, f.path, content, sizeof(content)), 0);
 		fstatat(fd, f.path, &st, 0);
 		f.dev = st.st_dev;
@@ -595,6 +596,16 @@ static void test_settle(void)
 		CHECK(usage.quarantine <= MIB);
 	}
 	CHECK(usage.quarantine > MIB / 2);
+	CHECK_INT(access(name, F_OK), 0); /* what begins with a dot is not the quarantine's to remove */
+	/* What is not there any more, or only by way of a link, is settled. */
+	CHECK_INT(store_settle(s, fd, "nowhere/x.jpg", &f, 1, NULL), 0);
+	CHECK_INT(store_settle(s, fd, "x.jpg", &f, 1, NULL), 0);
+	CHECK_INT(mknodat(fd, "plain", S_IFREG | 0600, 0), 0);
+	CHECK_INT(store_settle(s, fd, "plain/x.jpg", &f, 1, NULL), 0);
+	CHECK_INT(symlinkat("/", fd, "link"), 0);
+	CHECK_INT(store_settle(s, fd, "link/tmp", &f, 1, NULL), 0);
+	CHECK_INT(unlinkat(fd, "plain", 0), 0);
+	CHECK_INT(unlinkat(fd, "link", 0), 0);
 	close(fd);
 	rmdir(spool);
 	store_close(s);
