@@ -74,16 +74,24 @@ static int copy_file(int from_dir, const char *from, int to_dir, const char *to)
 	return r < 0 ? r : io_write_durable(to_dir, to, data.data, data.len);
 }
 
+/* 0 when there is none. */
+static int64_t quarantined_bytes(const struct store *s, const char *name)
+{
+	struct stat st;
+
+	return fstatat(s->quarantine, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? 0 : io_disk_bytes(&st);
+}
+
 static void write_reason(struct store *s, const char *name, const char *path, const char *reason)
 {
 	char file[NAME_MAX + 1], text[STORE_PATH_MAX + 256];
-	struct stat st;
+	int64_t before;
 
 	snprintf(file, sizeof(file), "%s.reason", name);
 	snprintf(text, sizeof(text), "%s\n%s\n", path, reason);
-	if (io_write_durable(s->quarantine, file, text, strlen(text)) == 0 &&
-		fstatat(s->quarantine, file, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		s->quarantine_bytes += io_disk_bytes(&st);
+	before = quarantined_bytes(s, file); /* by an earlier try, whose file could not be moved */
+	if (io_write_durable(s->quarantine, file, text, strlen(text)) == 0)
+		s->quarantine_bytes += quarantined_bytes(s, file) - before;
 }
 
 /* base: its name in dir. */
@@ -91,7 +99,6 @@ static int move_to_quarantine(struct store *s, int dir, const char *base, const 
 	const struct stat *st, int64_t id, const char *reason)
 {
 	char name[NAME_MAX + 1], hex[17];
-	struct stat now;
 	int r = 0;
 
 	snprintf(name, sizeof(name), "%s-%.200s", format_id(id, hex), base);
@@ -103,8 +110,8 @@ static int move_to_quarantine(struct store *s, int dir, const char *base, const 
 		if (r == 0 && unlinkat(dir, base, 0) < 0)
 			r = -errno;
 	}
-	if (r == 0 && fstatat(s->quarantine, name, &now, AT_SYMLINK_NOFOLLOW) == 0)
-		s->quarantine_bytes += io_disk_bytes(&now);
+	if (r == 0)
+		s->quarantine_bytes += quarantined_bytes(s, name);
 	return r;
 }
 

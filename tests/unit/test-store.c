@@ -560,9 +560,9 @@ static void test_foreign(void)
 static void test_settle(void)
 {
 	struct store *s = open_store(8 * MIB);
-	char spool[96], name[160];
+	char spool[96], name[160], blocked[160];
 	struct taken_file f = {0};
-	struct usage usage;
+	struct usage usage, again;
 	struct stat st;
 	int fd;
 
@@ -597,6 +597,23 @@ static void test_settle(void)
 	}
 	CHECK(usage.quarantine > MIB / 2);
 	CHECK_INT(access(name, F_OK), 0); /* what begins with a dot is not the quarantine's to remove */
+	/* A move that fails again and again is not counted again and again. */
+	CHECK_INT(io_write_durable(fd, "stuck", "x", 1), 0);
+	fstatat(fd, "stuck", &st, 0);
+	f = (struct taken_file){.dev = st.st_dev,
+		.ino = st.st_ino,
+		.size = 1,
+		.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec};
+	snprintf(blocked, sizeof(blocked), "%s/quarantine/0000000000000063-stuck", path);
+	CHECK_INT(mkdir(blocked, 0755), 0);
+	CHECK_INT(store_settle(s, fd, "stuck", &f, 0x63, "no picture"), -EISDIR);
+	store_usage(s, &usage);
+	for (int i = 0; i < 9; i++)
+		CHECK_INT(store_settle(s, fd, "stuck", &f, 0x63, "no picture"), -EISDIR);
+	store_usage(s, &again);
+	CHECK_INT(again.quarantine, usage.quarantine);
+	rmdir(blocked);
+	CHECK_INT(store_settle(s, fd, "stuck", &f, 0x63, "no picture"), 0);
 	/* What is not there any more, or only by way of a link, is settled. */
 	CHECK_INT(store_settle(s, fd, "nowhere/x.jpg", &f, 1, NULL), 0);
 	CHECK_INT(store_settle(s, fd, "x.jpg", &f, 1, NULL), 0);
