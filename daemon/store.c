@@ -167,11 +167,11 @@ int64_t store_pragma(const struct store *s, const char *text)
 	return v;
 }
 
-int64_t store_file_bytes(const struct store *s, const char *name)
+int64_t store_file_bytes(int dir_fd, const char *name)
 {
 	struct stat st;
 
-	return fstatat(s->dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? 0 : io_disk_bytes(&st);
+	return fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? 0 : io_disk_bytes(&st);
 }
 
 static int64_t dir_bytes(int fd)
@@ -189,7 +189,7 @@ static int64_t directories_bytes(const struct store *s)
 /* Everything but the index file itself. */
 static int64_t other_bytes(const struct store *s)
 {
-	return s->wal.cap + MAX(store_file_bytes(s, "index.db-shm"), INT64_C(32768)) + s->object_bytes +
+	return s->wal.cap + MAX(store_file_bytes(s->dir, "index.db-shm"), INT64_C(32768)) + s->object_bytes +
 		s->model_bytes + s->quarantine_bytes + directories_bytes(s) + MARGIN;
 }
 
@@ -201,10 +201,10 @@ void store_forget_pages(struct store *s)
 void store_usage(const struct store *s, struct usage *ret)
 {
 	*ret = (struct usage){
-		.index = store_file_bytes(s, "index.db"),
+		.index = store_file_bytes(s->dir, "index.db"),
 		.index_free = store_pragma(s, "PRAGMA freelist_count") * PAGE_BYTES,
 		.wal_cap = s->wal.cap,
-		.shm = MAX(store_file_bytes(s, "index.db-shm"), INT64_C(32768)),
+		.shm = MAX(store_file_bytes(s->dir, "index.db-shm"), INT64_C(32768)),
 		.objects = s->object_bytes,
 		.models = s->model_bytes,
 		.quarantine = s->quarantine_bytes,
@@ -230,9 +230,9 @@ static void fit_log(struct store *s)
 	int64_t want = log_cap_for(s->limits.total), now = store_pragma(s, "PRAGMA page_count") * PAGE_BYTES;
 
 	if (want <= s->wal.cap / 2) {
-		if (store_file_bytes(s, "index.db-wal") > want)
+		if (store_file_bytes(s->dir, "index.db-wal") > want)
 			sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-		if (store_file_bytes(s, "index.db-wal") <= want)
+		if (store_file_bytes(s->dir, "index.db-wal") <= want)
 			s->wal.cap = want;
 	} else if (want >= 2 * s->wal.cap && now >= 0 &&
 		now + other_bytes(s) + want - s->wal.cap <= s->limits.total / 2) {
@@ -288,7 +288,7 @@ int store_fit_files(struct store *s, int64_t bytes)
 {
 	for (bool written_back = false;;) {
 		int64_t pages = store_pragma(s, "PRAGMA page_count"), lack;
-		int64_t file = store_file_bytes(s, "index.db");
+		int64_t file = store_file_bytes(s->dir, "index.db");
 		int r;
 
 		if (pages < 0)
@@ -301,7 +301,7 @@ int store_fit_files(struct store *s, int64_t bytes)
 			r = store_shrink(s, (int)MIN((lack + PAGE_BYTES - 1) / PAGE_BYTES, INT64_C(1) << 20));
 			if (r <= 0)
 				return r < 0 ? r : -ENOSPC;
-			if (store_file_bytes(s, "index.db") >= file)
+			if (store_file_bytes(s->dir, "index.db") >= file)
 				return index_read(s);
 		} else if (file > pages * PAGE_BYTES && !written_back) {
 			written_back = true;
@@ -680,7 +680,7 @@ int store_shrink(struct store *s, int pages)
 int store_write_model(struct store *s, const char *name, const void *data, size_t len)
 {
 	struct stat st;
-	int64_t old = fstatat(s->models, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? io_disk_bytes(&st) : 0;
+	int64_t old = store_file_bytes(s->models, name);
 	int r;
 
 	if (!data) {

@@ -191,7 +191,6 @@ static int write_objects(struct store *s, struct op *ops, bool relief, struct ba
 	int64_t kept = s->limits.reserve + (relief ? 0 : store_relief_bytes(s->limits.total));
 
 	for (struct op *op = ops; op; op = op->next) {
-		struct stat st;
 		char name[40];
 		int r;
 
@@ -217,8 +216,7 @@ static int write_objects(struct store *s, struct op *ops, bool relief, struct ba
 			snprintf(s->error, sizeof(s->error), "objects/%s: %s", name, strerror(-r));
 			return r == -EDQUOT ? -ENOSPC : r;
 		}
-		if (fstatat(s->objects, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-			s->object_bytes += io_disk_bytes(&st);
+		s->object_bytes += store_file_bytes(s->objects, name);
 		r = remember(&b->made, name);
 		if (r < 0)
 			return r;
@@ -749,7 +747,7 @@ int store_apply(struct store *s, struct op *ops, bool relief, struct tally_list 
 		for (struct op *op = ops; op; op = op->next)
 			if (op->kind == OP_TABLES)
 				store_keep_sets(s);
-		if (store_file_bytes(s, "index.db-wal") > s->wal.cap / 2)
+		if (store_file_bytes(s->dir, "index.db-wal") > s->wal.cap / 2)
 			store_checkpoint(s); /* a busy reader only makes it happen later */
 	}
 	free(b.made.v);

@@ -74,14 +74,6 @@ static int copy_file(int from_dir, const char *from, int to_dir, const char *to)
 	return r < 0 ? r : io_write_durable(to_dir, to, data.data, data.len);
 }
 
-/* 0 when there is none. */
-static int64_t quarantined_bytes(const struct store *s, const char *name)
-{
-	struct stat st;
-
-	return fstatat(s->quarantine, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? 0 : io_disk_bytes(&st);
-}
-
 static void write_reason(struct store *s, const char *name, const char *path, const char *reason)
 {
 	char file[NAME_MAX + 1], text[STORE_PATH_MAX + 256];
@@ -89,9 +81,9 @@ static void write_reason(struct store *s, const char *name, const char *path, co
 
 	snprintf(file, sizeof(file), "%s.reason", name);
 	snprintf(text, sizeof(text), "%s\n%s\n", path, reason);
-	before = quarantined_bytes(s, file); /* by an earlier try, whose file could not be moved */
+	before = store_file_bytes(s->quarantine, file); /* by an earlier try, whose file could not be moved */
 	if (io_write_durable(s->quarantine, file, text, strlen(text)) == 0)
-		s->quarantine_bytes += quarantined_bytes(s, file) - before;
+		s->quarantine_bytes += store_file_bytes(s->quarantine, file) - before;
 }
 
 /* base: its name in dir. */
@@ -111,7 +103,7 @@ static int move_to_quarantine(struct store *s, int dir, const char *base, const 
 			r = -errno;
 	}
 	if (r == 0)
-		s->quarantine_bytes += quarantined_bytes(s, name);
+		s->quarantine_bytes += store_file_bytes(s->quarantine, name);
 	return r;
 }
 

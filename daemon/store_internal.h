@@ -133,7 +133,8 @@ int store_run(struct store *s, enum statement which);
 int64_t store_pragma(const struct store *s, const char *text);
 
 int store_checkpoint(struct store *s);
-int64_t store_file_bytes(const struct store *s, const char *name);
+/* Disk space of a file in one of the store's directories; 0 when there is none. */
+int64_t store_file_bytes(int dir_fd, const char *name);
 
 /* Lets the index grow as far as the limit leaves room, less what is kept for relief. */
 int store_cap_index(struct store *s, bool relief);

@@ -59,8 +59,8 @@ static sqlite3_stmt *prepare_old(struct salvage *w, const char *text)
 	return st;
 }
 
-/* As sqlite3_step(), of a statement that may not be there. */
-static int step_old(struct salvage *w, sqlite3_stmt *st)
+/* As sqlite3_step(), of a statement that may not be there; notes that there was no memory for it. */
+static int step(struct salvage *w, sqlite3_stmt *st)
 {
 	int rc = st ? sqlite3_step(st) : SQLITE_DONE;
 
@@ -81,7 +81,7 @@ static int read_beside(struct salvage *w, int dir_fd, const char *name, size_t m
 static int64_t number_of_old(struct salvage *w, const char *text)
 {
 	sqlite3_stmt *st = prepare_old(w, text);
-	int64_t v = step_old(w, st) == SQLITE_ROW && sqlite3_column_type(st, 0) == SQLITE_INTEGER
+	int64_t v = step(w, st) == SQLITE_ROW && sqlite3_column_type(st, 0) == SQLITE_INTEGER
 			    ? sqlite3_column_int64(st, 0)
 			    : -1;
 
@@ -144,7 +144,7 @@ static int copy_table(struct salvage *w, const char *select, const char *insert)
 
 	if (rc != SQLITE_OK)
 		r = store_fail(w->s, rc);
-	while (r == 0 && step_old(w, from) == SQLITE_ROW) {
+	while (r == 0 && step(w, from) == SQLITE_ROW) {
 		for (int i = 0; i < sqlite3_column_count(from); i++)
 			sqlite3_bind_value(to, i + 1, sqlite3_column_value(from, i));
 		rc = sqlite3_step(to);
@@ -195,7 +195,7 @@ static int copy_sets(struct salvage *w)
 	sqlite3_stmt *st = prepare_old(w, "SELECT id, data, crc FROM tables");
 	int r = 0;
 
-	while (r == 0 && step_old(w, st) == SQLITE_ROW) {
+	while (r == 0 && step(w, st) == SQLITE_ROW) {
 		const void *data = sqlite3_column_blob(st, 1);
 		size_t len = (size_t)sqlite3_column_bytes(st, 1);
 
@@ -260,7 +260,7 @@ static int64_t first_from(struct salvage *w, int64_t from)
 	int64_t id = -1;
 
 	sqlite3_bind_int64(st, 1, from);
-	if (step_old(w, st) == SQLITE_ROW)
+	if (step(w, st) == SQLITE_ROW)
 		id = sqlite3_column_int64(st, 0);
 	sqlite3_finalize(st);
 	return id < from ? -1 : id; /* out of order is damage */
@@ -305,7 +305,7 @@ static int copy_run(struct salvage *w, int64_t *from, bool *ret_end)
 	int r = 0, rc = SQLITE_DONE;
 
 	sqlite3_bind_int64(st, 1, *from);
-	while (r == 0 && (rc = step_old(w, st)) == SQLITE_ROW) {
+	while (r == 0 && (rc = step(w, st)) == SQLITE_ROW) {
 		int64_t id = sqlite3_column_int64(st, 0);
 
 		if (id < *from || id == INT64_MAX)
@@ -361,7 +361,7 @@ static bool in_new(struct salvage *w, int64_t id)
 	int rc;
 
 	sqlite3_bind_int64(st, 1, id);
-	rc = step_old(w, st);
+	rc = step(w, st);
 	sqlite3_reset(st);
 	return rc == SQLITE_ROW;
 }
@@ -373,7 +373,7 @@ static bool was_garbage(struct salvage *w, const char *name)
 	bool was;
 
 	sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
-	was = step_old(w, st) == SQLITE_ROW;
+	was = step(w, st) == SQLITE_ROW;
 	sqlite3_finalize(st);
 	return was;
 }
@@ -424,19 +424,26 @@ static int write_totals(struct salvage *w)
 	return store_run(w->s, ST_COUNT);
 }
 
+/* Whether the old index says which store it belongs to, and what it says. */
+static bool old_uuid(struct salvage *w, struct buf *ret)
+{
+	sqlite3_stmt *st = prepare_old(w, "SELECT value FROM meta WHERE key = 'uuid'");
+	bool there = step(w, st) == SQLITE_ROW;
+
+	if (there)
+		buf_put(ret, sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0));
+	sqlite3_finalize(st);
+	w->starved = w->starved || ret->failed;
+	return there;
+}
+
 /* I4: an index of another disk's store has other files beside it. */
 static int check_uuid(struct salvage *w)
 {
-	_cleanup_buf_ struct buf uuid = {0};
-	sqlite3_stmt *st = prepare_old(w, "SELECT value FROM meta WHERE key = 'uuid'");
-	bool other = false;
+	_cleanup_buf_ struct buf uuid = {0}, old = {0};
+	bool other = read_beside(w, w->s->dir, "uuid", 64, &uuid) == 0 && old_uuid(w, &old) &&
+		     (old.len != uuid.len || memcmp(old.data, uuid.data, old.len) != 0);
 
-	if (read_beside(w, w->s->dir, "uuid", 64, &uuid) == 0 && step_old(w, st) == SQLITE_ROW) {
-		size_t n = (size_t)sqlite3_column_bytes(st, 0);
-
-		other = n != uuid.len || memcmp(sqlite3_column_blob(st, 0), uuid.data, n) != 0;
-	}
-	sqlite3_finalize(st);
 	if (w->starved)
 		return fail(w, -ENOMEM, "out of memory");
 	return other ? fail(w, -EUCLEAN, "index.db and uuid do not belong together: another disk's store?")
@@ -450,18 +457,15 @@ static int check_uuid(struct salvage *w)
 static int write_uuid(struct salvage *w)
 {
 	_cleanup_buf_ struct buf uuid = {0};
-	sqlite3_stmt *from, *to = w->s->st[ST_META];
+	sqlite3_stmt *to = w->s->st[ST_META];
 	int r = 0;
 
 	if (read_beside(w, w->s->dir, "uuid", 64, &uuid) < 0 || uuid.len != UUID_LEN) {
 		uuid.len = 0;
-		from = prepare_old(w, "SELECT value FROM meta WHERE key = 'uuid'");
-		if (step_old(w, from) == SQLITE_ROW && sqlite3_column_bytes(from, 0) == UUID_LEN)
-			buf_put(&uuid, sqlite3_column_blob(from, 0), UUID_LEN);
-		sqlite3_finalize(from);
-		if (uuid.failed || w->starved)
+		old_uuid(w, &uuid);
+		if (w->starved)
 			return -ENOMEM;
-		if (!uuid.len)
+		if (uuid.len != UUID_LEN)
 			return store_create_uuid(w->s);
 		r = io_write_durable(w->s->dir, "uuid", uuid.data, UUID_LEN);
 	}
@@ -604,7 +608,7 @@ static int bring_home(struct salvage *w, const char *from)
 static int swap_outside(struct salvage *w)
 {
 	struct stat st;
-	int64_t old = store_file_bytes(w->s, "index.db") + store_file_bytes(w->s, "index.db-wal");
+	int64_t old = store_file_bytes(w->s->dir, "index.db") + store_file_bytes(w->s->dir, "index.db-wal");
 	int r = stat(w->made, &st) < 0 ? -errno : 0;
 
 	if (r == 0 && io_disk_bytes(&st) > MAX(old, INT64_C(65536)))

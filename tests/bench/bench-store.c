@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 #include "daemon/store.h"
 #include "policy/choose.h"
 #include "policy/member.h"
+#include "tests/unit/tree.h"
 
 #define BATCH	   64
 #define LABELS	   10
@@ -31,14 +31,6 @@ static void die(const char *what, int r)
 {
 	fprintf(stderr, "bench-store: %s: %s\n", what, strerror(-r));
 	exit(1);
-}
-
-static int remove_one(const char *name, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(name);
 }
 
 static struct op *new_op(enum op_kind kind)
@@ -309,6 +301,6 @@ int main(int argc, char **argv)
 		measure(dir, n);
 		have = n;
 	}
-	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	remove_tree(dir);
 	return 0;
 }

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -19,6 +18,7 @@
 #include "daemon/store.h"
 #include "tests/unit/disk.h"
 #include "tests/unit/test.h"
+#include "tests/unit/tree.h"
 
 #define MIB	 (INT64_C(1) << 20)
 #define MAX_USE	 (4 * MIB)
@@ -55,17 +55,9 @@ static void note(int what)
 	disk_note(what);
 }
 
-static int remove_one(const char *name, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(name);
-}
-
 static void fresh(const char *dir)
 {
-	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	remove_tree(dir);
 	if (mkdir(dir, 0755) < 0)
 		abort();
 }
@@ -658,7 +650,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
 		if (argc < 2 || !strcmp(argv[1], tests[i].name))
 			tests[i].run();
-	nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	remove_tree(root);
 	printf("%d checks, %d failed\n", test_checks, test_failures);
 	return test_failures || !test_checks;
 }

@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 #include "policy/member.h"
 #include "tests/unit/disk.h"
 #include "tests/unit/test.h"
+#include "tests/unit/tree.h"
 
 #define MIB	  (INT64_C(1) << 20)
 #define MAX_USE	  (16 * MIB)
@@ -33,12 +33,6 @@ struct answer {
 	int r;
 	uint32_t told;
 };
-
-static int remove_one(const char *name, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st, (void)type, (void)ftw;
-	return remove(name);
-}
 
 static struct op *image(int i)
 {
@@ -457,7 +451,7 @@ int main(void)
 	}
 	test_find();
 	test_findings();
-	nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	remove_tree(base);
 	printf("%d checks, %d failed\n", test_checks, test_failures);
 	return test_failures || !test_checks;
 }

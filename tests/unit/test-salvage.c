@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -20,6 +19,7 @@
 #include "policy/member.h"
 #include "tests/unit/disk.h"
 #include "tests/unit/test.h"
+#include "tests/unit/tree.h"
 
 #define MIB    (INT64_C(1) << 20)
 #define LIMIT  (16 * MIB)
@@ -35,15 +35,9 @@ static struct buf pristine, objects[FILES]; /* the index, and what lies beside i
 static uint64_t sum_of[IMAGES];		    /* of what is stored */
 static bool without_uuid;		    /* the file that says whose index it is, is gone */
 
-static int remove_one(const char *name, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st, (void)type, (void)ftw;
-	return remove(name);
-}
-
 static void fresh_dir(const char *dir)
 {
-	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	remove_tree(dir);
 	mkdir(dir, 0755);
 }
 
@@ -513,7 +507,7 @@ int main(void)
 	close(fd);
 	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
 		tests[i]();
-	nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	remove_tree(base);
 	buf_done(&pristine);
 	for (int i = 0; i < FILES; i++)
 		buf_done(&objects[i]);

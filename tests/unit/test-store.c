@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -14,23 +13,16 @@
 #include "daemon/store_tag.h"
 #include "policy/member.h"
 #include "tests/unit/test.h"
+#include "tests/unit/tree.h"
 
 #define MIB (INT64_C(1) << 20)
 
 static char base[] = "/tmp/larder-store-XXXXXX", path[64];
 static struct rng rng;
 
-static int remove_one(const char *name, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(name);
-}
-
 static void fresh(void)
 {
-	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	remove_tree(path);
 	mkdir(path, 0755);
 }
 
@@ -641,7 +633,7 @@ int main(void)
 		fresh();
 		tests[i]();
 	}
-	nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	remove_tree(base);
 	printf("%d checks, %d failed\n", test_checks, test_failures);
 	return test_failures || !test_checks;
 }

@@ -3,21 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/io.h"
 #include "tests/unit/test.h"
+#include "tests/unit/tree.h"
 
 static char base[] = "/tmp/larder-walk-XXXXXX";
 static int top;
-
-static int remove_one(const char *name, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st, (void)type, (void)ftw;
-	return remove(name);
-}
 
 static void make(const char *path)
 {
@@ -131,7 +125,7 @@ int main(void)
 	test_walk();
 	test_parent();
 	close(top);
-	nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	remove_tree(base);
 	printf("%d checks, %d failed\n", test_checks, test_failures);
 	return test_failures || !test_checks;
 }

@@ -3,26 +3,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/io.h"
 #include "tests/unit/disk.h"
 #include "tests/unit/test.h"
+#include "tests/unit/tree.h"
 
 #define MIB (INT64_C(1) << 20)
 
 static char root[] = "/tmp/larder-writer-XXXXXX";
 static int done, failing;
-
-static int remove_one(const char *name, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(name);
-}
 
 static void on_done(void *user, struct op *op)
 {
@@ -184,7 +176,7 @@ int main(void)
 	CHECK_INT(uv_loop_close(&loop), 0);
 	close(spool);
 	store_close(s);
-	nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	remove_tree(root);
 	printf("%d checks, %d failed\n", test_checks, test_failures);
 	return test_failures || !test_checks;
 }
