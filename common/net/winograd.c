@@ -7,6 +7,7 @@
 #include "common/net/gemm.h"
 
 #define LANES_MIN 8 /* channels at a time */
+#define LANES_MAX 16
 #define TILE	  4
 #define PATCH	  6
 
@@ -27,16 +28,16 @@ size_t winograd_place(
 		.in = in,
 		.out = out,
 		.tiles = (side + TILE - 1) / TILE,
-		.wide = in % 16 == 0 && out % 16 == 0};
+		.wide = in % LANES_MAX == 0 && out % LANES_MAX == 0};
 	tiles = (size_t)images * (size_t)y->tiles * (size_t)y->tiles;
 	/* A line more, so that planes do not meet in one cache set. */
 	y->v_plane = ROUND_UP(tiles * c, CARVE_FLOATS) + CARVE_FLOATS;
 	y->m_plane = ROUND_UP(tiles * o, CARVE_FLOATS) + CARVE_FLOATS;
 	y->u = carve(memory, &used, WINOGRAD_POINTS * c * o);
-	if (backward)
+	if (backward) {
 		y->d_u = carve(memory, &used, WINOGRAD_POINTS * c * o);
-	if (backward)
 		y->u_t = carve(memory, &used, WINOGRAD_POINTS * c * o);
+	}
 	y->v = carve(memory, &used, WINOGRAD_POINTS * y->v_plane);
 	y->m = carve(memory, &used, WINOGRAD_POINTS * y->m_plane);
 	y->zeros = carve(memory, &used, MAX(c, o));
@@ -78,7 +79,7 @@ size_t winograd_place(
 	}
 
 #define NAME(x) wide_##x
-#define LANES	16
+#define LANES	LANES_MAX
 #include "common/net/winograd_kernel.h"
 
 #define NAME(x) half_##x
