@@ -75,20 +75,6 @@ int daemon_add_label(struct daemon *d, uint32_t id, const char *name)
 	return 0;
 }
 
-/* What labels have to themselves (MinShare), of their training images. */
-static void set_shares(const struct daemon *d, struct stratum *s, size_t n)
-{
-	struct share share;
-
-	for (int k = 0; config_share(&d->config, k, &share); k++) {
-		uint32_t label = daemon_label_id(d, share.label);
-
-		for (size_t i = 0; label && i < n; i++)
-			if (s[i].number == stratum_of(label, false))
-				s[i].share = share.percent / 100;
-	}
-}
-
 struct stratum *daemon_strata(const struct daemon *d, size_t *ret_n)
 {
 	struct stratum *s = calloc(d->tally.n + 1, sizeof(*s));
@@ -109,7 +95,6 @@ struct stratum *daemon_strata(const struct daemon *d, size_t *ret_n)
 		s[k].bytes += t->bytes;
 		s[k].pinned += t->pinned;
 	}
-	set_shares(d, s, n);
 	*ret_n = n;
 	return s;
 }

@@ -113,6 +113,28 @@ static double image_budget(const struct daemon *d)
 }
 
 /*
+ * The strata, with what labels have to themselves (MinShare) of the training images' room: of what they
+ * take now it would be less whenever some was just made.
+ */
+static struct stratum *givers(const struct daemon *d, size_t *ret_n)
+{
+	struct stratum *s = daemon_strata(d, ret_n);
+	double room = image_budget(d);
+	struct share share;
+
+	for (size_t i = 0; s && i < *ret_n; i++)
+		room -= stratum_is_validation(s[i].number) ? (double)s[i].bytes : 0;
+	for (int k = 0; s && config_share(&d->config, k, &share); k++) {
+		uint32_t label = daemon_label_id(d, share.label);
+
+		for (size_t i = 0; label && i < *ret_n; i++)
+			if (s[i].number == stratum_of(label, false))
+				s[i].own = (int64_t)(share.percent / 100 * MAX(room, 0));
+	}
+	return s;
+}
+
+/*
  * What the current network's answers tell, of the labels that are trained on; a training goes on
  * for epochs, and may learn from what comes meanwhile. Offered is what was seen, and as much again:
  * nobody knows when a stream ends.
@@ -206,7 +228,7 @@ bool keeper_at_the_door(const struct daemon *d, uint32_t stratum, int rank, int 
 		return false;
 	if (d->config.policy.mode == MODE_DROP)
 		return step <= d->keeper->drop_step;
-	s = daemon_strata(d, &n);
+	s = givers(d, &n);
 	victim = s ? member_victim(s, n, d->config.training.validation_percent,
 			d->config.policy.min_per_class, false) : NULL;
 	if (member_about_to_give(s, n, victim, stratum))
@@ -283,7 +305,7 @@ static int drop_members(struct keeper *k, int want)
 	const struct daemon *d = k->d;
 	struct removal r = {k, 0};
 	size_t n;
-	struct stratum *s = daemon_strata(d, &n);
+	struct stratum *s = givers(d, &n);
 	int *give = s ? calloc(n + 1, sizeof(int)) : NULL;
 
 	for (int i = 0; give && i < want; i++) {

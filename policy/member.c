@@ -50,20 +50,14 @@ static void add_up(const struct stratum *s, size_t n, int64_t ret_bytes[2], int6
 	}
 }
 
-/* all_bytes: of which a stratum may have a share to itself; 0: shares are not heeded. */
-static bool has_share_only(const struct stratum *s, int64_t all_bytes)
-{
-	return (double)s->bytes < s->share * (double)all_bytes;
-}
-
 static const struct stratum *largest(
-	const struct stratum *s, size_t n, bool validation, int64_t floor, int64_t all_bytes)
+	const struct stratum *s, size_t n, bool validation, int64_t floor, bool force)
 {
 	const struct stratum *best = NULL;
 
 	for (size_t i = 0; i < n; i++) {
 		if (stratum_is_validation(s[i].number) != validation || s[i].images <= s[i].pinned ||
-			has_share_only(&s[i], all_bytes))
+			(s[i].bytes < s[i].own && !force))
 			continue;
 		if (s[i].images > floor && (!best || s[i].images > best->images))
 			best = &s[i];
@@ -81,26 +75,23 @@ const struct stratum *member_victim(const struct stratum *s, size_t n, double va
 	add_up(s, n, bytes, images);
 	too_much = images[1] > VALIDATION_IMAGES_MAX ||
 		(double)bytes[1] > validation_percent / 100 * (double)(bytes[0] + bytes[1]);
-	if (too_much && (victim = largest(s, n, true, force ? 0 : 1, 0)))
+	if (too_much && (victim = largest(s, n, true, force ? 0 : 1, force)))
 		return victim;
-	victim = largest(s, n, false, force ? 0 : min_per_class, force ? 0 : bytes[0]);
+	victim = largest(s, n, false, force ? 0 : min_per_class, force);
 	if (!victim && force)
-		victim = largest(s, n, true, 0, 0);
+		victim = largest(s, n, true, 0, true);
 	return victim;
 }
 
 bool member_about_to_give(const struct stratum *s, size_t n, const struct stratum *victim, uint32_t number)
 {
-	int64_t bytes[2] = {0}, images[2] = {0};
-
 	if (!victim || victim->number == number)
 		return victim;
 	if (stratum_is_validation(number) || stratum_is_validation(victim->number))
 		return false;
-	add_up(s, n, bytes, images);
 	for (size_t i = 0; i < n; i++)
 		if (s[i].number == number)
-			return !has_share_only(&s[i], bytes[0]) &&
+			return s[i].bytes >= s[i].own &&
 			       s[i].images + s[i].images / ABOUT + 1 >= victim->images;
 	return false;
 }

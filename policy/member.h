@@ -9,7 +9,7 @@
  * was shown first goes first: each is shown about as often as the others. A share of each stratum may
  * be lasting instead: the lowest ranks of all its past, which go last. Which stratum gives next keeps
  * classes balanced: the largest does, as in class-balancing reservoir sampling (Chrysakis and Moens 2020).
- * But a stratum that has a share of the bytes to itself does not while it takes less.
+ * But a stratum that has bytes to itself does not while it takes less.
  */
 #pragma once
 
@@ -43,7 +43,7 @@ static inline bool stratum_is_validation(uint32_t stratum)
 struct stratum {
 	uint32_t number;
 	int64_t images, bytes, pinned;
-	double share; /* of the bytes of all training images, its own; 0: none */
+	int64_t own; /* bytes that it has to itself */
 };
 
 /* Rank, not spent, and validation membership of an image from independent bits of its content hash.
@@ -69,7 +69,7 @@ int member_choose_lasting(const int *shown, int n, const int *lasting, int m, in
 /*
  * The stratum to take the next image from, or NULL when none may give: validation while it has more
  * than its share of the bytes or of VALIDATION_IMAGES_MAX, else the training stratum with most
- * images, not going below min_per_class (pinned images included) nor below its share. With force
+ * images, not going below min_per_class (pinned images included) nor below what is its own. With force
  * neither is heeded.
  */
 const struct stratum *member_victim(const struct stratum *s, size_t n, double validation_percent,

@@ -119,7 +119,7 @@ def share(store, spool):
 
 alone, own, also = share({}, {}), share({"MinShare": "40% door"}, {}), share({}, {"MinShare": "40%"})
 check(alone < 0.3, f"without a share of its own it has one among five: {alone:.2f}")
-check(0.33 < own < 0.5 and own > alone + 0.1, f"with it: {own:.2f}")  # the others overshoot between two rounds
-check(0.33 < also < 0.5, f"the same when its spool says so: {also:.2f}")
+check(0.38 < own < 0.52, f"with it: {own:.2f}")
+check(0.38 < also < 0.52, f"the same when its spool says so: {also:.2f}")
 print(f"share of the door: {alone:.2f} without, {own:.2f} with MinShare=40%, {also:.2f} by its spool's")
 finish()
