@@ -1,8 +1,8 @@
 #include "tools/lab/allocate.h"
 
 #include <errno.h>
-
 #include <math.h>
+#include <string.h>
 
 #include "common/macros.h"
 
@@ -77,31 +77,31 @@ static void sum_at(
 	}
 }
 
-static void at_one_price(const struct curve *curve, int n, const struct population *p, double budget,
-	int *at, struct allocation *ret)
+/* The highest price at which they take more than the budget, to within a float. at: [n], for its use. */
+static float too_low(const struct curve *curve, int n, const struct population *p, double budget, int *at)
 {
 	float low = 1e-12f, high = 1e3f;
+	struct allocation sum;
 
 	for (int round = 0; round < BISECTIONS; round++) {
 		float price = sqrtf(low * high);
 
 		for (int i = 0; i < n; i++)
 			at[i] = curve_choose(&curve[i], p, price);
-		sum_at(curve, n, p, at, ret);
-		if (ret->bytes > budget)
+		sum_at(curve, n, p, at, &sum);
+		if (sum.bytes > budget)
 			low = price;
 		else
 			high = price;
 	}
-	for (int i = 0; i < n; i++)
-		at[i] = curve_choose(&curve[i], p, high);
-	sum_at(curve, n, p, at, ret);
+	return low;
 }
 
-/* As relief does it: the cheapest next step, again and again. */
+/* As relief does it: the cheapest next step, to the rung that the price asks for, again and again. */
 static void by_steps(const struct curve *curve, int n, const struct population *p, double budget, int *at,
 	struct next_step *next, struct allocation *ret)
 {
+	float price = too_low(curve, n, p, budget, at);
 	double bytes = 0;
 
 	for (int i = 0; i < n; i++) {
@@ -110,15 +110,13 @@ static void by_steps(const struct curve *curve, int n, const struct population *
 		bytes += curve[i].rate[at[i]];
 	}
 	while (bytes > budget) {
-		int best = -1, to = 0;
+		int best = -1, to;
 
 		for (int i = 0; i < n; i++)
 			if (next[i].step >= 0 && (best < 0 || next[i].step < next[best].step))
 				best = i;
-		if (best < 0)
+		if (best < 0 || !curve_step_to(&curve[best], p, at[best], price, &to))
 			break;
-		while (curve[best].quality[to] != next[best].to)
-			to++;
 		bytes -= curve[best].rate[at[best]] - curve[best].rate[to];
 		at[best] = to;
 		next[best] = choose_next(MODE_ADAPTIVE, &curve[best], p, to, false, 0, 0);
@@ -133,6 +131,7 @@ int allocate(const struct curve *curve, int n, const struct population *p, doubl
 	_cleanup_free_ int *at = malloc(MAX((size_t)n, 1) * sizeof(*at));
 	_cleanup_free_ struct next_step *next = malloc(MAX((size_t)n, 1) * sizeof(*next));
 	struct totals t = {0};
+	struct population own = *p; /* that decides nothing by its rates */
 	double saved;
 	int steps;
 
@@ -141,9 +140,10 @@ int allocate(const struct curve *curve, int n, const struct population *p, doubl
 	steps = collect(curve, n, p, step, &t);
 	ret->bound_harm = bound(step, steps, &t, budget);
 	saved = MAX(t.low_harm - ret->bound_harm, 1e-12);
-	at_one_price(curve, n, p, budget, at, &ret->by_price);
+	memset(own.rate, 0, sizeof(own.rate));
 	by_steps(curve, n, p, budget, at, next, &ret->by_steps);
-	ret->by_price.share_of_bound = (t.low_harm - ret->by_price.harm) / saved;
+	by_steps(curve, n, &own, budget, at, next, &ret->by_own_rates);
 	ret->by_steps.share_of_bound = (t.low_harm - ret->by_steps.harm) / saved;
+	ret->by_own_rates.share_of_bound = (t.low_harm - ret->by_own_rates.harm) / saved;
 	return 0;
 }

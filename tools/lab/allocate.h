@@ -14,10 +14,14 @@ struct allocation {
 
 struct allocations {
 	double bound_harm;
-	struct allocation by_price; /* each image once, at one price */
-	struct allocation by_steps; /* all at the top first, then the cheapest permitted steps */
+	struct allocation by_steps;	/* as it is */
+	struct allocation by_own_rates; /* the same, deciding by each image's rates, not the population's */
 };
 
-/* curve: [n], scored and monotone. budget: bytes for all. -ENOMEM. */
+/*
+ * All images at the top first, then the cheapest next steps, each to the rung that a price asks for: the
+ * one at which all would take just a little more than the budget. curve: [n], scored and monotone. budget:
+ * bytes for all. -ENOMEM.
+ */
 int allocate(const struct curve *curve, int n, const struct population *p, double budget,
 	struct allocations *ret);

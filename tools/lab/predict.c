@@ -236,14 +236,14 @@ static int write_allocations(struct predict *p, FILE *claims)
 {
 	int n = p->n - p->n_learn, r = 0;
 	_cleanup_free_ struct curve *curve = malloc(MAX((size_t)n, 1) * sizeof(*curve));
-	double worst_price = 1, worst_steps = 1;
+	double worst_steps = 1, worst_own = 1;
 
 	if (!curve)
 		return -ENOMEM;
 	for (int i = 0; i < n; i++)
 		curve[i] = p->v[p->n_learn + i].full;
-	printf("allocation against the linear-programming bound\n%12s %10s %10s\n", "bytes", "one price",
-		"by steps");
+	printf("allocation from the top down against the linear-programming bound\n%12s %10s %10s\n",
+		"bytes", "as it is", "own rates");
 	for (int k = 1; r == 0 && k + 2 < LADDER_RUNGS; k += 2) {
 		double budget = (double)p->population.rate[k] * n;
 		struct allocations a;
@@ -251,19 +251,20 @@ static int write_allocations(struct predict *p, FILE *claims)
 		r = allocate(curve, n, &p->population, budget, &a);
 		if (r < 0)
 			break;
-		printf("%12.0f %9.2f%% %9.2f%%\n", budget, 100 * a.by_price.share_of_bound,
-			100 * a.by_steps.share_of_bound);
-		worst_price = MIN(worst_price, a.by_price.share_of_bound);
+		printf("%12.0f %9.2f%% %9.2f%%\n", budget, 100 * a.by_steps.share_of_bound,
+			100 * a.by_own_rates.share_of_bound);
+		worst_own = MIN(worst_own, a.by_own_rates.share_of_bound);
 		worst_steps = MIN(worst_steps, a.by_steps.share_of_bound);
 	}
 	lab_claim(claims,
-		worst_price >= 0.995 && worst_steps >= 0.995 ? REPRODUCED
-		: worst_price >= 0.995			     ? DIFFERS
-							     : NOT_REPRODUCED,
+		worst_steps >= 0.995 ? REPRODUCED
+		: worst_own >= 0.995 ? DIFFERS
+				     : NOT_REPRODUCED,
 		"Ours, not the paper's: allocation reaches 99.5 % of the linear-programming bound",
-		"at worst %.2f %% at one price, %.2f %% when every image comes down from the top by "
-		"permitted steps",
-		100 * worst_price, 100 * worst_steps);
+		"at worst %.2f %% with the population's rates, which decide because more is learnt by "
+		"them, "
+		"%.2f %% with each image's own",
+		100 * worst_steps, 100 * worst_own);
 	return r;
 }
 
