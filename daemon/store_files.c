@@ -113,7 +113,7 @@ void quarantine_object(struct store *s, const char *name)
 
 	if (fstatat(s->objects, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
-	if (quarantine_make_room(s, st.st_size) == 0 &&
+	if (quarantine_fits(&s->limits, st.st_size) && quarantine_make_room(s, st.st_size) == 0 &&
 		renameat(s->objects, name, s->quarantine, name) == 0) {
 		s->quarantine_bytes += io_disk_bytes(&st);
 		write_reason(s, name, name, "stored bytes do not match their checksum");

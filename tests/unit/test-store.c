@@ -4,101 +4,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/io.h"
-#include "common/rng.h"
 #include "daemon/store_tag.h"
 #include "policy/member.h"
-#include "tests/unit/test.h"
-#include "tests/unit/tree.h"
+#include "tests/unit/own_store.h"
 
-#define MIB (INT64_C(1) << 20)
-
-static char base[] = "/tmp/larder-store-XXXXXX", path[64];
-static struct rng rng;
-
-static void fresh(void)
-{
-	remove_tree(path);
-	mkdir(path, 0755);
-}
-
-static struct store *open_store(int64_t max_use)
-{
-	struct limits limits = {max_use, 0, MIB};
-	struct store *s = NULL;
-	char error[256];
-	int r = store_open(path, max_use, &s, error);
-
-	if (r < 0) {
-		fprintf(stderr, "%s\n", error);
-		exit(1);
-	}
-	store_set_limits(s, &limits);
-	return s;
-}
-
-static struct op *insert(int64_t id, uint32_t bytes, uint32_t stratum, int step)
-{
-	struct op *op = op_new(OP_INSERT);
-
-	op->row.id = id;
-	op->row.hash = (uint64_t)id * 3;
-	op->row.stratum = stratum;
-	op->row.rank = (int)(id & 0xffff);
-	op->row.step = step;
-	op->row.step_to = 20;
-	op->row.quality = 50;
-	op->row.width = op->row.height = 32;
-	op->row.orientation = 1;
-	op->row.layout = 0x22;
-	snprintf(op->row.name, sizeof(op->row.name), "n%lld.png", (long long)id);
-	for (uint32_t i = 0; i < bytes; i++)
-		buf_put_u8(&op->data, (uint8_t)rng_u64(&rng));
-	return op;
-}
-
-static int apply(struct store *s, struct op *op, bool relief)
-{
-	struct tally_list change = {0};
-	int r = store_apply(s, op, relief, &change);
-
-	tally_done(&change);
-	return r;
-}
-
-static int apply_free(struct store *s, struct op *op)
-{
-	int r = apply(s, op, false), result = op->result;
-
-	op_free(op);
-	return r < 0 ? r : result;
-}
-
-static void count_line(void *user, const char *line)
-{
-	fprintf(stderr, "  %s\n", line);
-	++*(int *)user;
-}
-
-/* Checks every invariant; returns the number of images. */
-static int64_t verify(int want_findings)
-{
-	struct store_view *v = NULL;
-	struct verify_report report = {0};
-	char error[256];
-	int findings = 0;
-	const struct verify_events events = {count_line, NULL, &findings};
-
-	CHECK_INT(view_open(path, &v, error), 0);
-	CHECK_INT(view_verify(v, &events, &report), 0);
-	CHECK_INT(findings, want_findings);
-	view_close(v);
-	return report.images;
-}
+static char base[] = "/tmp/larder-store-XXXXXX";
 
 static bool count_row(void *user, const struct image_row *row)
 {
@@ -548,82 +464,158 @@ static void test_foreign(void)
 	CHECK_INT(store_open(path, 8 * MIB, &t, error), -EUCLEAN);
 }
 
-/* Settling: only the very file that was taken goes; quarantine keeps to its limit. */
-static void test_settle(void)
+static sqlite3 *open_beside(const char *sql)
+{
+	char name[128];
+	sqlite3 *db = NULL;
+
+	snprintf(name, sizeof(name), "%s/index.db", path);
+	CHECK_INT(sqlite3_open(name, &db), SQLITE_OK);
+	CHECK_INT(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	return db;
+}
+
+/* An index that a newer version has made is left alone. */
+static void test_newer(void)
 {
 	struct store *s = open_store(8 * MIB);
-	char spool[96], name[160], blocked[160];
-	struct taken_file f = {0};
-	struct usage usage, again;
-	struct stat st;
-	int fd;
+	char error[256];
 
-	snprintf(spool, sizeof(spool), "%s/../spool-%d", path, getpid());
-	mkdir(spool, 0755);
-	fd = open(spool, O_RDONLY | O_DIRECTORY);
-	snprintf(name, sizeof(name), "%s/quarantine/.kept", path);
-	CHECK_INT(mknod(name, S_IFREG | 0600, 0), 0);
-	for (int i = 0; i < 60; i++) {
-		static char content[60000];
-		struct op *op = op_new(OP_QUARANTINE);
+	store_close(s);
+	sqlite3_close(open_beside("PRAGMA user_version=99"));
+	CHECK_INT(store_open(path, 8 * MIB, &s, error), -ENOTSUP);
+	CHECK(strstr(error, "schema 99"));
+	sqlite3_close(open_beside("PRAGMA user_version=2"));
+	CHECK_INT(STORE_SCHEMA, 2);
+	store_close(open_store(8 * MIB));
+}
 
-		snprintf(f.path, sizeof(f.path), "bad\n%d.jpg", i);
-		CHECK_INT(io_write_durable(fd, f.path, content, sizeof(content)), 0);
-		fstatat(fd, f.path, &st, 0);
-		f.dev = st.st_dev;
-		f.ino = st.st_ino;
-		f.size = st.st_size;
-		f.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
-		op->file = f;
+/* Somebody who reads the index and does not stop keeps the file from getting shorter: said, and over when
+ * he ends. */
+static void test_reader(void)
+{
+	struct store *s = open_store(8 * MIB);
+	char *data = calloc(1, 5 * MIB);
+	sqlite3 *db;
+
+	for (int i = 1; i <= 100; i++)
+		CHECK_INT(apply_free(s, insert(i, 50000, 2, i)), 0);
+	for (int i = 1; i <= 90; i++) {
+		struct op *op = op_new(OP_REMOVE);
+
 		op->row.id = i;
-		snprintf(op->text, sizeof(op->text), "no picture");
-		CHECK_INT(apply_free(s, op), 0);
-		f.mtime_ns++;
-		CHECK_INT(store_settle(s, fd, f.path, &f, i, "no picture"), 0);
-		CHECK_INT(faccessat(fd, f.path, F_OK, 0), 0); /* replaced meanwhile: it stays */
-		f.mtime_ns--;
-		CHECK_INT(store_settle(s, fd, f.path, &f, i, "no picture"), 0);
-		CHECK_INT(faccessat(fd, f.path, F_OK, 0), -1);
-		store_usage(s, &usage);
-		CHECK(usage.quarantine <= MIB);
+		CHECK_INT(apply(s, op, true), 0);
+		op_free(op);
 	}
-	CHECK(usage.quarantine > MIB / 2);
-	CHECK_INT(access(name, F_OK), 0); /* what begins with a dot is not the quarantine's to remove */
-	/* A move that fails again and again is not counted again and again. */
-	CHECK_INT(io_write_durable(fd, "stuck", "x", 1), 0);
-	fstatat(fd, "stuck", &st, 0);
-	f = (struct taken_file){.dev = st.st_dev,
-		.ino = st.st_ino,
-		.size = 1,
-		.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec};
-	snprintf(blocked, sizeof(blocked), "%s/quarantine/0000000000000063-stuck", path);
-	CHECK_INT(mkdir(blocked, 0755), 0);
-	CHECK_INT(store_settle(s, fd, "stuck", &f, 0x63, "no picture"), -EISDIR);
+	CHECK_INT(store_shrink(s, 1), 1); /* all is in the file, and the log at its beginning */
+	db = open_beside("BEGIN; SELECT count(*) FROM images");
+	CHECK_INT(store_write_model(s, "model-1", data, 5 * MIB), -EBUSY);
+	CHECK(strstr(store_error(s), "reads the index"));
+	CHECK(disk_use() <= 8 * MIB);
+	sqlite3_close(db);
+	CHECK_INT(store_write_model(s, "model-1", data, 5 * MIB), 0);
+	CHECK(disk_use() <= 8 * MIB);
+	free(data);
+	store_close(s);
+	CHECK_INT(verify(0), 10);
+}
+
+/* A model is counted while it is there; what cannot be removed is said. */
+static void test_models(void)
+{
+	struct store *s = open_store(8 * MIB);
+	static const char data[100000];
+	struct usage none, one, usage;
+	char name[128];
+
+	store_usage(s, &none);
+	CHECK_INT(store_write_model(s, "model-1", data, sizeof(data)), 0);
+	store_usage(s, &one);
+	CHECK(one.models >= none.models + (int64_t)sizeof(data));
+	CHECK_INT(store_write_model(s, "model-1", data, sizeof(data)), 0); /* in its place */
 	store_usage(s, &usage);
-	for (int i = 0; i < 9; i++)
-		CHECK_INT(store_settle(s, fd, "stuck", &f, 0x63, "no picture"), -EISDIR);
-	store_usage(s, &again);
-	CHECK_INT(again.quarantine, usage.quarantine);
-	rmdir(blocked);
-	CHECK_INT(store_settle(s, fd, "stuck", &f, 0x63, "no picture"), 0);
-	/* What is not there any more, or only by way of a link, is settled. */
-	CHECK_INT(store_settle(s, fd, "nowhere/x.jpg", &f, 1, NULL), 0);
-	CHECK_INT(store_settle(s, fd, "x.jpg", &f, 1, NULL), 0);
-	CHECK_INT(mknodat(fd, "plain", S_IFREG | 0600, 0), 0);
-	CHECK_INT(store_settle(s, fd, "plain/x.jpg", &f, 1, NULL), 0);
-	CHECK_INT(symlinkat("/", fd, "link"), 0);
-	CHECK_INT(store_settle(s, fd, "link/tmp", &f, 1, NULL), 0);
-	CHECK_INT(unlinkat(fd, "plain", 0), 0);
-	CHECK_INT(unlinkat(fd, "link", 0), 0);
-	close(fd);
-	rmdir(spool);
+	CHECK_INT(usage.models, one.models);
+	CHECK_INT(store_write_model(s, "model-1", NULL, 0), 0);
+	CHECK_INT(store_write_model(s, "model-1", NULL, 0), 0);
+	store_usage(s, &usage);
+	CHECK_INT(usage.models, none.models);
+	snprintf(name, sizeof(name), "%s/models/model-2", path);
+	CHECK_INT(mkdir(name, 0755), 0);
+	CHECK_INT(store_write_model(s, "model-2", NULL, 0), -EISDIR);
+	rmdir(name);
+	CHECK_INT(store_write_model(s, "model-3", data, 9 * MIB), -ENOSPC);
+	store_close(s);
+}
+
+static struct op *new_label(int n)
+{
+	struct op *op = op_new(OP_NEW_LABEL);
+
+	snprintf(op->text, sizeof(op->text), "label %d", n);
+	return op;
+}
+
+/* There may be so many labels, and no more; an op that only counts counts. */
+static void test_labels(void)
+{
+	struct store *s = open_store(16 * MIB);
+	struct store_view *v = NULL;
+	int64_t counters[COUNTERS];
+	char error[256];
+	struct tally_list change = {0};
+
+	for (int n = 0; n < 20000;) {
+		struct op *ops = NULL;
+
+		for (int i = 0; i < 100; i++) {
+			struct op *op = new_label(n++);
+
+			op->next = ops;
+			ops = op;
+		}
+		CHECK_INT(store_apply(s, ops, false, &change), 0);
+		for (struct op *next; ops; ops = next) {
+			next = ops->next;
+			CHECK_INT(ops->result, 0);
+			op_free(ops);
+		}
+	}
+	tally_done(&change);
+	CHECK_INT(apply_free(s, new_label(20000)), -E2BIG);
+	CHECK_INT(apply_free(s, new_label(19999)), 0); /* known */
+	for (int i = 0; i < 2; i++) {
+		struct op *op = op_new(OP_ADD);
+
+		op->counter = COUNT_OVERFLOWS;
+		op->amount = 3;
+		CHECK_INT(apply_free(s, op), 0);
+	}
+	CHECK_INT(view_open(path, &v, error), 0);
+	CHECK_INT(view_counters(v, counters), 0);
+	CHECK_INT(counters[COUNT_OVERFLOWS], 6);
+	view_close(v);
 	store_close(s);
 }
 
 int main(void)
 {
-	void (*const tests[])(void) = {test_life, test_spent, test_duplicate_label, test_collision, test_limit,
-		test_shrink, test_log, test_kill, test_rot, test_sets, test_foreign, test_settle};
+	void (*const tests[])(void) = {
+		test_life,
+		test_spent,
+		test_duplicate_label,
+		test_collision,
+		test_limit,
+		test_shrink,
+		test_log,
+		test_kill,
+		test_rot,
+		test_sets,
+		test_foreign,
+		test_newer,
+		test_reader,
+		test_models,
+		test_labels,
+	};
 
 	rng_init(&rng, 1);
 	if (!mkdtemp(base))

@@ -1,0 +1,209 @@
+/* What becomes of spool files that have been dealt with, and of files that are set aside. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/io.h"
+#include "tests/unit/own_store.h"
+
+static char base[] = "/tmp/larder-settle-XXXXXX";
+
+static void set_aside(struct store *s, int64_t id)
+{
+	struct op *op = op_new(OP_SET_ASIDE);
+
+	op->row.id = id;
+	op->was_quality = 50;
+	CHECK_INT(apply_free(s, op), 0);
+}
+
+/* The file of an image that is set aside goes to quarantine where there is room for it, else it goes. */
+static void test_set_aside(void)
+{
+	struct limits limits = {8 * MIB, 0, MIB};
+	struct store *s = open_store(8 * MIB);
+	struct usage before, after;
+	char name[128];
+
+	store_usage(s, &before);
+	for (int i = 1; i <= 3; i++) {
+		struct op *op = insert(i, 80000, 2, 1);
+
+		op->row.flags = IMAGE_FILE;
+		CHECK_INT(apply_free(s, op), 0);
+	}
+	set_aside(s, 1);
+	snprintf(name, sizeof(name), "%s/quarantine/0000000000000001-q50.jpg", path);
+	CHECK_INT(access(name, F_OK), 0);
+	snprintf(name, sizeof(name), "%s/quarantine/0000000000000002-q50.jpg", path);
+	CHECK_INT(mkdir(name, 0755), 0); /* it cannot take its place there */
+	set_aside(s, 2);
+	rmdir(name);
+	limits.quarantine = 65536;
+	store_set_limits(s, &limits);
+	snprintf(name, sizeof(name), "%s/quarantine/0000000000000001-q50.jpg", path);
+	CHECK_INT(unlink(name), 0);
+	set_aside(s, 3);
+	snprintf(name, sizeof(name), "%s/quarantine/0000000000000003-q50.jpg", path);
+	CHECK_INT(access(name, F_OK), -1);
+	store_usage(s, &after);
+	CHECK_INT(after.objects, before.objects);
+	store_close(s);
+	CHECK_INT(verify(0), 0);
+}
+
+static struct taken_file taken(int dir, const char *name)
+{
+	struct taken_file f;
+	struct stat st;
+
+	CHECK_INT(fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW), 0);
+	f = (struct taken_file){.dev = st.st_dev,
+		.ino = st.st_ino,
+		.size = st.st_size,
+		.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec};
+	snprintf(f.path, sizeof(f.path), "%s", name);
+	return f;
+}
+
+/* What cannot be settled is said, and stays where it is; from another file system it is carried over. */
+static void test_unsettled(void)
+{
+	struct store *s = open_store(8 * MIB);
+	char spool[] = "/dev/shm/larder-spool-XXXXXX", long_name[300], name[400], error[256];
+	struct taken_file f, other;
+	struct stat here, there;
+	int fd;
+
+	memset(long_name, 'x', sizeof(long_name) - 1);
+	long_name[sizeof(long_name) - 1] = 0;
+	if (!mkdtemp(spool)) {
+		printf("passed over: no /dev/shm to write to\n");
+		store_close(s);
+		return;
+	}
+	fd = open(spool, O_RDONLY | O_DIRECTORY);
+	CHECK_INT(io_write_durable(fd, "a.jpg", "abc", 3), 0);
+	f = taken(fd, "a.jpg");
+	for (int i = 0; i < 3; i++) { /* another file by that name */
+		other = f;
+		other.dev += i == 0;
+		other.ino += i == 1;
+		other.size += i == 2;
+		CHECK_INT(store_settle(s, fd, "a.jpg", &other, 1, NULL), 0);
+		CHECK_INT(faccessat(fd, "a.jpg", F_OK, 0), 0);
+	}
+	CHECK_INT(store_settle(s, fd, long_name, &f, 1, NULL), -ENAMETOOLONG);
+	snprintf(name, sizeof(name), "%s/a.jpg", long_name);
+	CHECK_INT(store_settle(s, fd, name, &f, 1, NULL), -ENAMETOOLONG);
+	CHECK_INT(mkdirat(fd, "dir", 0755), 0);
+	other = taken(fd, "dir");
+	CHECK_INT(store_settle(s, fd, "dir", &other, 1, NULL), -EISDIR);
+	CHECK_INT(store_settle(s, fd, "a.jpg", &f, 1, "no picture"), 0);
+	CHECK_INT(faccessat(fd, "a.jpg", F_OK, 0), -1);
+	snprintf(name, sizeof(name), "%s/quarantine/0000000000000001-a.jpg", path);
+	CHECK_INT(stat(name, &here), 0);
+	CHECK_INT(here.st_size, 3);
+	CHECK_INT(mknodat(fd, "pipe", S_IFIFO | 0600, 0), 0);
+	other = taken(fd, "pipe");
+	fstat(fd, &there);
+	CHECK_INT(store_settle(s, fd, "pipe", &other, 2, "no file"), 0);
+	CHECK_INT(faccessat(fd, "pipe", F_OK, 0), -1);
+	snprintf(name, sizeof(name), "%s/quarantine/0000000000000002-pipe", path);
+	CHECK_INT(access(name, F_OK), here.st_dev == there.st_dev ? 0 : -1);
+	unlinkat(fd, "dir", AT_REMOVEDIR);
+	close(fd);
+	rmdir(spool);
+	store_close(s);
+	CHECK_INT(store_open("/dev/null", 8 * MIB, &s, error), -ENOTDIR);
+}
+
+/* Settling: only the very file that was taken goes; quarantine keeps to its limit. */
+static void test_settle(void)
+{
+	struct store *s = open_store(8 * MIB);
+	char spool[96], name[160], blocked[160];
+	struct taken_file f = {0};
+	struct usage usage, again;
+	struct stat st;
+	int fd;
+
+	snprintf(spool, sizeof(spool), "%s/../spool-%d", path, getpid());
+	mkdir(spool, 0755);
+	fd = open(spool, O_RDONLY | O_DIRECTORY);
+	snprintf(name, sizeof(name), "%s/quarantine/.kept", path);
+	CHECK_INT(mknod(name, S_IFREG | 0600, 0), 0);
+	for (int i = 0; i < 60; i++) {
+		static char content[60000];
+		struct op *op = op_new(OP_QUARANTINE);
+
+		snprintf(f.path, sizeof(f.path), "bad\n%d.jpg", i);
+		CHECK_INT(io_write_durable(fd, f.path, content, sizeof(content)), 0);
+		fstatat(fd, f.path, &st, 0);
+		f.dev = st.st_dev;
+		f.ino = st.st_ino;
+		f.size = st.st_size;
+		f.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+		op->file = f;
+		op->row.id = i;
+		snprintf(op->text, sizeof(op->text), "no picture");
+		CHECK_INT(apply_free(s, op), 0);
+		f.mtime_ns++;
+		CHECK_INT(store_settle(s, fd, f.path, &f, i, "no picture"), 0);
+		CHECK_INT(faccessat(fd, f.path, F_OK, 0), 0); /* replaced meanwhile: it stays */
+		f.mtime_ns--;
+		CHECK_INT(store_settle(s, fd, f.path, &f, i, "no picture"), 0);
+		CHECK_INT(faccessat(fd, f.path, F_OK, 0), -1);
+		store_usage(s, &usage);
+		CHECK(usage.quarantine <= MIB);
+	}
+	CHECK(usage.quarantine > MIB / 2);
+	CHECK_INT(access(name, F_OK), 0); /* what begins with a dot is not the quarantine's to remove */
+	/* A move that fails again and again is not counted again and again. */
+	CHECK_INT(io_write_durable(fd, "stuck", "x", 1), 0);
+	fstatat(fd, "stuck", &st, 0);
+	f = (struct taken_file){.dev = st.st_dev,
+		.ino = st.st_ino,
+		.size = 1,
+		.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec};
+	snprintf(blocked, sizeof(blocked), "%s/quarantine/0000000000000063-stuck", path);
+	CHECK_INT(mkdir(blocked, 0755), 0);
+	CHECK_INT(store_settle(s, fd, "stuck", &f, 0x63, "no picture"), -EISDIR);
+	store_usage(s, &usage);
+	for (int i = 0; i < 9; i++)
+		CHECK_INT(store_settle(s, fd, "stuck", &f, 0x63, "no picture"), -EISDIR);
+	store_usage(s, &again);
+	CHECK_INT(again.quarantine, usage.quarantine);
+	rmdir(blocked);
+	CHECK_INT(store_settle(s, fd, "stuck", &f, 0x63, "no picture"), 0);
+	/* What is not there any more, or only by way of a link, is settled. */
+	CHECK_INT(store_settle(s, fd, "nowhere/x.jpg", &f, 1, NULL), 0);
+	CHECK_INT(store_settle(s, fd, "x.jpg", &f, 1, NULL), 0);
+	CHECK_INT(mknodat(fd, "plain", S_IFREG | 0600, 0), 0);
+	CHECK_INT(store_settle(s, fd, "plain/x.jpg", &f, 1, NULL), 0);
+	CHECK_INT(symlinkat("/", fd, "link"), 0);
+	CHECK_INT(store_settle(s, fd, "link/tmp", &f, 1, NULL), 0);
+	CHECK_INT(unlinkat(fd, "plain", 0), 0);
+	CHECK_INT(unlinkat(fd, "link", 0), 0);
+	close(fd);
+	rmdir(spool);
+	store_close(s);
+}
+
+int main(void)
+{
+	void (*const tests[])(void) = {test_settle, test_unsettled, test_set_aside};
+
+	rng_init(&rng, 1);
+	if (!mkdtemp(base))
+		return 1;
+	snprintf(path, sizeof(path), "%s/store", base);
+	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+		fresh();
+		tests[i]();
+	}
+	remove_tree(base);
+	printf("%d checks, %d failed\n", test_checks, test_failures);
+	return test_failures || !test_checks;
+}
