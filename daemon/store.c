@@ -502,7 +502,7 @@ static int open_index(struct store *s, const char *path, char error[256])
 	char file[STORE_PATH_MAX + 16];
 	int rc;
 
-	if (wal_cap_register(&s->wal) < 0)
+	if (store_vfs_register(&s->wal) < 0)
 		return -ENOMEM;
 	snprintf(file, sizeof(file), "%s/index.db", path);
 	rc = sqlite3_open_v2(file, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
@@ -646,7 +646,7 @@ void store_close(struct store *s)
 	if (!s)
 		return;
 	store_close_index(s);
-	wal_cap_unregister(&s->wal);
+	store_vfs_unregister(&s->wal);
 	close_fd(&s->objects);
 	close_fd(&s->models);
 	close_fd(&s->quarantine);

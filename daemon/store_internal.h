@@ -19,16 +19,20 @@ int errno_of(int sqlite_code);
 /* Name of an image's file in objects/. */
 void object_name(int64_t id, int quality, char ret[40]);
 
-/* A VFS over the system's that refuses to let a write-ahead log grow past a cap. */
-struct wal_cap {
-	int64_t cap;  /* bytes; 0: none */
-	bool refused; /* a write was refused since this was last cleared */
+/*
+ * A VFS over the system's that refuses to let a write-ahead log grow past a cap, and may read a first page
+ * that is not the file's.
+ */
+struct store_vfs {
+	int64_t cap;		   /* bytes; 0: none */
+	bool refused;		   /* a write was refused since this was last cleared */
+	const uint8_t *first_page; /* [PAGE_BYTES], the caller's; NULL: the file's own */
 	sqlite3_vfs vfs;
 	char name[32];
 };
 
-int wal_cap_register(struct wal_cap *w);
-void wal_cap_unregister(struct wal_cap *w);
+int store_vfs_register(struct store_vfs *w);
+void store_vfs_unregister(struct store_vfs *w);
 
 enum statement {
 	ST_INSERT,
@@ -62,7 +66,7 @@ enum statement {
 struct store {
 	sqlite3 *db;
 	sqlite3_stmt *st[STATEMENTS];
-	struct wal_cap wal;
+	struct store_vfs wal;
 	int dir, objects, models, quarantine; /* owned descriptors */
 	int lock;			      /* owned: held while the store is open */
 	struct limits limits;
@@ -115,6 +119,15 @@ int store_keep_sets(struct store *s);
 int64_t store_set_id(const char *name);
 int store_read_set(const struct store *s, int64_t id, struct buf *ret);
 int store_put_set(struct store *s, int64_t id, const void *data, size_t len);
+
+/*
+ * store_pages.c, for salvage. The first page that the index in file would have if it were whole; and all
+ * rows of images (ROW_COLUMNS, data) in leaves that have not been given up, whether the tree leads to them
+ * or not: nothing of a row is certain, and it may be of another table. fn's negative errno ends it. Nobody
+ * writes meanwhile.
+ */
+int pages_first(const char *file, uint8_t ret[PAGE_BYTES]);
+int pages_each_image(const char *file, int (*fn)(void *user, sqlite3_stmt *st), void *user);
 
 /* Takes the oldest files out of quarantine until bytes more fit its own limit and the store's. */
 int quarantine_make_room(struct store *s, int64_t bytes);

@@ -21,11 +21,14 @@
 struct salvage {
 	struct store *s; /* owned: directories, and the new index as db */
 	sqlite3 *old;	 /* owned; NULL: it cannot be opened */
+	struct store_vfs through; /* what old is read through when its first page is not its own */
+	uint8_t first_page[PAGE_BYTES];
 	const char *path;
 	char made[STORE_PATH_MAX + 32]; /* the new index's file */
 	int64_t sets[SETS_MAX];		/* table sets that are whole */
 	int n_sets;
 	bool starved; /* no memory to read something old with: it may be there all the same */
+	bool torn;    /* the tree of images does not lead to all of its pages */
 	struct salvage_report report;
 	char *error;
 };
@@ -89,13 +92,41 @@ static int64_t number_of_old(struct salvage *w, const char *text)
 	return v;
 }
 
-static void open_old(struct salvage *w)
+/* Whether the old index says which store it belongs to, and what it says. */
+static bool old_uuid(struct salvage *w, struct buf *ret)
+{
+	sqlite3_stmt *st = prepare_old(w, "SELECT value FROM meta WHERE key = 'uuid'");
+	bool there = step(w, st) == SQLITE_ROW;
+
+	if (there)
+		buf_put(ret, sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0));
+	sqlite3_finalize(st);
+	w->starved = w->starved || ret->failed;
+	return there;
+}
+
+static void close_old(struct salvage *w)
+{
+	if (w->old)
+		sqlite3_db_config(w->old, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	sqlite3_close(w->old);
+	w->old = NULL;
+	store_vfs_unregister(&w->through);
+	w->through = (struct store_vfs){0};
+}
+
+static void index_file(const struct salvage *w, char ret[STORE_PATH_MAX + 16])
+{
+	snprintf(ret, STORE_PATH_MAX + 16, "%s/index.db", w->path);
+}
+
+static void open_old_through(struct salvage *w, const char *vfs)
 {
 	char file[STORE_PATH_MAX + 16];
 	int rc;
 
-	snprintf(file, sizeof(file), "%s/index.db", w->path);
-	rc = sqlite3_open_v2(file, &w->old, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+	index_file(w, file);
+	rc = sqlite3_open_v2(file, &w->old, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, vfs);
 	if (rc != SQLITE_OK) {
 		w->starved = rc == SQLITE_NOMEM;
 		sqlite3_close(w->old);
@@ -105,6 +136,40 @@ static void open_old(struct salvage *w)
 	/* What is in the log belongs to it, and must not be found beside the new one. */
 	sqlite3_wal_checkpoint_v2(w->old, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	sqlite3_exec(w->old, "PRAGMA query_only=ON; PRAGMA cell_size_check=ON", NULL, NULL, NULL);
+}
+
+static bool knows_its_tables(struct salvage *w)
+{
+	sqlite3_stmt *st = prepare_old(
+		w, "SELECT 1 FROM meta, labels, tables, images, tally, counters, garbage, taken WHERE 0");
+	bool knows = st;
+
+	sqlite3_finalize(st);
+	return knows;
+}
+
+/* An index whose first page cannot be read is read through the one that it must have had, if that fits. */
+static void open_old(struct salvage *w)
+{
+	_cleanup_buf_ struct buf uuid = {0};
+	char file[STORE_PATH_MAX + 16];
+	int r;
+
+	open_old_through(w, NULL);
+	if (w->starved || knows_its_tables(w) || w->starved)
+		return;
+	index_file(w, file);
+	close_old(w);
+	r = pages_first(file, w->first_page);
+	w->through.first_page = w->first_page;
+	if (r == 0)
+		r = store_vfs_register(&w->through);
+	w->starved = r == -ENOMEM;
+	if (r < 0)
+		return;
+	open_old_through(w, w->through.name);
+	if (!w->starved && (!old_uuid(w, &uuid) || uuid.len != UUID_LEN) && !w->starved)
+		close_old(w);
 }
 
 static int open_new(struct salvage *w, int64_t limit, bool inside)
@@ -229,28 +294,30 @@ static bool file_is_whole(struct salvage *w, const struct image_row *row)
 	       crc32c(0, file.data, file.len) == row->crc;
 }
 
+/* Whether all is there of a row whose data is in a statement's 20th column. */
+static bool row_is_whole(struct salvage *w, sqlite3_stmt *st, const struct image_row *row)
+{
+	const void *data = sqlite3_column_blob(st, 19);
+	size_t len = (size_t)sqlite3_column_bytes(st, 19);
+
+	if (row->flags & IMAGE_FILE)
+		return file_is_whole(w, row);
+	return len == row->bytes && (data || !len) && crc32c(0, data, len) == row->crc &&
+	       set_known(w, row->tables);
+}
+
 /* A row of the old index whose columns are ROW_COLUMNS and the data. */
 static int take_row(struct salvage *w, sqlite3_stmt *st)
 {
 	struct image_row row;
-	const void *data;
-	size_t len;
-	bool whole;
 
 	row_from(st, &row);
-	data = sqlite3_column_blob(st, 19);
-	len = (size_t)sqlite3_column_bytes(st, 19);
-	if (row.flags & IMAGE_FILE)
-		whole = file_is_whole(w, &row);
-	else
-		whole = len == row.bytes && (data || !len) && crc32c(0, data, len) == row.crc &&
-			set_known(w, row.tables);
-	if (!whole) {
+	if (!row_is_whole(w, st, &row)) {
 		w->report.damaged++;
 		return 0;
 	}
 	w->report.from_index++;
-	return insert(w, &row, data);
+	return insert(w, &row, sqlite3_column_blob(st, 19));
 }
 
 /* The first id from `from` on that the damaged tree gives; -1: none, or it cannot say. */
@@ -328,6 +395,7 @@ static int copy_rows(struct salvage *w)
 		r = copy_run(w, &from, &end);
 		if (r < 0 || end)
 			break;
+		w->torn = true;
 		from = beyond_damage(w, from);
 		if (from >= 0 && from == unread) { /* but not its bytes */
 			w->report.damaged++;
@@ -337,6 +405,45 @@ static int copy_rows(struct salvage *w)
 		}
 	}
 	return r;
+}
+
+static bool in_new(struct salvage *w, int64_t id)
+{
+	sqlite3_stmt *st = w->s->st[ST_EXISTS];
+	int rc;
+
+	sqlite3_bind_int64(st, 1, id);
+	rc = step(w, st);
+	sqlite3_reset(st);
+	return rc == SQLITE_ROW;
+}
+
+/* A row from a leaf that may be of another table, or known already. */
+static int take_stray(void *user, sqlite3_stmt *st)
+{
+	struct salvage *w = user;
+	struct image_row row;
+
+	if (sqlite3_column_type(st, 1) != SQLITE_INTEGER || sqlite3_column_int(st, 14) <= 0)
+		return 0;
+	row_from(st, &row);
+	if (row.quality < 1 || row.quality > 100 || row.width < 1 || row.height < 1 || in_new(w, row.id) ||
+		!row_is_whole(w, st, &row))
+		return 0;
+	w->report.from_index++;
+	return insert(w, &row, sqlite3_column_blob(st, 19));
+}
+
+/* Rows that the tree should have led to and did not are looked for in all its pages. */
+static int copy_strays(struct salvage *w)
+{
+	char file[STORE_PATH_MAX + 16];
+
+	if (!w->torn && w->report.expected >= 0 &&
+		w->report.from_index + w->report.damaged >= w->report.expected)
+		return 0;
+	index_file(w, file);
+	return pages_each_image(file, take_stray, w);
 }
 
 /* Rows whose labels were lost keep apart what was apart. */
@@ -353,17 +460,6 @@ static int find_label(struct salvage *w, const char *name, uint32_t *ret)
 	if (!name[0] || store_find_label(w->s, name, ret))
 		return 0;
 	return store_add_label(w->s, name, ret);
-}
-
-static bool in_new(struct salvage *w, int64_t id)
-{
-	sqlite3_stmt *st = w->s->st[ST_EXISTS];
-	int rc;
-
-	sqlite3_bind_int64(st, 1, id);
-	rc = step(w, st);
-	sqlite3_reset(st);
-	return rc == SQLITE_ROW;
 }
 
 /* It was to be unlinked: its image was removed, or has another file now. */
@@ -422,19 +518,6 @@ static int write_totals(struct salvage *w)
 	sqlite3_bind_int(w->s->st[ST_COUNT], 1, COUNT_DROPPED);
 	sqlite3_bind_int64(w->s->st[ST_COUNT], 2, w->report.expected - kept);
 	return store_run(w->s, ST_COUNT);
-}
-
-/* Whether the old index says which store it belongs to, and what it says. */
-static bool old_uuid(struct salvage *w, struct buf *ret)
-{
-	sqlite3_stmt *st = prepare_old(w, "SELECT value FROM meta WHERE key = 'uuid'");
-	bool there = step(w, st) == SQLITE_ROW;
-
-	if (there)
-		buf_put(ret, sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0));
-	sqlite3_finalize(st);
-	w->starved = w->starved || ret->failed;
-	return there;
 }
 
 /* I4: an index of another disk's store has other files beside it. */
@@ -496,6 +579,8 @@ static int fill_new(struct salvage *w)
 		r = copy_sets(w);
 	if (r == 0)
 		r = copy_rows(w);
+	if (r == 0)
+		r = copy_strays(w);
 	if (r == 0)
 		r = name_lost_labels(w);
 	if (r == 0)
@@ -627,14 +712,6 @@ static int swap(struct salvage *w, bool inside)
 	if (r == 0)
 		r = put_in_place(w->s);
 	return r < 0 ? fail(w, r, "%s: %s", w->path, strerror(-r)) : 0;
-}
-
-static void close_old(struct salvage *w)
-{
-	if (w->old)
-		sqlite3_db_config(w->old, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-	sqlite3_close(w->old);
-	w->old = NULL;
 }
 
 static int make_anew(struct salvage *w, int64_t limit, const char *scratch, bool force)

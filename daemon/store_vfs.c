@@ -1,7 +1,8 @@
 /*
  * The write-ahead log grows by whatever a transaction dirties; this layer makes its size a promise.
  * A write past the cap answers SQLITE_FULL, the transaction rolls back, and the store checkpoints or
- * splits the batch. Everything else goes straight through to the system's VFS.
+ * splits the batch. Salvage may read through it with a first page of its own (store_pages.c). Everything
+ * else goes straight through to the system's VFS.
  */
 #include <stdio.h>
 #include <string.h>
@@ -10,8 +11,9 @@
 
 struct capped_file {
 	sqlite3_file base;
-	struct wal_cap *cap; /* NULL: not a log */
-	sqlite3_file *real;  /* behind this struct, in the same allocation */
+	struct store_vfs *cap;	   /* NULL: not a log */
+	const uint8_t *first_page; /* NULL: the file's own */
+	sqlite3_file *real;	   /* behind this struct, in the same allocation */
 };
 
 static sqlite3_file *real_of(sqlite3_file *f)
@@ -32,6 +34,12 @@ static int f_close(sqlite3_file *f)
 
 static int f_read(sqlite3_file *f, void *data, int n, sqlite3_int64 at)
 {
+	const uint8_t *first = ((struct capped_file *)f)->first_page;
+
+	if (first && at + n <= PAGE_BYTES) {
+		memcpy(data, first + at, (size_t)n);
+		return SQLITE_OK;
+	}
 	return real_of(f)->pMethods->xRead(real_of(f), data, n, at);
 }
 
@@ -136,10 +144,12 @@ static int v_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, 
 {
 	struct capped_file *c = (struct capped_file *)f;
 	sqlite3_vfs *sys = system_vfs(v);
+	struct store_vfs *of = v->pAppData;
 	int rc;
 
 	c->real = (sqlite3_file *)(c + 1);
-	c->cap = flags & SQLITE_OPEN_WAL ? v->pAppData : NULL;
+	c->cap = flags & SQLITE_OPEN_WAL ? of : NULL;
+	c->first_page = flags & SQLITE_OPEN_MAIN_DB ? of->first_page : NULL;
 	memset(c->real, 0, (size_t)sys->szOsFile);
 	rc = sys->xOpen(sys, name, c->real, flags, out);
 	c->base.pMethods = c->real->pMethods ? &methods : NULL;
@@ -161,7 +171,7 @@ static int v_full_path(sqlite3_vfs *v, const char *name, int n, char *ret)
 	return system_vfs(v)->xFullPathname(system_vfs(v), name, n, ret);
 }
 
-int wal_cap_register(struct wal_cap *w)
+int store_vfs_register(struct store_vfs *w)
 {
 	sqlite3_vfs *sys = sqlite3_vfs_find(NULL);
 
@@ -178,7 +188,7 @@ int wal_cap_register(struct wal_cap *w)
 	return errno_of(sqlite3_vfs_register(&w->vfs, 0));
 }
 
-void wal_cap_unregister(struct wal_cap *w)
+void store_vfs_unregister(struct store_vfs *w)
 {
 	if (w->vfs.zName)
 		sqlite3_vfs_unregister(&w->vfs);
