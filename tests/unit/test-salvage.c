@@ -304,13 +304,23 @@ static void test_pages(void)
 	CHECK(IMAGES - worst < 12); /* a page of them */
 }
 
+static void change_index(const char *sql)
+{
+	sqlite3 *db = NULL;
+	char name[128];
+
+	snprintf(name, sizeof(name), "%s/index.db", path);
+	CHECK_INT(sqlite3_open(name, &db), SQLITE_OK);
+	CHECK_INT(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
 /* The first page and all inner ones gone at once: each image is found, but for those that were removed
  * before. */
 static void test_strays(void)
 {
 	_cleanup_buf_ struct buf damaged = {0};
 	struct salvage_report n;
-	sqlite3 *db = NULL;
 	char name[128];
 	int kept = FILES;
 
@@ -318,17 +328,12 @@ static void test_strays(void)
 	for (int i = 0; i < SMALL; i++)
 		kept += id_of(i) >= INT64_MAX / 3;
 	CHECK(kept < SMALL - 50);
-	snprintf(name, sizeof(name), "%s/index.db", path);
-	CHECK_INT(sqlite3_open(name, &db), SQLITE_OK);
 	/* Some builds of SQLite overwrite what is deleted, others leave it in pages that are free. */
-	CHECK_INT(sqlite3_exec(db,
-			  "PRAGMA secure_delete=OFF;"
-			  "DELETE FROM images WHERE id < 9223372036854775807 / 3 AND flags & 2 = 0;"
-			  "DELETE FROM tally; INSERT INTO tally SELECT stratum, quality, count(*),"
-			  " sum(bytes), sum(flags & 1) FROM images GROUP BY stratum, quality",
-			  NULL, NULL, NULL),
-		SQLITE_OK);
-	sqlite3_close(db);
+	change_index("PRAGMA secure_delete=OFF;"
+		     "DELETE FROM images WHERE id < 9223372036854775807 / 3 AND flags & 2 = 0;"
+		     "DELETE FROM tally; INSERT INTO tally SELECT stratum, quality, count(*),"
+		     " sum(bytes), sum(flags & 1) FROM images GROUP BY stratum, quality");
+	snprintf(name, sizeof(name), "%s/index.db", path);
 	CHECK_INT(io_read_file(AT_FDCWD, name, 1 << 24, &damaged), 0);
 	CHECK(tear(&damaged) > 0);
 	lay_out(damaged.data, damaged.len);
@@ -354,6 +359,81 @@ static void test_rows(void)
 	CHECK_INT(n.from_index, IMAGES - 2);
 	CHECK_INT(n.damaged, 3); /* two rows, and the file that is cut off */
 	CHECK_INT(check_store(2), IMAGES - 2);
+}
+
+/* Rows that say what cannot be are left out, whether the tree leads to them or not. */
+static void test_untrue(void)
+{
+	static const char *const untrue[] = {"crc = crc + 1", "bytes = bytes + 1", "tables = 77",
+		"quality = 0", "quality = 101", "width = 0", "height = 0", "bytes = 0", "hash = 'x'"};
+	_cleanup_buf_ struct buf damaged = {0};
+	int n_untrue = (int)ARRAY_SIZE(untrue);
+	struct salvage_report n;
+	char name[128], sql[200];
+
+	lay_out_as_set();
+	for (int i = 0; i < n_untrue; i++) {
+		snprintf(sql, sizeof(sql), "UPDATE images SET %s WHERE id = %lld", untrue[i],
+			(long long)id_of(10 * i));
+		change_index(sql);
+	}
+	change_index("UPDATE tables SET crc = crc + 1"); /* it has a second copy */
+	snprintf(name, sizeof(name), "%s/index.db", path);
+	CHECK_INT(io_read_file(AT_FDCWD, name, 1 << 24, &damaged), 0);
+	tear(&damaged);
+	lay_out(damaged.data, damaged.len);
+	CHECK_INT(salvage(LIMIT, NULL, false, &n), 0);
+	CHECK_INT(n.from_index, IMAGES - n_untrue);
+	CHECK_INT(check_store(n_untrue), IMAGES - n_untrue);
+}
+
+/* What would keep less than half of what there was needs force, and a file in the way is said. */
+static void test_most(void)
+{
+	struct salvage_report n;
+	char name[128];
+
+	lay_out_as_set();
+	change_index("DELETE FROM images WHERE id > 9223372036854775807 / 3");
+	snprintf(name, sizeof(name), "%s/index.new", path);
+	CHECK_INT(mkdir(name, 0755), 0);
+	CHECK_INT(salvage(LIMIT, NULL, false, &n), -EISDIR);
+	rmdir(name);
+	CHECK_INT(salvage(LIMIT, NULL, false, &n), -EUCLEAN);
+	CHECK(n.expected == IMAGES && 2 * (n.from_index + n.from_files) < IMAGES);
+	CHECK_INT(salvage(LIMIT, NULL, true, &n), 0);
+	CHECK_INT(check_store(-1), n.from_index + n.from_files);
+}
+
+/* Files without a row that are not whole go to quarantine. */
+static void test_files(void)
+{
+	struct salvage_report n;
+	char name[128], there[128];
+	int fd;
+
+	lay_out_as_set();
+	change_index("DELETE FROM images WHERE flags & 2");
+	for (int i = 0; i < 3; i++) { /* a picture that is another, a tag that is none, another's name */
+		snprintf(name, sizeof(name), "%s/objects/%016llx-q50.jpg", path,
+			(unsigned long long)id_of(SMALL + i));
+		if (i == 2) {
+			snprintf(there, sizeof(there), "%s/objects/00000000000abcde-q50.jpg", path);
+			CHECK_INT(rename(name, there), 0);
+			continue;
+		}
+		fd = open(name, O_RDWR);
+		CHECK_INT(pwrite(fd, "larder", 6, i ? OBJECT + 4 : 100), 6);
+		close(fd);
+	}
+	CHECK_INT(salvage(LIMIT, NULL, false, &n), 0);
+	CHECK_INT(n.from_index, SMALL);
+	CHECK_INT(n.from_files, FILES - 3);
+	CHECK_INT(n.damaged, 3);
+	snprintf(name, sizeof(name), "%s/quarantine/00000000000abcde-q50.jpg", path);
+	CHECK_INT(access(name, F_OK), 0);
+	CHECK_INT(check_store(3), IMAGES - 3);
+	unlink(there);
 }
 
 static void test_gone(void)
@@ -547,8 +627,9 @@ static void test_tag(void)
 
 int main(void)
 {
-	void (*const tests[])(void) = {test_tag, test_whole, test_pages, test_strays, test_rows, test_gone,
-		test_scratch, test_kill, test_errors, test_foreign};
+	void (*const tests[])(void) = {test_tag, test_whole, test_pages, test_strays, test_rows,
+		test_untrue, test_most, test_files, test_gone, test_scratch, test_kill, test_errors,
+		test_foreign};
 	char name[128];
 	int fd;
 
