@@ -10,7 +10,7 @@
 
 #define MIB (INT64_C(1) << 20)
 
-static char path[64]; /* of the store; set by the test */
+static char base[] = "/tmp/larder-store-XXXXXX", path[64];
 static struct rng rng;
 
 static inline void fresh(void)
@@ -92,3 +92,27 @@ static inline int64_t verify(int want_findings)
 	view_close(v);
 	return report.images;
 }
+
+static inline int run_with_stores(void (*const tests[])(void), size_t n)
+{
+	rng_init(&rng, 1);
+	if (!mkdtemp(base))
+		return 1;
+	snprintf(path, sizeof(path), "%s/store", base);
+	for (size_t i = 0; i < n; i++) {
+		fresh();
+		tests[i]();
+	}
+	remove_tree(base);
+	printf("%d checks, %d failed\n", test_checks, test_failures);
+	return test_failures || !test_checks;
+}
+
+/* main() of a test: each of the functions with a new directory for its store. */
+#define OWN_STORE_MAIN(...)                                                                                \
+	int main(void)                                                                                     \
+	{                                                                                                  \
+		void (*const tests[])(void) = {__VA_ARGS__};                                               \
+                                                                                                           \
+		return run_with_stores(tests, ARRAY_SIZE(tests));                                          \
+	}

@@ -7,8 +7,6 @@
 #include "common/io.h"
 #include "tests/unit/own_store.h"
 
-static char base[] = "/tmp/larder-settle-XXXXXX";
-
 static void set_aside(struct store *s, int64_t id)
 {
 	struct op *op = op_new(OP_SET_ASIDE);
@@ -191,19 +189,4 @@ static void test_settle(void)
 	store_close(s);
 }
 
-int main(void)
-{
-	void (*const tests[])(void) = {test_settle, test_unsettled, test_set_aside};
-
-	rng_init(&rng, 1);
-	if (!mkdtemp(base))
-		return 1;
-	snprintf(path, sizeof(path), "%s/store", base);
-	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		fresh();
-		tests[i]();
-	}
-	remove_tree(base);
-	printf("%d checks, %d failed\n", test_checks, test_failures);
-	return test_failures || !test_checks;
-}
+OWN_STORE_MAIN(test_settle, test_unsettled, test_set_aside)

@@ -14,8 +14,6 @@
 #include "policy/member.h"
 #include "tests/unit/own_store.h"
 
-static char base[] = "/tmp/larder-store-XXXXXX";
-
 static bool count_row(void *user, const struct image_row *row)
 {
 	(void)row;
@@ -597,35 +595,6 @@ static void test_labels(void)
 	store_close(s);
 }
 
-int main(void)
-{
-	void (*const tests[])(void) = {
-		test_life,
-		test_spent,
-		test_duplicate_label,
-		test_collision,
-		test_limit,
-		test_shrink,
-		test_log,
-		test_kill,
-		test_rot,
-		test_sets,
-		test_foreign,
-		test_newer,
-		test_reader,
-		test_models,
-		test_labels,
-	};
-
-	rng_init(&rng, 1);
-	if (!mkdtemp(base))
-		return 1;
-	snprintf(path, sizeof(path), "%s/store", base);
-	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		fresh();
-		tests[i]();
-	}
-	remove_tree(base);
-	printf("%d checks, %d failed\n", test_checks, test_failures);
-	return test_failures || !test_checks;
-}
+OWN_STORE_MAIN(test_life, test_spent, test_duplicate_label, test_collision, test_limit, test_shrink,
+	test_log, test_kill, test_rot, test_sets, test_foreign, test_newer, test_reader, test_models,
+	test_labels)
