@@ -77,7 +77,9 @@ static const struct setting settings[] = {
 		"ones are removed within an hour, or a thirtieth of the time. Empty: for ever.", NULL},
 	{"Store", "MinShare", TYPE_SHARES, AT(store.min_share), 0, SHARES_MAX_PERCENT, "",
 		"Labels that have a share of the space to themselves: while such a label's images take less "
-		"than it of what all take, others make room. Together at most 90%. Mode=adaptive only.", NULL},
+		"than it of the room, others make room. Together at most 90%. Mode=adaptive only.", NULL},
+	{"Store", "AutoSalvage", TYPE_BOOL, AT(store.auto_salvage), 0, 0, "yes",
+		"Make a damaged index anew at once, as larderd --salvage does without --force.", NULL},
 	{"Policy", "Mode", TYPE_CHOICE, AT(policy.mode), 0, 0, "adaptive",
 		"adaptive; or a naive policy: uniform (one quality, oldest dropped), drop (original "
 		"bytes, random sample).", mode_names},

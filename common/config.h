@@ -82,6 +82,7 @@ struct config {
 		int64_t inline_max_bytes, quarantine_max_bytes;
 		struct ages max_age;
 		struct shares min_share;
+		bool auto_salvage;
 	} store;
 	struct {
 		int mode, scoring; /* enum policy_mode, enum scoring_mode */

@@ -19,6 +19,7 @@
 #include "daemon/hooks.h"
 #include "daemon/json.h"
 #include "daemon/proto.h"
+#include "daemon/salvage.h"
 #include "larder-config.h"
 
 #if HAVE_SYSTEMD
@@ -30,7 +31,7 @@
 #define STOP_MS	      10000
 #define POLICY_MAGIC  UINT32_C(0x32504c4c) /* "LLP2" */
 
-static void notify(const char *state)
+void daemon_notify(const char *state)
 {
 #if HAVE_SYSTEMD
 	sd_notify(0, state);
@@ -290,8 +291,8 @@ static void on_changed(void *user, const struct tally_list *change)
 
 static void on_failing(void *user, int error, const char *text)
 {
-	(void)user;
 	log_error("the store cannot be written: %s (%s); captures wait in the spool", text, strerror(-error));
+	salvage_if_damaged(user, error);
 }
 
 static void forget_pages(struct store *store, struct task *task)
@@ -437,7 +438,7 @@ int daemon_reload(struct daemon *d, char error[CONFIG_ERROR_MAX])
 	struct config next;
 	int r;
 
-	notify("RELOADING=1");
+	daemon_notify("RELOADING=1");
 	config_init(&next);
 	r = config_load(&next, d->config_file, d->config_required, error);
 	if (r == 0 &&
@@ -465,7 +466,7 @@ int daemon_reload(struct daemon *d, char error[CONFIG_ERROR_MAX])
 	} else {
 		log_error("settings not changed: %s", error);
 	}
-	notify("READY=1");
+	daemon_notify("READY=1");
 	return r;
 }
 
@@ -487,7 +488,7 @@ void daemon_stop(struct daemon *d)
 {
 	if (d->stopping)
 		return;
-	notify("STOPPING=1");
+	daemon_notify("STOPPING=1");
 	log_info("stopping");
 	daemon_save_policy(d);
 	writer_flush(d->writer);
@@ -521,7 +522,7 @@ static void on_signal(uv_signal_t *s, int number)
 static void on_watchdog(uv_timer_t *t)
 {
 	(void)t;
-	notify("WATCHDOG=1");
+	daemon_notify("WATCHDOG=1");
 }
 
 static void start_timers(struct daemon *d)
@@ -634,9 +635,13 @@ static void finish(struct daemon *d)
 	free(d->labels);
 }
 
-int daemon_run(const char *exe, const char *config_file, bool config_required, const struct config *c)
+int daemon_run(const char *exe, char *const *argv, const char *config_file, bool config_required,
+	const struct config *c)
 {
-	struct daemon d = {.exe = exe, .config_file = config_file, .config_required = config_required,
+	struct daemon d = {.exe = exe,
+		.argv = argv,
+		.config_file = config_file,
+		.config_required = config_required,
 		.config = *c};
 	char error[256] = "", size[24];
 	uv_loop_t loop;
@@ -648,6 +653,7 @@ int daemon_run(const char *exe, const char *config_file, bool config_required, c
 	r = start(&d, error);
 	if (r < 0) {
 		log_error("cannot start: %s", error[0] ? error : strerror(-r));
+		salvage_if_damaged(&d, r);
 		_exit(1); /* no batch has begun; what is open the kernel closes */
 	}
 	log_notice("larderd %s: spool %s, store %s, limit %s, %" PRId64 " images", LARDER_VERSION,
@@ -655,7 +661,7 @@ int daemon_run(const char *exe, const char *config_file, bool config_required, c
 	if (store_sets_restored(d.store))
 		log_notice("%d shared table sets were damaged in the index, and made good by their copies",
 			store_sets_restored(d.store));
-	notify("READY=1");
+	daemon_notify("READY=1");
 	uv_run(&loop, UV_RUN_DEFAULT);
 	uv_walk(&loop, close_walk, NULL);
 	uv_run(&loop, UV_RUN_DEFAULT);

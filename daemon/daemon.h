@@ -39,6 +39,7 @@ struct label {
 struct daemon {
 	uv_loop_t *loop;
 	const char *exe, *config_file; /* borrowed */
+	char *const *argv;	       /* borrowed: what larderd was started with */
 	bool config_required;
 	struct config config;
 	int64_t limit; /* bytes for everything under the store's directory, now */
@@ -74,8 +75,12 @@ struct daemon {
 	struct model model; /* current; params NULL: none */
 };
 
-/* Runs until told to stop; returns the exit status. */
-int daemon_run(const char *exe, const char *config_file, bool config_required, const struct config *c);
+/* Runs until told to stop; returns the exit status. argv: to start over with. */
+int daemon_run(const char *exe, char *const *argv, const char *config_file, bool config_required,
+	const struct config *c);
+
+/* Tells who supervises us, as sd_notify() does. */
+void daemon_notify(const char *state);
 
 /* What the store may take, in bytes as du counts, when it takes `used` now: MaxUse, or what KeepFree leaves. */
 int64_t daemon_limit(const struct config *c, int64_t used);

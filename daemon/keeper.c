@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "daemon/course.h"
 #include "daemon/keeper_internal.h"
+#include "daemon/salvage.h"
 
 #define SHRINK_PAGES	 64
 #define OVERHEAD_GUESS	 250.0 /* bytes of index per image before there are enough to tell */
@@ -232,7 +233,7 @@ bool keeper_at_the_door(const struct daemon *d, uint32_t stratum, int rank, int 
 	victim = s ? member_victim(s, n, d->config.training.validation_percent,
 			d->config.policy.min_per_class, false) : NULL;
 	if (member_about_to_give(s, n, victim, stratum))
-		view_last_ranks(d->view, stratum, 1, rank_of, &highest);
+		salvage_if_damaged(d, view_last_ranks(d->view, stratum, 1, rank_of, &highest));
 	free(s);
 	return rank >= highest; /* it would be the next to go */
 }
@@ -322,7 +323,8 @@ static int drop_members(struct keeper *k, int want)
 	}
 	for (size_t i = 0; give && i < n; i++)
 		if (give[i])
-			view_last_ranks(d->view, s[i].number, give[i], remove_row, &r);
+			salvage_if_damaged(
+				d, view_last_ranks(d->view, s[i].number, give[i], remove_row, &r));
 	free(give);
 	free(s);
 	k->dropping = true;
@@ -334,7 +336,7 @@ static int drop_in_order(struct keeper *k, int want)
 {
 	struct removal r = {k, 0};
 
-	view_cheapest(k->d->view, want, remove_row, &r);
+	salvage_if_damaged(k->d, view_cheapest(k->d->view, want, remove_row, &r));
 	k->dropping = true;
 	return r.n;
 }
@@ -518,6 +520,7 @@ int submit_stored(struct keeper *k, const struct image_row *row, bool rescore)
 		char id[17];
 
 		log_warn("image %s: stored bytes cannot be read: %s", format_id(row->id, id), strerror(-r));
+		salvage_if_damaged(k->d, r);
 		if (op) { /* so that it is not the cheapest for ever */
 			op->user = k;
 			op->done = on_relieved;
@@ -545,7 +548,7 @@ static int degrade(struct keeper *k, int want, float limit)
 		return 0;
 	c->k = k;
 	c->want = MIN(want, STEPS_MAX);
-	view_cheapest(k->d->view, c->want, collect_row, c);
+	salvage_if_damaged(k->d, view_cheapest(k->d->view, c->want, collect_row, c));
 	k->round_step = 0;
 	k->outstanding = 1; /* held until all are submitted */
 	for (int i = 0; i < c->n && price_decode(c->row[i].step) <= limit; i++)

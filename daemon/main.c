@@ -64,6 +64,7 @@ static const struct option options[] = {
 
 struct wish {
 	const char *exe, *file, *scratch;
+	char *const *argv;
 	bool file_required, check, salvage, force;
 };
 
@@ -86,14 +87,15 @@ static int run(const struct wish *w)
 #ifdef M_ARENA_MAX
 	mallopt(M_ARENA_MAX, 1); /* the writer's thread and the loop share: less stays behind after a rush */
 #endif
-	return daemon_run(w->exe, w->file, w->file_required, &c);
+	salvage_if_begun(&c);
+	return daemon_run(w->exe, w->argv, w->file, w->file_required, &c);
 }
 
 int main(int argc, char **argv)
 {
 	enum log_level level = LOG_INFO;
 	char exe[4096] = "";
-	struct wish wish = {.exe = exe, .file = DEFAULT_CONFIG};
+	struct wish wish = {.exe = exe, .argv = argv, .file = DEFAULT_CONFIG};
 	int o;
 
 	if (argc == 2 && !strcmp(argv[1], "--worker")) {

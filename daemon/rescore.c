@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "daemon/keeper_internal.h"
+#include "daemon/salvage.h"
 
 #define ROUNDS_MAX 3 /* what is damaged is missed each time */
 
@@ -145,10 +146,12 @@ void rescore_next(struct keeper *k)
 	if (!c)
 		return;
 	c->want = CLAMP(8 * pool_width(k->d->pool), 8, STEPS_MAX);
-	view_walk(k->d->view, k->rescore_after, k->d->model.version, c->want, collect_row, c);
+	salvage_if_damaged(k->d,
+		view_walk(k->d->view, k->rescore_after, k->d->model.version, c->want, collect_row, c));
 	if (!c->n && k->rescore_missed) {
 		start_over(k);
-		view_walk(k->d->view, k->rescore_after, k->d->model.version, c->want, collect_row, c);
+		salvage_if_damaged(k->d, view_walk(k->d->view, k->rescore_after, k->d->model.version,
+						 c->want, collect_row, c));
 	}
 	if (!c->n) {
 		log_info("all images are scored by model %lld", (long long)k->d->model.version);

@@ -7,10 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/io.h"
 #include "common/log.h"
-#include "daemon/daemon.h"
 #include "daemon/store_salvage.h"
+
+#define BEGUN	    "LARDER_SALVAGE" /* in the environment of a larderd that starts over */
+#define AGAIN_US    (3600 * INT64_C(1000000))
+#define PATIENCE_US "3600000000" /* of who supervises us */
+
+static int64_t last_us; /* steady clock; 0: never */
 
 static int64_t limit_now(const struct config *c)
 {
@@ -52,4 +58,40 @@ int salvage_main(const struct config *c, const char *scratch, bool force)
 	tell(&report);
 	puts("the index is whole; start larderd, and let larderctl verify read everything back");
 	return 0;
+}
+
+void salvage_if_damaged(const struct daemon *d, int result)
+{
+	if (result != -EUCLEAN || !d->config.store.auto_salvage ||
+		(last_us && clock_steady_us() - last_us < AGAIN_US))
+		return;
+	log_error("the index is damaged; starting over to make it anew");
+	setenv(BEGUN, "yes", 1);
+	execv(d->exe, d->argv);
+	log_error("%s: %s", d->exe, strerror(errno));
+	unsetenv(BEGUN);
+	last_us = clock_steady_us();
+}
+
+void salvage_if_begun(const struct config *c)
+{
+	const char *watchdog = getenv("WATCHDOG_USEC");
+	struct salvage_report n = {0};
+	char error[256], state[64];
+
+	if (!getenv(BEGUN))
+		return;
+	unsetenv(BEGUN);
+	last_us = clock_steady_us();
+	daemon_notify("STATUS=making the index anew\nEXTEND_TIMEOUT_USEC=" PATIENCE_US
+		      "\nWATCHDOG_USEC=" PATIENCE_US);
+	if (store_salvage(c->store.path, limit_now(c), NULL, false, &n, error) < 0)
+		log_error("not salvaged: %s", error);
+	else
+		log_warn("the index was made anew: %" PRId64 " images kept, %" PRId64
+			 " of them by their files; %" PRId64 " lost, counted as dropped",
+			n.from_index + n.from_files, n.from_files,
+			MAX(n.expected - n.from_index - n.from_files, INT64_C(0)));
+	snprintf(state, sizeof(state), "STATUS=\nWATCHDOG_USEC=%.30s", watchdog ? watchdog : "0");
+	daemon_notify(state);
 }

@@ -27,6 +27,7 @@ struct store_vfs {
 	int64_t cap;		   /* bytes; 0: none */
 	bool refused;		   /* a write was refused since this was last cleared */
 	const uint8_t *first_page; /* [PAGE_BYTES], the caller's; NULL: the file's own */
+	bool alone;		   /* the file is read without its log */
 	sqlite3_vfs vfs;
 	char name[32];
 };

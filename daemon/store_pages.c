@@ -132,7 +132,7 @@ int pages_each_image(const char *file, int (*fn)(void *user, sqlite3_stmt *st), 
 	_cleanup_close_ int fd = open(file, O_RDONLY | O_CLOEXEC);
 	uint32_t pages = pages_of(fd);
 	uint8_t page[PAGE_BYTES], *root;
-	struct store_vfs vfs = {.first_page = page};
+	struct store_vfs vfs = {.first_page = page, .alone = true};
 	struct maps maps = {.fd = fd};
 	int r = first_page("PRAGMA writable_schema=ON; DELETE FROM sqlite_schema WHERE name <> 'images';"
 			   "UPDATE sqlite_schema SET rootpage = 0x7a7b7c7d",

@@ -133,7 +133,10 @@ static void open_old_through(struct salvage *w, const char *vfs)
 		w->old = NULL;
 		return;
 	}
-	/* What is in the log belongs to it, and must not be found beside the new one. */
+	sqlite3_busy_timeout(w->old, 5000); /* a trainer may still be on its way out */
+	/* What is in the log belongs to it, and must not be found beside the new one. Nothing is known of a
+	 * log before something has been read. */
+	sqlite3_exec(w->old, "SELECT 1 FROM sqlite_schema LIMIT 1", NULL, NULL, NULL);
 	sqlite3_wal_checkpoint_v2(w->old, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	sqlite3_exec(w->old, "PRAGMA query_only=ON; PRAGMA cell_size_check=ON", NULL, NULL, NULL);
 }

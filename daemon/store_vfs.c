@@ -163,6 +163,10 @@ static int v_delete(sqlite3_vfs *v, const char *name, int sync)
 
 static int v_access(sqlite3_vfs *v, const char *name, int flags, int *ret)
 {
+	if (((const struct store_vfs *)v->pAppData)->alone) {
+		*ret = 0; /* there is neither log nor journal */
+		return SQLITE_OK;
+	}
 	return system_vfs(v)->xAccess(system_vfs(v), name, flags, ret);
 }
 

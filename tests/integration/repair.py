@@ -7,7 +7,7 @@ import subprocess
 
 from harness import LARDERD, Daemon, check, finish, picture
 
-d = Daemon({"Store": {"MaxUse": "32M", "InlineMax": "1K"}, "Training": {"Enabled": "false"}}).start()
+d = Daemon({"Store": {"MaxUse": "32M", "InlineMax": "1K", "AutoSalvage": "no"}, "Training": {"Enabled": "false"}}).start()
 for i in range(40):  # most as files, some in the index
     d.drop(f"{('stripes', 'blobs')[i % 2]}/{i}.png", picture(i % 2, i, 200 if i < 28 else 16))
 d.drained()
@@ -96,5 +96,62 @@ d.start()
 d.verify()
 check(sum(d.status()["store"]["by_label"].values()) == 28, "their labels are in the files")
 d.stop()
+d.remove()
+
+
+# By itself: a damaged index is made anew at the start, or when the damage is met, and captures go on.
+def pages_of(path, kind):
+    """Numbers of the index's pages that begin with a byte."""
+    whole = open(path, "rb").read()
+    return [p for p in range(2, len(whole) // 4096 + 1) if whole[(p - 1) * 4096] == kind]
+
+
+def damage(path, pages):
+    with open(path, "r+b") as f:
+        for p in pages:
+            f.seek((p - 1) * 4096)
+            f.write(b"\xff" * 4096)
+
+
+d = Daemon({"Store": {"MaxUse": "1M"}, "Training": {"Enabled": "false"}}).start()
+path = os.path.join(d.store, "index.db")
+n = 0
+
+
+def take(count):
+    global n
+    for _ in range(count):
+        d.drop(f"{('stripes', 'blobs')[n % 2]}/{n}.png", picture(n % 2, n, 32))
+        n += 1
+    d.drained()
+
+
+take(300)
+before = d.status()["store"]["images"]
+d.stop()
+damage(path, [1, *pages_of(path, 5)])  # the first, and all inner ones of tables
+d.start()
+check("the index was made anew" in d.tail(200), f"at the start: {d.tail()}")
+s = d.status()
+check(s["store"]["images"] == before and d.sum() == n, f"nothing is lost: {s['store']}, {before} before")
+check(set(s["store"]["by_label"]) == {"stripes", "blobs"}, f"labels: {s['store']['by_label']}")
+d.verify()
+d.stop()
+leaves = pages_of(path, 13)
+damage(path, [*pages_of(path, 5), *leaves[len(leaves) // 2:len(leaves) // 2 + 3]])
+d.start()
+pid = d.process.pid
+take(900)  # so many that room has to be made
+check(d.process.poll() is None and d.process.pid == pid, "it is the same process")
+check(d.tail(2000).count("the index was made anew") >= 1, f"when the damage is met: {d.tail()}")
+check(d.sum() == n, f"each is accounted for: {d.status()['captures']}, {n} taken")
+d.verify()
+d.stop()
+
+with open(os.path.join(d.store, "uuid"), "r+") as f:
+    f.write("0" * 32)
+d.start(ready=False)
+d.wait_for(lambda: d.process.poll() is not None, 20, "it to give up")
+check("not salvaged" in d.tail(50) and "another disk" in d.tail(50), f"another disk's is left alone: {d.tail()}")
 d.remove()
 finish()

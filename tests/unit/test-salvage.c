@@ -343,6 +343,42 @@ static void test_strays(void)
 	CHECK_INT(check_store(-1), kept);
 }
 
+/* The same when the last that was done is in the log still, and a first page with it that leads to the
+ * damage. */
+static void test_log(void)
+{
+	_cleanup_buf_ struct buf index = {0};
+	struct salvage_report n;
+	char name[128];
+	int status;
+	pid_t pid;
+
+	lay_out_as_set();
+	pid = fork();
+	if (pid == 0) {
+		struct store *s = open_store();
+		struct op *op = op_new(OP_TABLES);
+
+		for (int i = 0; i < 9 * PAGE_BYTES; i++)
+			buf_put_u8(&op->data, (uint8_t)i);
+		op_free(apply_one(s, op));
+		_exit(test_failures != 0); /* without closing */
+	}
+	waitpid(pid, &status, 0);
+	CHECK_INT(status, 0);
+	snprintf(name, sizeof(name), "%s/index.db-wal", path);
+	CHECK_INT(access(name, F_OK), 0);
+	snprintf(name, sizeof(name), "%s/index.db", path);
+	CHECK_INT(io_read_file(AT_FDCWD, name, 1 << 24, &index), 0);
+	CHECK(tear(&index) > 0);
+	write_file(name, index.data, index.len);
+	CHECK_INT(salvage(LIMIT, NULL, false, &n), 0);
+	CHECK_INT(n.from_index, IMAGES);
+	CHECK_INT(check_store(0), IMAGES);
+	snprintf(name, sizeof(name), "%s/models/tables-2", path);
+	unlink(name);
+}
+
 /* Rows that can be read while what they need cannot. */
 static void test_rows(void)
 {
@@ -627,7 +663,7 @@ static void test_tag(void)
 
 int main(void)
 {
-	void (*const tests[])(void) = {test_tag, test_whole, test_pages, test_strays, test_rows,
+	void (*const tests[])(void) = {test_tag, test_whole, test_pages, test_strays, test_log, test_rows,
 		test_untrue, test_most, test_files, test_gone, test_scratch, test_kill, test_errors,
 		test_foreign};
 	char name[128];
