@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 
 #include "common/clock.h"
 #include "common/digest.h"
@@ -361,6 +362,14 @@ int store_object_known(struct store *s, const char *name)
 	return r;
 }
 
+bool is_directory_or_hidden(int dir_fd, const char *name)
+{
+	struct stat st;
+
+	return name[0] == '.' ||
+	       (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode));
+}
+
 struct each_file {
 	struct store *store;
 	int (*fn)(struct store *s, const char *name, void *arg);
@@ -371,8 +380,9 @@ static int each_file(void *arg, int dir_fd, const char *name)
 {
 	const struct each_file *each = arg;
 
-	(void)dir_fd;
-	return name[0] == '.' ? 0 : MIN(each->fn(each->store, name, each->arg), 0);
+	if (is_directory_or_hidden(dir_fd, name))
+		return 0;
+	return MIN(each->fn(each->store, name, each->arg), 0);
 }
 
 int store_each_file(struct store *s, int dir_fd, int (*fn)(struct store *s, const char *name, void *arg),

@@ -28,7 +28,7 @@ static int see_age(void *arg, int dir_fd, const char *name)
 	struct stat st;
 	int64_t since; /* it came here */
 
-	if (name[0] == '.' || fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (name[0] == '.' || fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || S_ISDIR(st.st_mode))
 		return 0;
 	since = st.st_ctim.tv_sec * INT64_C(1000000000) + st.st_ctim.tv_nsec;
 	if (!old->name[0] || since < old->since_ns) {

@@ -107,6 +107,10 @@ int store_add_label(struct store *s, const char *name, uint32_t *ret);
  */
 int store_fit_files(struct store *s, int64_t bytes);
 
+/* Of a name in one of the store's directories: that is nobody's, as the lost+found of a disk mounted there.
+ */
+bool is_directory_or_hidden(int dir_fd, const char *name);
+
 /* Each file of one of the store's directories, until fn returns a negative errno. */
 int store_each_file(struct store *s, int dir_fd, int (*fn)(struct store *s, const char *name, void *arg),
 	void *arg);

@@ -553,8 +553,7 @@ static int verify_object(void *arg, int dir_fd, const char *name)
 	char want[40] = "";
 	int r;
 
-	(void)dir_fd;
-	if (name[0] == '.')
+	if (is_directory_or_hidden(dir_fd, name))
 		return 0;
 	r = view_row(w->view, (int64_t)strtoull(name, NULL, 16), &row);
 	if (r < 0 && r != -ENOENT)

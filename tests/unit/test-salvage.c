@@ -449,6 +449,8 @@ static void test_files(void)
 	int fd;
 
 	lay_out_as_set();
+	snprintf(name, sizeof(name), "%s/objects/lost+found", path); /* a directory is left where it is */
+	CHECK_INT(mkdir(name, 0755), 0);
 	change_index("DELETE FROM images WHERE flags & 2");
 	for (int i = 0; i < 3; i++) { /* a picture that is another, a tag that is none, another's name */
 		snprintf(name, sizeof(name), "%s/objects/%016llx-q50.jpg", path,
@@ -470,6 +472,8 @@ static void test_files(void)
 	CHECK_INT(access(name, F_OK), 0);
 	CHECK_INT(check_store(3), IMAGES - 3);
 	unlink(there);
+	snprintf(name, sizeof(name), "%s/objects/lost+found", path);
+	CHECK_INT(rmdir(name), 0);
 }
 
 static void test_gone(void)

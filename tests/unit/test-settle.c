@@ -132,6 +132,8 @@ static void test_settle(void)
 	fd = open(spool, O_RDONLY | O_DIRECTORY);
 	snprintf(name, sizeof(name), "%s/quarantine/.kept", path);
 	CHECK_INT(mknod(name, S_IFREG | 0600, 0), 0);
+	snprintf(blocked, sizeof(blocked), "%s/quarantine/lost+found", path);
+	CHECK_INT(mkdir(blocked, 0755), 0); /* nor is a directory, though it is the oldest */
 	for (int i = 0; i < 60; i++) {
 		static char content[60000];
 		struct op *op = op_new(OP_QUARANTINE);

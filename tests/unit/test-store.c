@@ -518,6 +518,42 @@ static void test_reader(void)
 	CHECK_INT(verify(0), 10);
 }
 
+/* Directories that are not the store's, as of a disk mounted there, are in nobody's way; but for one. */
+static void test_directories(void)
+{
+	static const char *const names[] = {
+		"lost+found", "objects/lost+found", "models/lost+found", "quarantine/lost+found"};
+	struct store *s = open_store(8 * MIB);
+	char name[128], error[256];
+	struct op *op;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(name, sizeof(name), "%s/%s", path, names[i]);
+		CHECK_INT(mkdir(name, 0755), 0);
+	}
+	for (int i = 1; i <= 3; i++) { /* the same twice in a batch, and another */
+		op = insert(i, 70000, 2, 1);
+		op->next = insert(i, 70000, 2, 1);
+		op->next->next = insert(i + 10, 70000, 2, 1);
+		for (struct op *o = op; o; o = o->next)
+			o->row.flags = IMAGE_FILE;
+		CHECK_INT(apply(s, op, false), 0);
+		CHECK_INT(op->next->result, -EEXIST);
+		for (struct op *next; op; op = next) {
+			next = op->next;
+			op_free(op);
+		}
+	}
+	store_close(s);
+	store_close(open_store(8 * MIB));
+	CHECK_INT(verify(0), 6);
+	snprintf(name, sizeof(name), "%s/index.new", path); /* where a salvage would make another index */
+	CHECK_INT(mkdir(name, 0755), 0);
+	CHECK_INT(store_open(path, 8 * MIB, &s, error), -EISDIR);
+	rmdir(name);
+	store_close(open_store(8 * MIB));
+}
+
 /* A model is counted while it is there; what cannot be removed is said. */
 static void test_models(void)
 {
@@ -591,10 +627,13 @@ static void test_labels(void)
 	CHECK_INT(view_open(path, &v, error), 0);
 	CHECK_INT(view_counters(v, counters), 0);
 	CHECK_INT(counters[COUNT_OVERFLOWS], 6);
+	sqlite3_close(open_beside("INSERT INTO counters VALUES(-1, 5), (99, 5)")); /* a newer version's */
+	CHECK_INT(view_counters(v, counters), 0);
+	CHECK_INT(counters[COUNT_OVERFLOWS], 6);
 	view_close(v);
 	store_close(s);
 }
 
 OWN_STORE_MAIN(test_life, test_spent, test_duplicate_label, test_collision, test_limit, test_shrink,
 	test_log, test_kill, test_rot, test_sets, test_foreign, test_newer, test_reader, test_models,
-	test_labels)
+	test_directories, test_labels)
