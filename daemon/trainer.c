@@ -390,7 +390,8 @@ static int work(struct trainer *t)
 	if (!t->maker)
 		return -ENOMEM;
 	r = view_tables(t->view, on_tables, t);
-	if (r == 0)
+	if (r == 0 ||
+		r == -EUCLEAN) /* images packed with a set that is damaged cannot be read, others can */
 		r = choose_classes(t);
 	if (r == 0)
 		r = view_labels(t->view, on_label, t);
@@ -403,6 +404,8 @@ static int work(struct trainer *t)
 	t->maker = NULL;
 	if (r == 0 && t->unreadable)
 		log_info("trainer: %d images could not be read; see larderctl verify", t->unreadable);
+	if (r == -EUCLEAN)
+		return refuse(t, r, "the index is damaged");
 	return r < 0 ? r : train_and_report(t);
 }
 

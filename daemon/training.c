@@ -24,6 +24,7 @@
 #include "daemon/course.h"
 #include "daemon/daemon.h"
 #include "daemon/proto.h"
+#include "daemon/salvage.h"
 #include "policy/gate.h"
 #include "policy/idle.h"
 
@@ -500,6 +501,7 @@ static void on_refused(struct training *t, struct reader *payload)
 	log_info("not trained: %s", t->why);
 	t->forced = t->now = false;
 	tell_waiters(t, false, t->why);
+	salvage_if_damaged(t->d, -error);
 }
 
 static void on_message(struct training *t, uint8_t type, struct reader *payload)
