@@ -6,17 +6,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
-#include "common/clock.h"
 #include "common/io.h"
 #include "common/log.h"
 #include "daemon/store_salvage.h"
 
-#define BEGUN	    "LARDER_SALVAGE" /* in the environment of a larderd that starts over */
-#define AGAIN_US    (3600 * INT64_C(1000000))
-#define PATIENCE_US "3600000000" /* of who supervises us */
-
-static int64_t last_us; /* steady clock; 0: never */
+#define BEGUN	   "LARDER_SALVAGE" /* in the environment of a larderd that starts over */
+#define TRIED	   "salvage.tried"  /* in the store: its time is that of the last try */
+#define AGAIN_S	   3600		    /* a try reads the whole index, and writes another */
+#define PATIENCE_S "3600"	    /* of who supervises us */
 
 static int64_t limit_now(const struct config *c)
 {
@@ -60,17 +61,42 @@ int salvage_main(const struct config *c, const char *scratch, bool force)
 	return 0;
 }
 
+static void tried_file(const struct config *c, char ret[CONFIG_PATH_MAX + 32])
+{
+	snprintf(ret, CONFIG_PATH_MAX + 32, "%s/" TRIED, c->store.path);
+}
+
+static bool tried_lately(const struct config *c)
+{
+	char file[CONFIG_PATH_MAX + 32];
+	struct stat st;
+	time_t now = time(NULL);
+
+	tried_file(c, file);
+	return stat(file, &st) == 0 && st.st_mtime <= now && now - st.st_mtime < AGAIN_S;
+}
+
+static void note_try(const struct config *c)
+{
+	char file[CONFIG_PATH_MAX + 32];
+	_cleanup_close_ int fd = -1;
+
+	tried_file(c, file);
+	fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0640);
+	if (fd < 0 || futimens(fd, NULL) < 0)
+		log_warn("%s: %s", file, strerror(errno));
+}
+
 void salvage_if_damaged(const struct daemon *d, int result)
 {
-	if (result != -EUCLEAN || !d->config.store.auto_salvage ||
-		(last_us && clock_steady_us() - last_us < AGAIN_US))
+	if (result != -EUCLEAN || !d->config.store.auto_salvage || tried_lately(&d->config))
 		return;
 	log_error("the index is damaged; starting over to make it anew");
 	setenv(BEGUN, "yes", 1);
 	execv(d->exe, d->argv);
 	log_error("%s: %s", d->exe, strerror(errno));
 	unsetenv(BEGUN);
-	last_us = clock_steady_us();
+	note_try(&d->config);
 }
 
 void salvage_if_begun(const struct config *c)
@@ -82,9 +108,9 @@ void salvage_if_begun(const struct config *c)
 	if (!getenv(BEGUN))
 		return;
 	unsetenv(BEGUN);
-	last_us = clock_steady_us();
-	daemon_notify("STATUS=making the index anew\nEXTEND_TIMEOUT_USEC=" PATIENCE_US
-		      "\nWATCHDOG_USEC=" PATIENCE_US);
+	note_try(c);
+	daemon_notify("STATUS=making the index anew\nEXTEND_TIMEOUT_USEC=" PATIENCE_S "000000\n"
+		      "WATCHDOG_USEC=" PATIENCE_S "000000");
 	if (store_salvage(c->store.path, limit_now(c), NULL, false, &n, error) < 0)
 		log_error("not salvaged: %s", error);
 	else

@@ -7,6 +7,7 @@
  *   models/model-<version>.safetensors		accepted models
  *   models/checkpoint				an interrupted training's state
  *   quarantine/<id>-<name>			captures that could not be stored, each with a .reason
+ *   salvage.tried				empty: when larderd last made the index anew by itself
  *
  * There are two handles. A struct store writes; it is used by one thread at a time (the writer job).
  * A struct store_view reads; it belongs to the thread that opened it (the loop, the trainer).
