@@ -5,6 +5,7 @@
 
 #include "common/log.h"
 #include "daemon/control_verbs.h"
+#include "daemon/salvage.h"
 
 #define FINDINGS_MAX 1000
 
@@ -59,7 +60,9 @@ static void run_check(uv_work_t *req)
 		k->result = view_verify(v, &events, &k->report);
 	if (k->result == -EUCLEAN)
 		snprintf(k->error, sizeof(k->error),
-			"the index itself is damaged: stop larderd, and larderd --salvage makes it anew");
+			"the index itself is damaged: verify --repair makes it anew, or larderd --salvage "
+			"once "
+			"larderd is stopped");
 	else if (k->result < 0 && !k->error[0])
 		snprintf(k->error, sizeof(k->error), "%s", strerror(-k->result));
 }
@@ -151,7 +154,11 @@ static void check_done(uv_work_t *req, int status)
 	struct check *k = req->data;
 
 	(void)status;
-	if (k->result < 0) {
+	if (k->result == -EUCLEAN && k->repair && salvage_may_begin(k->d)) {
+		client_fail(k->client, "the index itself is damaged: larderd starts over to make it anew");
+		salvage_if_damaged(k->d, k->result);
+		check_free(k);
+	} else if (k->result < 0) {
 		client_fail(k->client, "cannot check: %s", k->error);
 		check_free(k);
 	} else if (k->repair && !k->d->stopping) {

@@ -87,9 +87,14 @@ static void note_try(const struct config *c)
 		log_warn("%s: %s", file, strerror(errno));
 }
 
+bool salvage_may_begin(const struct daemon *d)
+{
+	return d->config.store.auto_salvage && !tried_lately(&d->config);
+}
+
 void salvage_if_damaged(const struct daemon *d, int result)
 {
-	if (result != -EUCLEAN || !d->config.store.auto_salvage || tried_lately(&d->config))
+	if (result != -EUCLEAN || !salvage_may_begin(d))
 		return;
 	log_error("the index is damaged; starting over to make it anew");
 	setenv(BEGUN, "yes", 1);

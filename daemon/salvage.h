@@ -12,9 +12,12 @@
 /* scratch: where there is room for a second index, or NULL. Returns the exit status. */
 int salvage_main(const struct config *c, const char *scratch, bool force);
 
+/* Whether AutoSalvage, and an hour since the last time, allow it. */
+bool salvage_may_begin(const struct daemon *d);
+
 /*
  * For what reading or writing the index gave: when it says that the index is damaged (-EUCLEAN), and
- * AutoSalvage and an hour since the last time allow it, larderd starts over and does not return.
+ * salvage_may_begin(), larderd starts over and does not return.
  */
 void salvage_if_damaged(const struct daemon *d, int result);
 
