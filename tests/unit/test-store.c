@@ -554,6 +554,52 @@ static void test_directories(void)
 	store_close(open_store(8 * MIB));
 }
 
+static struct op *about(enum op_kind kind, int64_t id)
+{
+	struct op *op = op_new(kind);
+
+	op->row.id = id;
+	op->was_quality = 50;
+	return op;
+}
+
+/* A pinned image has no next step, whatever it is scored, until it is let go; one out and one in leave the
+ * totals. */
+static void test_pinned(void)
+{
+	struct store *s = open_store(8 * MIB);
+	struct store_view *v = NULL;
+	struct image_row row;
+	char error[256];
+	struct op *op;
+
+	CHECK_INT(view_open(path, &v, error), 0);
+	CHECK_INT(apply_free(s, insert(1, 5000, 2, 7)), 0);
+	for (int pinned = 1; pinned >= 0; pinned--) {
+		op = about(OP_PIN, 1);
+		op->row.flags = pinned ? IMAGE_PINNED : 0;
+		op->row.step = 7;
+		CHECK_INT(apply_free(s, op), 0);
+		op = about(OP_RESCORE, 1);
+		op->row.step = 9;
+		op->row.step_to = 10;
+		op->row.model = 3;
+		CHECK_INT(apply_free(s, op), 0);
+		CHECK_INT(view_row(v, 1, &row), 0);
+		CHECK_INT(row.step, pinned ? -1 : 9);
+		CHECK_INT(row.model, 3);
+	}
+	op = about(OP_REMOVE, 1);
+	op->next = insert(2, 5000, 2, 7);
+	CHECK_INT(apply(s, op, false), 0);
+	op_free(op->next);
+	op_free(op);
+	CHECK_INT(view_row(v, 1, &row), -ENOENT);
+	view_close(v);
+	store_close(s);
+	CHECK_INT(verify(0), 1);
+}
+
 /* A model is counted while it is there; what cannot be removed is said. */
 static void test_models(void)
 {
@@ -636,4 +682,4 @@ static void test_labels(void)
 
 OWN_STORE_MAIN(test_life, test_spent, test_duplicate_label, test_collision, test_limit, test_shrink,
 	test_log, test_kill, test_rot, test_sets, test_foreign, test_newer, test_reader, test_models,
-	test_directories, test_labels)
+	test_directories, test_labels, test_pinned)
