@@ -5,7 +5,7 @@
 #include "common/codec/input.h"
 #include "tests/fuzz/fuzz.h"
 
-#define FUZZ_PIXELS_MAX (1 << 20)
+#define FUZZ_PIXELS_MAX (1 << 16) /* more of them a second find more */
 
 /* Goes every way that a capture's coefficients go in a worker. */
 static inline void use_coefficients(const struct coef_image *im)
