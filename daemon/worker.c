@@ -248,7 +248,7 @@ static void on_look(struct worker *w, struct reader *r)
 		refuse(w, e, "the network cannot look at it");
 		return;
 	}
-	net_forward(sc->work, sc->params, sc->rgb, 1, sc->logits);
+	net_forward(sc->work, sc->rgb, 1, sc->logits);
 	softmax(sc->logits, sc->shape.classes);
 	at = frame_begin(&w->out, MSG_SEEN);
 	for (int k = 0; k < sc->shape.classes; k++)
@@ -362,7 +362,8 @@ static int warm_up(void)
 	net_layout(&shape, &at);
 	if (!work || at.total > ARRAY_SIZE(params))
 		return -ENOMEM;
-	net_forward(work, params, rgb, 1, logits);
+	net_use(work, params);
+	net_forward(work, rgb, 1, logits);
 	return 0;
 }
 

@@ -42,6 +42,7 @@ int scorer_set_model(struct scorer *s, const struct net_shape *shape, const floa
 		scorer_done(s);
 		return -ENOMEM;
 	}
+	net_use(s->work, params);
 	s->params = params;
 	return 0;
 }
@@ -170,7 +171,7 @@ static void run_batch(struct ladder_run *l, bool first)
 	int k = s->shape.classes, from = first ? 0 : 1, n = l->n + 1 - from;
 	size_t input = (size_t)s->shape.size * (size_t)s->shape.size * 3;
 
-	net_forward(s->work, s->params, s->rgb + (size_t)from * input, n, s->logits + from * k);
+	net_forward(s->work, s->rgb + (size_t)from * input, n, s->logits + from * k);
 	s->asked += n;
 	for (int i = from; i <= l->n; i++)
 		softmax(s->logits + i * k, k);

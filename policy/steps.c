@@ -86,7 +86,7 @@ static int probe_batch(struct scorer *s, const struct coef_image *unit, struct c
 	}
 	if (r < 0)
 		return r;
-	net_forward(s->work, s->params, s->rgb, n + 1, s->logits);
+	net_forward(s->work, s->rgb, n + 1, s->logits);
 	for (int i = 0; i <= n; i++)
 		softmax(s->logits + i * classes, classes);
 	for (int i = 0; i < n; i++)

@@ -32,6 +32,7 @@ struct net_work {
 	struct net_layout at;
 	int chunk, features;
 	struct layer layer[NET_LAYERS];
+	const float *params;  /* of the last net_use(): the caller's */
 	float *feat, *d_feat; /* [chunk][F] */
 	float *logits;	      /* [chunk][K] */
 	float *memory;	      /* owned: all of the above but argmax */
@@ -398,6 +399,7 @@ static void begin(struct net_work *w, const float *params, bool backward)
 {
 	const struct layer *first = &w->layer[0];
 
+	w->params = params;
 	for (int l = 0; l < NET_LAYERS; l++)
 		if (w->layer[l].fast)
 			winograd_weights(&w->layer[l].wino, params + w->at.weight[l], backward);
@@ -459,13 +461,17 @@ static void backward_chunk(struct net_work *w, const float *p, const float *d_lo
 	}
 }
 
-void net_forward(struct net_work *w, const float *params, const uint8_t *rgb, int n, float *ret_logits)
+void net_use(struct net_work *w, const float *params)
+{
+	begin(w, params, false);
+}
+
+void net_forward(struct net_work *w, const uint8_t *rgb, int n, float *ret_logits)
 {
 	size_t image = (size_t)w->shape.size * (size_t)w->shape.size * 3;
 
-	begin(w, params, false);
 	for (int i = 0; i < n; i += w->chunk)
-		forward_chunk(w, params, rgb + (size_t)i * image, MIN(w->chunk, n - i),
+		forward_chunk(w, w->params, rgb + (size_t)i * image, MIN(w->chunk, n - i),
 			ret_logits + (size_t)i * (size_t)w->shape.classes);
 }
 

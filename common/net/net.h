@@ -50,8 +50,14 @@ struct net_work *net_work_new(const struct net_shape *s, bool backward);
 void net_work_free(struct net_work *w);
 DEFINE_FREEP(struct net_work, net_work_free)
 
-/* rgb: [n][S][S][3] bytes. ret_logits: [n][K]. */
-void net_forward(struct net_work *w, const float *params, const uint8_t *rgb, int n, float *ret_logits);
+/*
+ * Works out what pictures need of the parameters, once for all net_forward() that follow. They are the
+ * caller's and stay as they are meanwhile.
+ */
+void net_use(struct net_work *w, const float *params);
+
+/* rgb: [n][S][S][3] bytes. ret_logits: [n][K]. With the parameters of the last net_use(). */
+void net_forward(struct net_work *w, const uint8_t *rgb, int n, float *ret_logits);
 
 /*
  * Adds to grad the gradient of sum over i of weight[i] * cross-entropy(i), and returns that sum.

@@ -342,10 +342,11 @@ static void eval_member(void *arg, int m)
 		job->part[m].n = -1;
 		return;
 	}
+	net_use(w, job->params);
 	for (int i = (int)((int64_t)d->n * m / job->members); i < to; i += STEP) {
 		int n = MIN(STEP, to - i);
 
-		net_forward(w, job->params, d->rgb + (size_t)i * image, n, logits);
+		net_forward(w, d->rgb + (size_t)i * image, n, logits);
 		for (int j = 0; j < n; j++)
 			eval_one(logits + j * k, d->label[i + j], k, &job->part[m]);
 	}

@@ -55,7 +55,8 @@ static void test_forward(void)
 	for (size_t i = 0; i < at.total; i++)
 		params[i] += 0.05f * (float)rng_normal(&r);
 	fill(&r, rgb, sizeof(rgb));
-	net_forward(w, params, rgb, 3, logits);
+	net_use(w, params);
+	net_forward(w, rgb, 3, logits);
 	for (int n = 0; n < 3; n++) {
 		for (int i = 0; i < 8 * 8 * 3; i++)
 			a[i] = (rgb[n * 192 + i] - 127.5f) / 128;

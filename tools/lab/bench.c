@@ -175,7 +175,7 @@ static int run_stage(struct bench *b, enum stage s, int i, int own)
 	case INPUT:
 		return input_from_coef(&b->im, b->l->shape.size, b->rgb);
 	case FORWARD:
-		net_forward(b->scorer.work, b->params, b->rgb, 16, b->logits);
+		net_forward(b->scorer.work, b->rgb, 16, b->logits);
 		return 0;
 	case EVERY_RUNG:
 	case FULL:

@@ -30,7 +30,6 @@ struct losses {
 	enum split split;
 	const char *name; /* "heldout", "training" */
 	int n;
-	const float *params;
 	double *loss;		/* [n][QUALITIES + 1]: at the qualities, then at the original */
 	struct net_work **work; /* [threads] */
 };
@@ -64,7 +63,7 @@ static int lose(struct lab *l, void *arg, int i, struct scratch *s)
 		r = input_from_coef(&s->original, l->shape.size, rgb + QUALITIES * size);
 	if (r < 0)
 		return r;
-	net_forward(o->work[s->member], o->params, rgb, QUALITIES + 1, logits);
+	net_forward(o->work[s->member], rgb, QUALITIES + 1, logits);
 	for (int q = 0; q <= QUALITIES; q++) {
 		float *row = logits + q * k, own_logit = row[label];
 
@@ -422,7 +421,8 @@ static int sensitivity(struct lab *l)
 			r = -ENOMEM;
 	if (r == 0)
 		r = params ? train_on_originals(l, params) : -ENOMEM;
-	heldout.params = training.params = params;
+	for (int m = 0; r == 0 && m < l->threads; m++)
+		net_use(work[m], params);
 	heldout.work = training.work = work;
 	lab_progress_end(l);
 	if (r == 0) {
