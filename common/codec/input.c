@@ -18,6 +18,7 @@ struct tap {
 
 struct axis {
 	struct tap *tap; /* [size]; owned, weights behind it */
+	bool same;	 /* each output sample is the input's */
 };
 
 /* Resampling of extent samples (limit of them exist) to size: by area, or linearly when growing. */
@@ -31,6 +32,7 @@ static int axis_init(struct axis *a, double extent, int limit, int size)
 	if (!a->tap)
 		return -ENOMEM;
 	w = (float *)(a->tap + size);
+	a->same = true;
 	for (int o = 0; o < size; o++, w += taps_max) {
 		double lo = o * step, hi = lo + step;
 		int first, last;
@@ -54,6 +56,7 @@ static int axis_init(struct axis *a, double extent, int limit, int size)
 				w[i - first] = (float)((MIN(hi, i + 1.0) - MAX(lo, (double)i)) / step);
 		}
 		a->tap[o] = (struct tap){first, last - first + 1, w};
+		a->same = a->same && first == o && last == o && w[0] == 1;
 	}
 	return 0;
 }
@@ -310,8 +313,8 @@ HOT static void lay_out(struct plane_maker *y)
 	}
 }
 
-/* Samples to out [size][size]: along y first, many columns at a time, into tall. */
-HOT_FMA static void resample(const struct plane_maker *y, int size, float *tall, float *out)
+/* Samples along y, many columns at a time. */
+HOT_FMA static void resample_columns(const struct plane_maker *y, int size, float *tall)
 {
 	int w = y->stride;
 
@@ -326,18 +329,36 @@ HOT_FMA static void resample(const struct plane_maker *y, int size, float *tall,
 				tall[o * w + x] += t->weight[i] * in[x];
 		}
 	}
+}
+
+/* tall [size][stride] to out [size][size]. */
+HOT_FMA static void resample_rows(const struct plane_maker *y, int size, const float *tall, float *out)
+{
 	for (int row = 0; row < size; row++)
 		for (int o = 0; o < size; o++) {
 			const struct tap *t = &y->x.tap[o];
 			float sum = 0;
 
 			for (int i = 0; i < t->n; i++)
-				sum += t->weight[i] * tall[row * w + t->first + i];
+				sum += t->weight[i] * tall[row * y->stride + t->first + i];
 			out[row * size + o] = sum;
 		}
 }
 
-static uint8_t to_byte(float v)
+/* Samples to out [size][size], by way of tall. A picture of the network's own size is copied. */
+static void resample(const struct plane_maker *y, int size, float *tall, float *out)
+{
+	const float *in = y->y.same ? y->samples : tall;
+
+	if (!y->y.same)
+		resample_columns(y, size, tall);
+	if (!y->x.same)
+		resample_rows(y, size, in, out);
+	for (int row = 0; y->x.same && row < size; row++)
+		memcpy(out + row * size, in + row * y->stride, (size_t)size * sizeof(float));
+}
+
+static inline uint8_t to_byte(float v)
 {
 	return (uint8_t)CLAMP(v + 0.5f, 0.0f, 255.0f);
 }
@@ -366,11 +387,17 @@ static int coded_index(int orientation, int y, int x, int size)
 	return y * size + x;
 }
 
-static void put_pixel(float luma, float cb, float cr, uint8_t *rgb)
+static inline void put_pixel(float luma, float cb, float cr, uint8_t *rgb)
 {
 	rgb[0] = to_byte(luma + 1.402f * cr);
 	rgb[1] = to_byte(luma - 0.344136286f * cb - 0.714136286f * cr);
 	rgb[2] = to_byte(luma + 1.772f * cb);
+}
+
+HOT static void upright_to_rgb(const float *luma, const float *cb, const float *cr, int n, uint8_t *rgb)
+{
+	for (int i = 0; i < n; i++)
+		put_pixel(luma[i], cb[i] - 128, cr[i] - 128, rgb + 3 * i);
 }
 
 static void to_rgb(const struct input_maker *m, uint8_t *rgb)
@@ -379,6 +406,10 @@ static void to_rgb(const struct input_maker *m, uint8_t *rgb)
 	const float *luma = m->out, *cb = m->out + n, *cr = m->out + 2 * n;
 	bool upright = m->orientation < 2 || m->orientation > 8;
 
+	if (upright && m->n_planes == 3) {
+		upright_to_rgb(luma, cb, cr, n, rgb);
+		return;
+	}
 	for (int y = 0; y < size; y++)
 		for (int x = 0; x < size; x++, rgb += 3) {
 			int i = upright ? y * size + x : coded_index(m->orientation, y, x, size);
