@@ -28,6 +28,7 @@ struct salvage {
 	int64_t sets[SETS_MAX];		/* table sets that are whole */
 	int n_sets;
 	bool starved; /* no memory to read something old with: it may be there all the same */
+	bool read;    /* somebody else reads the old index, so that its log stays */
 	bool torn;    /* the tree of images does not lead to all of its pages */
 	struct salvage_report report;
 	char *error;
@@ -137,7 +138,8 @@ static void open_old_through(struct salvage *w, const char *vfs)
 	/* What is in the log belongs to it, and must not be found beside the new one. Nothing is known of a
 	 * log before something has been read. */
 	sqlite3_exec(w->old, "SELECT 1 FROM sqlite_schema LIMIT 1", NULL, NULL, NULL);
-	sqlite3_wal_checkpoint_v2(w->old, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	w->read = sqlite3_wal_checkpoint_v2(w->old, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) ==
+		  SQLITE_BUSY;
 	sqlite3_exec(w->old, "PRAGMA query_only=ON; PRAGMA cell_size_check=ON", NULL, NULL, NULL);
 }
 
@@ -726,7 +728,8 @@ static int make_anew(struct salvage *w, int64_t limit, const char *scratch, bool
 	else
 		snprintf(w->made, sizeof(w->made), "%s/" NEW_NAME, w->path);
 	open_old(w);
-	r = check_uuid(w);
+	r = w->read ? fail(w, -EBUSY, "somebody reads the index: try again when that has ended")
+		    : check_uuid(w);
 	if (r == 0)
 		r = open_new(w, limit, !scratch);
 	if (r == 0)

@@ -22,8 +22,8 @@ struct salvage_report {
 /*
  * Makes the index of the store at path anew within limit bytes. scratch: a directory, or NULL. Refuses
  * (-EUCLEAN) what would keep less than half of what there was, or nobody knows of how much, unless force.
- * -ENOSPC: both do not fit. -EBUSY: a larderd has the store. Always sets error when it fails; ret is set as
- * far as it came.
+ * -ENOSPC: both do not fit. -EBUSY: a larderd has the store, or somebody reads its index. Always sets error
+ * when it fails; ret is set as far as it came.
  */
 int store_salvage(const char *path, int64_t limit, const char *scratch, bool force,
 	struct salvage_report *ret, char error[256]);

@@ -349,7 +349,9 @@ static void test_log(void)
 {
 	_cleanup_buf_ struct buf index = {0};
 	struct salvage_report n;
-	char name[128];
+	char name[128], log[140];
+	sqlite3 *db = NULL;
+	struct stat st;
 	int status;
 	pid_t pid;
 
@@ -370,6 +372,14 @@ static void test_log(void)
 	CHECK_INT(access(name, F_OK), 0);
 	snprintf(name, sizeof(name), "%s/index.db", path);
 	CHECK_INT(io_read_file(AT_FDCWD, name, 1 << 24, &index), 0);
+	CHECK_INT(sqlite3_open(name, &db), SQLITE_OK);
+	CHECK_INT(sqlite3_exec(db, "BEGIN; SELECT count(*) FROM images", NULL, NULL, NULL), SQLITE_OK);
+	CHECK_INT(salvage(LIMIT, NULL, false, &n), -EBUSY);
+	sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	sqlite3_close(db);
+	snprintf(log, sizeof(log), "%s-wal", name);
+	CHECK_INT(stat(log, &st), 0);
+	CHECK(st.st_size > PAGE_BYTES);
 	CHECK(tear(&index) > 0);
 	write_file(name, index.data, index.len);
 	CHECK_INT(salvage(LIMIT, NULL, false, &n), 0);
