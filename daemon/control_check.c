@@ -61,8 +61,7 @@ static void run_check(uv_work_t *req)
 	if (k->result == -EUCLEAN)
 		snprintf(k->error, sizeof(k->error),
 			"the index itself is damaged: verify --repair makes it anew, or larderd --salvage "
-			"once "
-			"larderd is stopped");
+			"once larderd is stopped");
 	else if (k->result < 0 && !k->error[0])
 		snprintf(k->error, sizeof(k->error), "%s", strerror(-k->result));
 }

@@ -130,6 +130,12 @@ static void on_timer(uv_timer_t *t)
 }
 
 /* One more handful of images; looks again later when something else is going on. */
+static void find_unscored(struct keeper *k, struct candidates *c)
+{
+	salvage_if_damaged(k->d,
+		view_walk(k->d->view, k->rescore_after, k->d->model.version, c->want, collect_row, c));
+}
+
 void rescore_next(struct keeper *k)
 {
 	struct candidates *c;
@@ -146,12 +152,10 @@ void rescore_next(struct keeper *k)
 	if (!c)
 		return;
 	c->want = CLAMP(8 * pool_width(k->d->pool), 8, STEPS_MAX);
-	salvage_if_damaged(k->d,
-		view_walk(k->d->view, k->rescore_after, k->d->model.version, c->want, collect_row, c));
+	find_unscored(k, c);
 	if (!c->n && k->rescore_missed) {
 		start_over(k);
-		salvage_if_damaged(k->d, view_walk(k->d->view, k->rescore_after, k->d->model.version,
-						 c->want, collect_row, c));
+		find_unscored(k, c);
 	}
 	if (!c->n) {
 		log_info("all images are scored by model %lld", (long long)k->d->model.version);

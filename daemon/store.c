@@ -522,9 +522,10 @@ static int open_index(struct store *s, const char *path, char error[256])
 		return errno_of(rc);
 	}
 	sqlite3_busy_timeout(s->db, 5000);
-	return store_exec(s, "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;"
-		       "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA cache_spill=OFF;"
-		       "PRAGMA cache_size=-2048; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=OFF;");
+	return store_exec(s,
+		INDEX_FORMAT "PRAGMA journal_mode=WAL;"
+			     "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA cache_spill=OFF;"
+			     "PRAGMA cache_size=-2048; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=OFF;");
 }
 
 int store_prepare(struct store *s)

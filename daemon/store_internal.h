@@ -79,6 +79,9 @@ struct store {
 
 #define SALVAGE_MARK "salvage" /* in the store's directory: store_salvage.h */
 
+/* How an index is made, before store_schema: every one alike (store_pages.c). */
+#define INDEX_FORMAT "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL;"
+
 extern const char store_schema[];
 
 /* Closed, with nothing in it; and the directories of path opened and locked, made where they are missing. */

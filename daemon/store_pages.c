@@ -37,8 +37,7 @@ static int first_page(const char *more, uint32_t pages, uint8_t ret[PAGE_BYTES])
 	int rc = sqlite3_open(":memory:", &db);
 
 	if (rc == SQLITE_OK)
-		rc = sqlite3_exec(
-			db, "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL", NULL, NULL, NULL);
+		rc = sqlite3_exec(db, INDEX_FORMAT, NULL, NULL, NULL);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(db, store_schema, NULL, NULL, NULL);
 	if (rc == SQLITE_OK)

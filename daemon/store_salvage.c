@@ -24,7 +24,8 @@ struct salvage {
 	struct store_vfs through; /* what old is read through when its first page is not its own */
 	uint8_t first_page[PAGE_BYTES];
 	const char *path;
-	char made[STORE_PATH_MAX + 32]; /* the new index's file */
+	char file[STORE_PATH_MAX + 16]; /* the old index's */
+	char made[STORE_PATH_MAX + 32]; /* the new index's */
 	int64_t sets[SETS_MAX];		/* table sets that are whole */
 	int n_sets;
 	bool starved; /* no memory to read something old with: it may be there all the same */
@@ -116,18 +117,10 @@ static void close_old(struct salvage *w)
 	w->through = (struct store_vfs){0};
 }
 
-static void index_file(const struct salvage *w, char ret[STORE_PATH_MAX + 16])
-{
-	snprintf(ret, STORE_PATH_MAX + 16, "%s/index.db", w->path);
-}
-
 static void open_old_through(struct salvage *w, const char *vfs)
 {
-	char file[STORE_PATH_MAX + 16];
-	int rc;
+	int rc = sqlite3_open_v2(w->file, &w->old, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, vfs);
 
-	index_file(w, file);
-	rc = sqlite3_open_v2(file, &w->old, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, vfs);
 	if (rc != SQLITE_OK) {
 		w->starved = rc == SQLITE_NOMEM;
 		sqlite3_close(w->old);
@@ -135,8 +128,10 @@ static void open_old_through(struct salvage *w, const char *vfs)
 		return;
 	}
 	sqlite3_busy_timeout(w->old, 5000); /* a trainer may still be on its way out */
-	/* What is in the log belongs to it, and must not be found beside the new one. Nothing is known of a
-	 * log before something has been read. */
+	/*
+	 * What is in the log belongs to it, and must not be found beside the new one. There is none to
+	 * write back before something was read.
+	 */
 	sqlite3_exec(w->old, "SELECT 1 FROM sqlite_schema LIMIT 1", NULL, NULL, NULL);
 	w->read = sqlite3_wal_checkpoint_v2(w->old, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) ==
 		  SQLITE_BUSY;
@@ -157,15 +152,13 @@ static bool knows_its_tables(struct salvage *w)
 static void open_old(struct salvage *w)
 {
 	_cleanup_buf_ struct buf uuid = {0};
-	char file[STORE_PATH_MAX + 16];
 	int r;
 
 	open_old_through(w, NULL);
 	if (w->starved || knows_its_tables(w) || w->starved)
 		return;
-	index_file(w, file);
 	close_old(w);
-	r = pages_first(file, w->first_page);
+	r = pages_first(w->file, w->first_page);
 	w->through.first_page = w->first_page;
 	if (r == 0)
 		r = store_vfs_register(&w->through);
@@ -192,9 +185,8 @@ static int open_new(struct salvage *w, int64_t limit, bool inside)
 	if (rc != SQLITE_OK)
 		return fail(w, errno_of(rc), "%s: %s", w->made,
 			w->s->db ? sqlite3_errmsg(w->s->db) : "out of memory");
-	r = store_exec(w->s,
-		"PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=OFF;"
-		"PRAGMA synchronous=OFF; PRAGMA cache_size=-2048");
+	r = store_exec(w->s, INDEX_FORMAT "PRAGMA journal_mode=OFF;"
+					  "PRAGMA synchronous=OFF; PRAGMA cache_size=-2048");
 	if (r == 0)
 		r = store_exec(w->s, store_schema);
 	snprintf(text, sizeof(text), "PRAGMA user_version=%d; PRAGMA max_page_count=%" PRId64, STORE_SCHEMA,
@@ -442,13 +434,10 @@ static int take_stray(void *user, sqlite3_stmt *st)
 /* Rows that the tree should have led to and did not are looked for in all its pages. */
 static int copy_strays(struct salvage *w)
 {
-	char file[STORE_PATH_MAX + 16];
-
 	if (!w->torn && w->report.expected >= 0 &&
 		w->report.from_index + w->report.damaged >= w->report.expected)
 		return 0;
-	index_file(w, file);
-	return pages_each_image(file, take_stray, w);
+	return pages_each_image(w->file, take_stray, w);
 }
 
 /* Rows whose labels were lost keep apart what was apart. */
@@ -727,6 +716,7 @@ static int make_anew(struct salvage *w, int64_t limit, const char *scratch, bool
 		snprintf(w->made, sizeof(w->made), "%s/" SCRATCH_NAME, scratch);
 	else
 		snprintf(w->made, sizeof(w->made), "%s/" NEW_NAME, w->path);
+	snprintf(w->file, sizeof(w->file), "%s/index.db", w->path);
 	open_old(w);
 	r = w->read ? fail(w, -EBUSY, "somebody reads the index: try again when that has ended")
 		    : check_uuid(w);

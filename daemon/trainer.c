@@ -389,9 +389,9 @@ static int work(struct trainer *t)
 	t->maker = input_maker_new();
 	if (!t->maker)
 		return -ENOMEM;
+	/* Images packed with a set that is damaged (-EUCLEAN) cannot be read, others can. */
 	r = view_tables(t->view, on_tables, t);
-	if (r == 0 ||
-		r == -EUCLEAN) /* images packed with a set that is damaged cannot be read, others can */
+	if (r == 0 || r == -EUCLEAN)
 		r = choose_classes(t);
 	if (r == 0)
 		r = view_labels(t->view, on_label, t);

@@ -352,9 +352,11 @@ static void resample(const struct plane_maker *y, int size, float *tall, float *
 
 	if (!y->y.same)
 		resample_columns(y, size, tall);
-	if (!y->x.same)
+	if (!y->x.same) {
 		resample_rows(y, size, in, out);
-	for (int row = 0; y->x.same && row < size; row++)
+		return;
+	}
+	for (int row = 0; row < size; row++)
 		memcpy(out + row * size, in + row * y->stride, (size_t)size * sizeof(float));
 }
 
@@ -404,15 +406,14 @@ static void to_rgb(const struct input_maker *m, uint8_t *rgb)
 {
 	int size = m->size, n = size * size;
 	const float *luma = m->out, *cb = m->out + n, *cr = m->out + 2 * n;
-	bool upright = m->orientation < 2 || m->orientation > 8;
 
-	if (upright && m->n_planes == 3) {
+	if (m->n_planes == 3 && (m->orientation < 2 || m->orientation > 8)) {
 		upright_to_rgb(luma, cb, cr, n, rgb);
 		return;
 	}
 	for (int y = 0; y < size; y++)
 		for (int x = 0; x < size; x++, rgb += 3) {
-			int i = upright ? y * size + x : coded_index(m->orientation, y, x, size);
+			int i = coded_index(m->orientation, y, x, size);
 
 			if (m->n_planes == 3)
 				put_pixel(luma[i], cb[i] - 128, cr[i] - 128, rgb);

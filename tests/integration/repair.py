@@ -113,6 +113,24 @@ def damage(path, pages):
             f.write(b"\xff" * 4096)
 
 
+def times_made_anew():
+    return d.tail(100000).count("the index was made anew")
+
+
+def rot(leaves, inner=False):
+    """Damages leaves from the middle on while nothing runs, an hour after the last salvage; and starts."""
+    os.unlink(os.path.join(d.store, "salvage.tried"))
+    all_leaves = pages_of(path, 13)
+    middle = len(all_leaves) // 2
+    damage(path, [*(pages_of(path, 5) if inner else []), *all_leaves[middle:middle + leaves]])
+    d.start()
+
+
+def await_another(before):
+    d.wait_for(lambda: times_made_anew() > before, 20, "the index to be made anew")
+    d.wait_for(lambda: d.ctl("status", check_status=False)[0] == 0, 20, "the daemon to answer")
+
+
 d = Daemon({"Store": {"MaxUse": "1M"}, "Training": {"Enabled": "false"}}).start()
 path = os.path.join(d.store, "index.db")
 n = 0
@@ -137,10 +155,7 @@ check(s["store"]["images"] == before and d.sum() == n, f"nothing is lost: {s['st
 check(set(s["store"]["by_label"]) == {"stripes", "blobs"}, f"labels: {s['store']['by_label']}")
 d.verify()
 d.stop()
-os.unlink(os.path.join(d.store, "salvage.tried"))
-leaves = pages_of(path, 13)
-damage(path, [*pages_of(path, 5), *leaves[len(leaves) // 2:len(leaves) // 2 + 3]])
-d.start()
+rot(3, inner=True)
 pid = d.process.pid
 take(900)  # so many that room has to be made
 check(d.process.poll() is None and d.process.pid == pid, "it is the same process")
@@ -159,16 +174,12 @@ d.start()
 code, out, err = d.ctl("train", "--now", "--wait", check_status=False)
 check(code == 0, f"trained: {code} {out} {err}")
 d.stop()
-os.unlink(os.path.join(d.store, "salvage.tried"))
-leaves = pages_of(path, 13)
-damage(path, leaves[len(leaves) // 2:len(leaves) // 2 + 2])
-d.start()
-told = d.tail(100000).count("the index was made anew")
+rot(2)
+told = times_made_anew()
 code, out, err = d.ctl("verify", check_status=False)
 check(code == 1 and "verify --repair makes it anew" in err, f"found, and nothing changed: {code} {out} {err}")
 d.ctl("train", "--now", "--wait", check_status=False)
-d.wait_for(lambda: d.tail(100000).count("the index was made anew") > told, 20, "the index to be made anew")
-d.wait_for(lambda: d.ctl("status", check_status=False)[0] == 0, 20, "the daemon to answer")
+await_another(told)
 code, out, err = d.ctl("train", "--now", "--wait", check_status=False)
 check(code == 0, f"and trained: {code} {out} {err}")
 check(d.sum() == n, f"each is accounted for: {d.status()['captures']}, {n} taken")
@@ -176,15 +187,11 @@ d.verify()
 d.stop()
 
 # So does who asks for repair.
-os.unlink(os.path.join(d.store, "salvage.tried"))
-leaves = pages_of(path, 13)
-damage(path, leaves[len(leaves) // 2:len(leaves) // 2 + 1])
-d.start()
-told = d.tail(100000).count("the index was made anew")
+rot(1)
+told = times_made_anew()
 code, out, err = d.ctl("verify", "--repair", check_status=False)
 check(code == 1 and "starts over" in err, f"begun: {code} {out} {err}")
-d.wait_for(lambda: d.tail(100000).count("the index was made anew") > told, 20, "the index to be made anew")
-d.wait_for(lambda: d.ctl("status", check_status=False)[0] == 0, 20, "the daemon to answer")
+await_another(told)
 d.verify()
 d.stop()
 

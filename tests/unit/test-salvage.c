@@ -304,6 +304,24 @@ static void test_pages(void)
 	CHECK(IMAGES - worst < 12); /* a page of them */
 }
 
+static void read_index(struct buf *ret)
+{
+	char name[128];
+
+	snprintf(name, sizeof(name), "%s/index.db", path);
+	CHECK_INT(io_read_file(AT_FDCWD, name, 1 << 24, ret), 0);
+}
+
+/* The store as it is, but that its index is torn. */
+static void tear_as_it_is(void)
+{
+	_cleanup_buf_ struct buf index = {0};
+
+	read_index(&index);
+	CHECK(tear(&index) > 0);
+	lay_out(index.data, index.len);
+}
+
 static void change_index(const char *sql)
 {
 	sqlite3 *db = NULL;
@@ -319,9 +337,7 @@ static void change_index(const char *sql)
  * before. */
 static void test_strays(void)
 {
-	_cleanup_buf_ struct buf damaged = {0};
 	struct salvage_report n;
-	char name[128];
 	int kept = FILES;
 
 	lay_out_as_set();
@@ -333,10 +349,7 @@ static void test_strays(void)
 		     "DELETE FROM images WHERE id < 9223372036854775807 / 3 AND flags & 2 = 0;"
 		     "DELETE FROM tally; INSERT INTO tally SELECT stratum, quality, count(*),"
 		     " sum(bytes), sum(flags & 1) FROM images GROUP BY stratum, quality");
-	snprintf(name, sizeof(name), "%s/index.db", path);
-	CHECK_INT(io_read_file(AT_FDCWD, name, 1 << 24, &damaged), 0);
-	CHECK(tear(&damaged) > 0);
-	lay_out(damaged.data, damaged.len);
+	tear_as_it_is();
 	CHECK_INT(salvage(LIMIT, NULL, false, &n), 0);
 	CHECK_INT(n.expected, kept);
 	CHECK_INT(n.from_index, kept);
@@ -371,7 +384,7 @@ static void test_log(void)
 	snprintf(name, sizeof(name), "%s/index.db-wal", path);
 	CHECK_INT(access(name, F_OK), 0);
 	snprintf(name, sizeof(name), "%s/index.db", path);
-	CHECK_INT(io_read_file(AT_FDCWD, name, 1 << 24, &index), 0);
+	read_index(&index);
 	CHECK_INT(sqlite3_open(name, &db), SQLITE_OK);
 	CHECK_INT(sqlite3_exec(db, "BEGIN; SELECT count(*) FROM images", NULL, NULL, NULL), SQLITE_OK);
 	CHECK_INT(salvage(LIMIT, NULL, false, &n), -EBUSY);
@@ -412,10 +425,9 @@ static void test_untrue(void)
 {
 	static const char *const untrue[] = {"crc = crc + 1", "bytes = bytes + 1", "tables = 77",
 		"quality = 0", "quality = 101", "width = 0", "height = 0", "bytes = 0", "hash = 'x'"};
-	_cleanup_buf_ struct buf damaged = {0};
 	int n_untrue = (int)ARRAY_SIZE(untrue);
 	struct salvage_report n;
-	char name[128], sql[200];
+	char sql[200];
 
 	lay_out_as_set();
 	for (int i = 0; i < n_untrue; i++) {
@@ -424,10 +436,7 @@ static void test_untrue(void)
 		change_index(sql);
 	}
 	change_index("UPDATE tables SET crc = crc + 1"); /* it has a second copy */
-	snprintf(name, sizeof(name), "%s/index.db", path);
-	CHECK_INT(io_read_file(AT_FDCWD, name, 1 << 24, &damaged), 0);
-	tear(&damaged);
-	lay_out(damaged.data, damaged.len);
+	tear_as_it_is();
 	CHECK_INT(salvage(LIMIT, NULL, false, &n), 0);
 	CHECK_INT(n.from_index, IMAGES - n_untrue);
 	CHECK_INT(check_store(n_untrue), IMAGES - n_untrue);

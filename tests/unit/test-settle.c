@@ -122,9 +122,8 @@ static void test_settle(void)
 {
 	struct store *s = open_store(8 * MIB);
 	char spool[96], name[160], blocked[160];
-	struct taken_file f = {0};
 	struct usage usage, again;
-	struct stat st;
+	struct taken_file f;
 	int fd;
 
 	snprintf(spool, sizeof(spool), "%s/../spool-%d", path, getpid());
@@ -137,14 +136,11 @@ static void test_settle(void)
 	for (int i = 0; i < 60; i++) {
 		static char content[60000];
 		struct op *op = op_new(OP_QUARANTINE);
+		char bad[32];
 
-		snprintf(f.path, sizeof(f.path), "bad\n%d.jpg", i);
-		CHECK_INT(io_write_durable(fd, f.path, content, sizeof(content)), 0);
-		fstatat(fd, f.path, &st, 0);
-		f.dev = st.st_dev;
-		f.ino = st.st_ino;
-		f.size = st.st_size;
-		f.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+		snprintf(bad, sizeof(bad), "bad\n%d.jpg", i);
+		CHECK_INT(io_write_durable(fd, bad, content, sizeof(content)), 0);
+		f = taken(fd, bad);
 		op->file = f;
 		op->row.id = i;
 		snprintf(op->text, sizeof(op->text), "no picture");
@@ -162,11 +158,7 @@ static void test_settle(void)
 	CHECK_INT(access(name, F_OK), 0); /* what begins with a dot is not the quarantine's to remove */
 	/* A move that fails again and again is not counted again and again. */
 	CHECK_INT(io_write_durable(fd, "stuck", "x", 1), 0);
-	fstatat(fd, "stuck", &st, 0);
-	f = (struct taken_file){.dev = st.st_dev,
-		.ino = st.st_ino,
-		.size = 1,
-		.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec};
+	f = taken(fd, "stuck");
 	snprintf(blocked, sizeof(blocked), "%s/quarantine/0000000000000063-stuck", path);
 	CHECK_INT(mkdir(blocked, 0755), 0);
 	CHECK_INT(store_settle(s, fd, "stuck", &f, 0x63, "no picture"), -EISDIR);
