@@ -92,6 +92,11 @@ for name in os.listdir(out):
         header = open(os.path.join(out, name), encoding="utf-8").readline()
         check(re.search("bytes|percent|nats|microseconds|correlation", header), f"{name} says units: {header}")
 
+# A part of the bench alone: nothing is trained for it.
+r = lab("bench", *COMMON, "--only", "training", "--threads", "1", "--out", os.path.join(top, "part"))
+check("training at 16x16 on 1 thread" in r.stdout and "decode" not in r.stdout and "trained on" not in r.stderr,
+      f"training alone: {r.stdout} {r.stderr}")
+
 # Too few pictures for the predictor: said, and the rest is done.
 few = os.path.join(top, "few")
 os.mkdir(few)
@@ -108,6 +113,9 @@ for args, said in ((["policies"], "--data"), (["nothing", *COMMON], "one verb is
                    (["policies", *COMMON, "--seeds", "0"], "from 1 to"),
                    (["policies", *COMMON, "--order", "size"], "random or classes"),
                    (["policies", *COMMON, "--wrong", "100"], "99"),
+                   (["policies", *COMMON, "--only", "adaptive,best"], "of fifo reservoir"),
+                   (["bench", *COMMON, "--only", "adaptive"], "of stages training asking packing"),
+                   (["predict", *COMMON, "--only", "adaptive"], "not made of parts"),
                    (["policies", *COMMON, "--channels", "8,8"], "three whole numbers"),
                    (["policies", *COMMON, "--input", "17"], "no such network")):
     r = lab(*args, ok=False)

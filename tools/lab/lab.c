@@ -156,6 +156,18 @@ int lab_open(struct lab *l, const char *spec)
 	return lab_test_at(l, 100, &l->test);
 }
 
+bool lab_wanted(const struct lab *l, const char *part)
+{
+	size_t len = strlen(part);
+
+	if (!l->only)
+		return true;
+	for (const char *at = l->only; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+		if (strcspn(at, ",") == len && !strncmp(at, part, len))
+			return true;
+	return false;
+}
+
 void lab_close(struct lab *l)
 {
 	data_close(&l->data);

@@ -36,7 +36,7 @@ struct lab {
 	double budget[BUDGETS_MAX]; /* bytes */
 	int n_budgets;
 	int quality[QUALITIES_MAX], n_qualities; /* that cross-quality trains at, ascending */
-	const char *only;			 /* of the policies, with commas; NULL: all */
+	const char *only;			 /* parts of the verb, with commas; NULL: all */
 	bool quick;
 	int test_images; /* at most so many are evaluated on */
 	char out[OUT_PATH_MAX];
@@ -60,6 +60,9 @@ struct lab {
 /* 0 or a negative errno; errors have been logged. */
 int lab_open(struct lab *l, const char *spec);
 void lab_close(struct lab *l);
+
+/* Whether --only, if given, has the name. */
+bool lab_wanted(const struct lab *l, const char *part);
 
 /*
  * Says what follows and how long it will take at most, from a short calibration. runs: trainings;

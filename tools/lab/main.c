@@ -87,11 +87,14 @@ static void help(FILE *f)
 	      "      --qualities LIST  cross-quality: trained at (5,50,100)\n"
 	      "      --windows LIST    policies: shares of the stream, in percent, after which the device\n"
 	      "                        trains a model to score with (10)\n"
-	      "      --order ORDER     policies: the stream is random, or classes: one after another, twice\n"
+	      "      --order ORDER     policies: the stream is random, or classes: one after another, "
+	      "twice\n"
 	      "      --wrong PERCENT   policies: of the training labels\n"
 	      "      --unlabelled P    policies: percent of training pictures stored without a label\n"
 	      "      --lasting PERCENT policies: LastingPercent of the adaptive ones (0)\n"
-	      "      --only LIST       policies: just these, by the names in policies.csv\n"
+	      "      --only LIST       policies: just these, by the names in policies.csv; bench: of "
+	      "stages,\n"
+	      "                        training, asking, packing\n"
 	      "      --input N         side of the network's input (32 for cifar10, 64 for folder)\n"
 	      "      --channels A,B,C  of its convolutions (32,64,128; quick 16,32,64)\n"
 	      "      --threads N       (one for each processor)\n"
@@ -251,7 +254,7 @@ static int take_option(struct lab *l, struct choices *c, int o, const char *arg)
 		return take_share("lasting", arg, &l->lasting);
 	case OPT_ONLY:
 		l->only = arg;
-		return policies_known(arg);
+		return 0;
 	case OPT_QUICK:
 		l->quick = true;
 		return 0;
@@ -310,6 +313,7 @@ static int run_verb(struct lab *l, const struct verb *v)
 
 static int run(struct lab *l, const char *name, const char *spec)
 {
+	const char *only = l->only;
 	bool all = !strcmp(name, "all"), report = !strcmp(name, "report");
 	int64_t begin = clock_steady_us();
 	char text[24];
@@ -318,8 +322,10 @@ static int run(struct lab *l, const char *name, const char *spec)
 	if (r == 0 && !l->n_budgets && (all || !strcmp(name, "policies")))
 		r = default_budgets(l);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(verbs); i++)
-		if (all || !strcmp(name, verbs[i]->name))
+		if (all || !strcmp(name, verbs[i]->name)) {
+			l->only = all && verbs[i] != &verb_policies ? NULL : only;
 			r = run_verb(l, verbs[i]);
+		}
 	if (r == 0 && (all || report || strcmp(name, "bench") != 0)) {
 		r = report_write(l);
 		fprintf(stderr, "done in %s; see %s/report.html\n",
@@ -337,6 +343,44 @@ static bool is_verb(const char *name)
 		if (!strcmp(name, verbs[i]->name))
 			return true;
 	return !strcmp(name, "all") || !strcmp(name, "report");
+}
+
+/* The names that a verb's --only may have; with all, the policies'. */
+static const char *const *parts_of(const char *name)
+{
+	static const char *const none[] = {NULL};
+
+	if (!strcmp(name, "all"))
+		return verb_policies.parts;
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		if (!strcmp(name, verbs[i]->name) && verbs[i]->parts)
+			return verbs[i]->parts;
+	return none;
+}
+
+static bool only_known(const char *only, const char *verb)
+{
+	const char *const *parts = parts_of(verb);
+
+	for (const char *at = only; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+		size_t len = strcspn(at, ",");
+		int i = 0;
+
+		while (parts[i] && (strlen(parts[i]) != len || strncmp(parts[i], at, len)))
+			i++;
+		if (parts[i])
+			continue;
+		if (!parts[0]) {
+			fprintf(stderr, "larder-lab: --only: %s is not made of parts\n", verb);
+			return false;
+		}
+		fprintf(stderr, "larder-lab: --only %s: names with commas are expected, of", at);
+		for (i = 0; parts[i]; i++)
+			fprintf(stderr, " %s", parts[i]);
+		fputc('\n', stderr);
+		return false;
+	}
+	return true;
 }
 
 /* As larderd does: OpenBLAS reads its thread count before main, and the threads are ours. */
@@ -382,6 +426,8 @@ int main(int argc, char **argv)
 			stderr);
 		return 2;
 	}
+	if (!only_known(l.only, argv[optind]))
+		return 2;
 	pin_blas(argv);
 	fill_defaults(&l, &c);
 	return run(&l, argv[optind], c.data) < 0;

@@ -42,21 +42,35 @@ enum policy {
 	POLICIES
 };
 
-static const struct {
-	const char *name, *label;
-} policy_names[POLICIES] = {
-	[FIFO] = {"fifo", "newest originals"},
-	[RESERVOIR] = {"reservoir", "reservoir of originals"},
-	[UNIFORM_PLAIN] = {"uniform-plain", "best uniform, plain JPEG"},
-	[UNIFORM_OURS] = {"uniform-ours", "best uniform, our coder"},
-	[PER_CLASS] = {"per-class", "uniform in each class"},
-	[CONTROL] = {"random-control", "random, same histogram"},
-	[BY_LOSS] = {"adaptive-loss", "adaptive by loss"},
-	[BY_KL] = {"adaptive-kl", "adaptive by KL"},
-	[BY_PREDICTOR] = {"adaptive-predictor", "adaptive by predictor"},
-	[AT_END] = {"adaptive-at-end", "adaptive, at the end"},
-	[SPREAD] = {"uniform-spread", "quality 80, spread"},
-	[SHIPPED] = {"adaptive", "adaptive as shipped"},
+/* Ended by NULL, as --only's names are. */
+static const char *const policy_names[POLICIES + 1] = {
+	[FIFO] = "fifo",
+	[RESERVOIR] = "reservoir",
+	[UNIFORM_PLAIN] = "uniform-plain",
+	[UNIFORM_OURS] = "uniform-ours",
+	[PER_CLASS] = "per-class",
+	[CONTROL] = "random-control",
+	[BY_LOSS] = "adaptive-loss",
+	[BY_KL] = "adaptive-kl",
+	[BY_PREDICTOR] = "adaptive-predictor",
+	[AT_END] = "adaptive-at-end",
+	[SPREAD] = "uniform-spread",
+	[SHIPPED] = "adaptive",
+};
+
+static const char *const policy_labels[POLICIES] = {
+	[FIFO] = "newest originals",
+	[RESERVOIR] = "reservoir of originals",
+	[UNIFORM_PLAIN] = "best uniform, plain JPEG",
+	[UNIFORM_OURS] = "best uniform, our coder",
+	[PER_CLASS] = "uniform in each class",
+	[CONTROL] = "random, same histogram",
+	[BY_LOSS] = "adaptive by loss",
+	[BY_KL] = "adaptive by KL",
+	[BY_PREDICTOR] = "adaptive by predictor",
+	[AT_END] = "adaptive, at the end",
+	[SPREAD] = "quality 80, spread",
+	[SHIPPED] = "adaptive as shipped",
 };
 
 struct result {
@@ -74,38 +88,9 @@ struct compare {
 	FILE *csv, *sweep_csv;
 };
 
-/* The policy of a name of len characters; POLICIES: there is none. */
-static int policy_of(const char *name, size_t len)
-{
-	int p = 0;
-
-	while (p < POLICIES &&
-		(strlen(policy_names[p].name) != len || strncmp(policy_names[p].name, name, len)))
-		p++;
-	return p;
-}
-
-int policies_known(const char *list)
-{
-	for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
-		if (policy_of(at, strcspn(at, ",")) == POLICIES) {
-			fprintf(stderr, "larder-lab: --only %s: names with commas are expected, of", at);
-			for (int p = 0; p < POLICIES; p++)
-				fprintf(stderr, " %s", policy_names[p].name);
-			fputc('\n', stderr);
-			return -EINVAL;
-		}
-	return 0;
-}
-
 static bool wanted(const struct lab *l, enum policy p)
 {
-	if (!l->only)
-		return true;
-	for (const char *at = l->only; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
-		if (policy_of(at, strcspn(at, ",")) == (int)p)
-			return true;
-	return false;
+	return lab_wanted(l, policy_names[p]);
 }
 
 static double policies_runs(const struct lab *l)
@@ -356,7 +341,7 @@ static int run_stream_once(struct compare *c, enum policy p, int budget, uint64_
 		o.own_max = 1e6f;
 	}
 	o.curve = p == BY_LOSS ? CURVE_LOSS : p == BY_PREDICTOR ? CURVE_PREDICTED : CURVE_KL;
-	lab_progress(c->l, "%s, %.0f bytes, seed %llu: the stream", policy_names[p].name, o.budget,
+	lab_progress(c->l, "%s, %.0f bytes, seed %llu: the stream", policy_names[p], o.budget,
 		(unsigned long long)seed);
 	r = stream_run(c->l, &o, s);
 	if (r == 0)
@@ -372,7 +357,7 @@ static int run_stream_once(struct compare *c, enum policy p, int budget, uint64_
 	}
 	if (r < 0)
 		return r;
-	snprintf(what, sizeof(what), "%s, %.0f bytes, seed %llu: %d images", policy_names[p].name, o.budget,
+	snprintf(what, sizeof(what), "%s, %.0f bytes, seed %llu: %d images", policy_names[p], o.budget,
 		(unsigned long long)seed, s->n);
 	/* While nearly all that came is there, the device trains at once (daemon/course.h). */
 	r = o.slices && plan_course_pays(s->n, (double)s->dropped)
@@ -456,9 +441,9 @@ static void put_row(struct compare *c, int budget, enum policy p, int s)
 
 	if (!r->images)
 		return;
-	fprintf(c->csv, "%.0f,%s,%llu,%d,%.0f,%.2f,%.3f,%.2f,%.2f\n", c->l->budget[budget],
-		policy_names[p].name, (unsigned long long)c->l->seed + (unsigned)s, r->images, r->bytes,
-		r->mean_quality, r->written, 100 * r->accuracy[0], 100 * r->accuracy[1]);
+	fprintf(c->csv, "%.0f,%s,%llu,%d,%.0f,%.2f,%.3f,%.2f,%.2f\n", c->l->budget[budget], policy_names[p],
+		(unsigned long long)c->l->seed + (unsigned)s, r->images, r->bytes, r->mean_quality,
+		r->written, 100 * r->accuracy[0], 100 * r->accuracy[1]);
 	fflush(c->csv);
 }
 
@@ -565,14 +550,10 @@ static void print_table(const struct compare *c, FILE *f)
 			char text[4][PLUS_MINUS_MAX];
 
 			fprintf(f, "%-10.0f %-20s %7.0f %8.1f %15s %15s %15s %15s\n", l->budget[b],
-				policy_names[p].name, mean_of(images, l->seeds),
-				mean_of(q, l->seeds),
-				plus_minus(false, mean_of(v, l->seeds), interval_of(v, l->seeds),
-					text[0]),
-				plus_minus(false, mean_of(w, l->seeds), interval_of(w, l->seeds),
-					text[1]),
-				plus_minus(true, dp, ip, text[2]),
-				plus_minus(true, d_o, io, text[3]));
+				policy_names[p], mean_of(images, l->seeds), mean_of(q, l->seeds),
+				plus_minus(false, mean_of(v, l->seeds), interval_of(v, l->seeds), text[0]),
+				plus_minus(false, mean_of(w, l->seeds), interval_of(w, l->seeds), text[1]),
+				plus_minus(true, dp, ip, text[2]), plus_minus(true, d_o, io, text[3]));
 		}
 }
 
@@ -593,7 +574,7 @@ static int draw(const struct compare *c)
 			y[b] = mean_of(v, l->seeds);
 			e[b] = interval_of(v, l->seeds);
 		}
-		plot_series(p, policy_names[q].label, l->n_budgets, x, y, l->seeds > 1 ? e : NULL);
+		plot_series(p, policy_labels[q], l->n_budgets, x, y, l->seeds > 1 ? e : NULL);
 	}
 	plot_note(p, "Bars: 95 % interval of the mean over seeds. The envelopes chose their quality by "
 		     "test accuracy.");
@@ -687,5 +668,5 @@ static int policies(struct lab *l)
 	return r;
 }
 
-const struct verb verb_policies = {
-	"policies", "every policy at equal real bytes", policies_runs, policies_scored, policies};
+const struct verb verb_policies = {"policies", "every policy at equal real bytes", policies_runs,
+	policies_scored, policies, policy_names};

@@ -9,13 +9,11 @@ struct verb {
 	double (*runs)(const struct lab *l);   /* trainings at most */
 	double (*scored)(const struct lab *l); /* pictures scored in full at most; NULL: none */
 	int (*run)(struct lab *l);
+	const char *const *parts; /* that --only names, ended by NULL; NULL: it has none */
 };
 
 extern const struct verb verb_quantity, verb_cross, verb_sensitivity, verb_policies, verb_predict,
 	verb_bench;
-
-/* Whether every name of a list with commas is a policy's; -EINVAL and an error logged. */
-int policies_known(const char *list);
 
 /* report.html from what the verbs left in OUT. */
 int report_write(const struct lab *l);
