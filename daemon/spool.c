@@ -45,6 +45,7 @@ struct spool {
 	struct walk count_walk;
 	int64_t counting, counted; /* by it so far; by the last one, -1: none */
 	int64_t counting_us, counted_until_us; /* what it has taken; how long the last one's count holds */
+	bool stirred; /* a capture was seen since the count began */
 	spool_fn fn;
 	void *user;
 	struct watch *watch; /* owned */
@@ -186,6 +187,7 @@ static bool give(struct spool *s, const char *path)
 {
 	char full[STORE_PATH_MAX];
 
+	s->stirred = true;
 	if (join(s->absolute ? s->path : "", path, full))
 		return s->fn(s->user, full);
 	cannot_look(s, path, ENAMETOOLONG);
@@ -200,6 +202,7 @@ static bool offer(struct spool *s, const char *path, int dir, const char *name)
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return true;
 	if (age_us(&st) < s->settle_us) {
+		s->stirred = true;
 		s->next_us = MIN(s->next_us, s->settle_us - age_us(&st));
 		return true;
 	}
@@ -528,6 +531,7 @@ int64_t spool_count(struct spool *s)
 		if (s->counted >= 0 && begin < s->counted_until_us)
 			return s->counted;
 		s->counting = s->counting_us = 0;
+		s->stirred = false;
 	}
 	for (int n = 1; step != WALK_END && (n % 16 || clock_steady_us() - begin < SLICE_US); n++) {
 		step = walk_next(&s->count_walk, s->fd);
@@ -536,7 +540,7 @@ int64_t spool_count(struct spool *s)
 	now = clock_steady_us();
 	s->counting_us += now - begin;
 	if (step != WALK_END)
-		return MAX(s->counted, MAX(s->counting, INT64_C(1)));
+		return MAX(MAX(s->counted, s->counting), s->counted < 0 || s->stirred);
 	s->counted = s->counting;
 	s->counted_until_us = now + COUNT_RESTS * s->counting_us;
 	return s->counted;
