@@ -335,6 +335,7 @@ static void send_limits(struct daemon *d)
 	buf_put_u8(&frame, min);
 	buf_put_u8(&frame, max);
 	buf_put_u32(&frame, (uint32_t)d->config.store.inline_max_bytes);
+	buf_put_u32(&frame, (uint32_t)d->config.model.input_size);
 	frame_end(&frame, at);
 	pool_add_setup(d->pool, 0, &frame);
 }

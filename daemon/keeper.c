@@ -114,17 +114,19 @@ static double image_budget(const struct daemon *d)
 }
 
 /*
- * The strata, with what labels have to themselves (MinShare) of the training images' room: of what they
- * take now it would be less whenever some was just made.
+ * The strata, their bytes with the rows behind them, and what labels have to themselves (MinShare) of the training
+ * images' room: of what they take now it would be less whenever some was just made.
  */
 static struct stratum *givers(const struct daemon *d, size_t *ret_n)
 {
 	struct stratum *s = daemon_strata(d, ret_n);
-	double room = image_budget(d);
+	double room = image_budget(d), overhead = overhead_per_image(d);
 	struct share share;
 
-	for (size_t i = 0; s && i < *ret_n; i++)
+	for (size_t i = 0; s && i < *ret_n; i++) {
+		s[i].bytes += (int64_t)(overhead * (double)s[i].images);
 		room -= stratum_is_validation(s[i].number) ? (double)s[i].bytes : 0;
+	}
 	for (int k = 0; s && config_share(&d->config, k, &share); k++) {
 		uint32_t label = daemon_label_id(d, share.label);
 

@@ -15,7 +15,7 @@
 
 enum message {
 	/* to a worker */
-	MSG_LIMITS = 1, /* u64 max_pixels, u8 min_quality, u8 max_quality, u32 inline_max_bytes */
+	MSG_LIMITS = 1, /* u64 max_pixels, u8 min_quality, u8 max_quality, u32 inline_max, u32 input_size */
 	MSG_MODEL,	/* safetensors bytes; empty: none */
 	MSG_TABLES,	/* u32 id, a table set's bytes */
 	MSG_CAPTURE,	/* u32 label id, u8 enum asked, capture bytes -> MSG_CURVE or MSG_REFUSED */

@@ -21,6 +21,7 @@
 struct worker {
 	int64_t max_pixels;
 	uint8_t min_quality, max_quality;
+	int input_size;
 	struct model model;
 	struct scorer scorer;
 	struct table_set known[TABLES_MAX]; /* every set images may be stored with, by id */
@@ -43,12 +44,21 @@ static void refuse(struct worker *w, int error, const char *reason)
 	frame_end(&w->out, at);
 }
 
+/* Without memory for it there are rates only. */
+static void guess_until_model(struct worker *w)
+{
+	if (!w->model.params)
+		scorer_set_input(&w->scorer, w->input_size);
+}
+
 static void on_limits(struct worker *w, struct reader *r)
 {
 	w->max_pixels = (int64_t)reader_u64(r);
 	w->min_quality = reader_u8(r);
 	w->max_quality = reader_u8(r);
 	w->scorer.pack_max = reader_u32(r);
+	w->input_size = (int)reader_u32(r);
+	guess_until_model(w);
 }
 
 static int on_model(struct worker *w, struct reader *r)
@@ -63,6 +73,7 @@ static int on_model(struct worker *w, struct reader *r)
 	w->network = (struct sensitivity){0};
 	w->measured_pixels = 0;
 	w->model = m;
+	guess_until_model(w);
 	return m.params ? scorer_set_model(&w->scorer, &w->model.shape, w->model.params) : 0;
 }
 

@@ -97,10 +97,12 @@ static bool all_counted(const struct curve *c)
 void population_add(struct population *p, const struct curve *c)
 {
 	double rate[RUNGS_MAX], kl[RUNGS_MAX], cap = HALF_LIFE / M_LN2;
-	bool counted = all_counted(c);
+	bool counted = all_counted(c), judged = c->scored || (p->entropy < 0 && c->kl[0] > 0);
 
+	if (c->scored && p->entropy < 0)
+		p->scored = 0; /* guesses are no longer needed */
 	p->images = MIN(p->images + (counted ? 1 : 0), cap);
-	p->scored = MIN(p->scored + (c->scored ? 1 : 0), cap);
+	p->scored = MIN(p->scored + (judged ? 1 : 0), cap);
 	if (c->scored && c->entropy >= 0) {
 		if (p->entropy < 0)
 			p->entropy = c->entropy;
@@ -115,7 +117,7 @@ void population_add(struct population *p, const struct curve *c)
 			continue; /* this image says nothing about qualities it never had */
 		if (counted)
 			move_mean(&p->rate[i], at_quality(c, rate, LADDER[i]), p->images);
-		if (c->scored)
+		if (judged)
 			move_mean(&p->kl[i], at_quality(c, kl, LADDER[i]), p->scored);
 	}
 }

@@ -24,7 +24,7 @@ struct curve {
 	int n;
 	uint8_t quality[RUNGS_MAX]; /* ascending */
 	uint32_t rate[RUNGS_MAX];   /* bytes as stored; 0: not counted, but at least one is */
-	float kl[RUNGS_MAX];	    /* divergence from the answer to the capture itself */
+	float kl[RUNGS_MAX]; /* divergence from the answer to the capture itself; unscored: guessed, or 0 */
 	float loss[RUNGS_MAX]; /* cross-entropy minus the capture's; 0 without label or model */
 	float entropy;		    /* of the answer to the capture, nats; negative: unknown */
 	bool scored;		    /* kl comes from a network */
@@ -33,14 +33,14 @@ struct curve {
 /* What the images met so far look like on average, per LADDER rung. */
 struct population {
 	double images;		  /* whose rates were all counted: the weight behind their means */
-	float kl[LADDER_RUNGS];	  /* scored images only */
+	float kl[LADDER_RUNGS];	  /* of scored images; before there is a network, of guesses */
 	float rate[LADDER_RUNGS]; /* bytes */
-	double scored;
+	double scored;		  /* whose divergences these are: the weight behind their means */
 	float entropy; /* of the answers; negative: no network has answered yet */
 	float own_weight, own_max; /* OWN_WEIGHT and OWN_MAX, but for experiments */
 };
 
-/* No image met yet: divergences as a first network typically shows them, no rates. */
+/* No image met yet: divergences as a first network typically shows them of 32x32 pictures, no rates. */
 void population_init(struct population *p);
 
 /* Adds one image, its rates when all were counted; old images fade with a half-life of about 20,000. */

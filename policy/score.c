@@ -11,6 +11,9 @@
 #define COUNTED 6      /* and from one to the next whose bytes are counted when few are, ... */
 #define FIRST	3      /* ... from that one on */
 #define BRACKET 0.005f /* nats: closer neighbours need nothing between them asked about */
+#define GUESS	    3.0	   /* nats, of noise as strong as the picture; see scorer_set_input() */
+#define GUESS_POWER 1.25
+#define SIGNAL_MIN  64.0 /* variance: a picture that has none can lose none */
 
 void scorer_done(struct scorer *s)
 {
@@ -23,6 +26,7 @@ void scorer_done(struct scorer *s)
 	s->rgb = NULL;
 	s->logits = NULL;
 	s->params = NULL;
+	s->guesses = false;
 	coef_done(&s->rung);
 }
 
@@ -44,6 +48,20 @@ int scorer_set_model(struct scorer *s, const struct net_shape *shape, const floa
 	}
 	net_use(s->work, params);
 	s->params = params;
+	return 0;
+}
+
+int scorer_set_input(struct scorer *s, int size)
+{
+	scorer_done(s);
+	s->shape.size = size;
+	s->maker = input_maker_new();
+	s->rgb = malloc(2 * (size_t)size * (size_t)size * 3);
+	if (!s->maker || !s->rgb) {
+		scorer_done(s);
+		return -ENOMEM;
+	}
+	s->guesses = true;
 	return 0;
 }
 
@@ -244,14 +262,52 @@ static void judge(
 	c->scored = true;
 }
 
+static double variance(const uint8_t *v, size_t n)
+{
+	double sum = 0, squares = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		sum += v[i];
+		squares += v[i] * v[i];
+	}
+	return squares / (double)n - sum / (double)n * (sum / (double)n);
+}
+
+static double squared_error(const uint8_t *a, const uint8_t *b, size_t n)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += (a[i] - b[i]) * (a[i] - b[i]);
+	return sum / (double)n;
+}
+
+/* kl of the whole ladder, without a network. */
+static void guess(struct scorer *s, const struct jpeg_tables *tables, int own, struct curve *c)
+{
+	size_t n = (size_t)s->shape.size * (size_t)s->shape.size * 3;
+	uint8_t *rung = s->rgb + n;
+	double signal;
+
+	input_make(s->maker, NULL, s->rgb);
+	signal = variance(s->rgb, n) + SIGNAL_MIN;
+	for (int i = 0; i < c->n; i++) {
+		if (i == own)
+			continue;
+		input_make(s->maker, &tables[i], rung);
+		c->kl[i] =
+			(float)(GUESS * pow(MIN(squared_error(s->rgb, rung, n) / signal, 1), GUESS_POWER));
+	}
+}
+
 int score(struct scorer *s, const struct coef_image *im, int own_quality, const uint8_t *quality,
 	int n, int klass, struct pack_lessons *lessons, struct curve *ret)
 {
 	struct curve c = {.n = n, .entropy = -1};
-	int r = s->params ? input_maker_load(s->maker, im, s->shape.size) : 0, own_rung = -1;
 	bool teach = lessons && lessons_want_rungs(lessons, im), packed;
-	bool every = !s->few_rates || teach || s->features;
+	bool every = !s->few_rates || teach || s->features, guesses = s->guesses && every;
 	struct jpeg_tables tables[RUNGS_MAX];
+	int r = s->params || guesses ? input_maker_load(s->maker, im, s->shape.size) : 0, own_rung = -1;
 
 	for (int i = 0; r == 0 && i < n; i++) {
 		bool own = rung_is_own(im, own_quality, quality[i]);
@@ -279,6 +335,8 @@ int score(struct scorer *s, const struct coef_image *im, int own_quality, const 
 	}
 	if (s->params)
 		judge(s, tables, own_rung, klass, &c);
+	else if (guesses)
+		guess(s, tables, own_rung, &c);
 	*ret = c;
 	return 0;
 }

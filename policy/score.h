@@ -14,7 +14,7 @@
 
 struct scorer {
 	struct net_shape shape;
-	const float *params;   /* borrowed; NULL: rates only */
+	const float *params;   /* borrowed; NULL: rates only, or guesses */
 	struct net_work *work; /* owned */
 	struct input_maker *maker; /* owned */
 	uint8_t *rgb;	       /* [RUNGS_MAX + 1][S][S][3]; owned */
@@ -22,6 +22,7 @@ struct scorer {
 	struct coef_image rung; /* scratch */
 	bool every_rung;	/* asks the network about all rungs, for comparison */
 	bool few_rates;		/* counts the bytes of every sixth rung only */
+	bool guesses;		/* there is no network, but a size that one will look at */
 	int64_t asked;		/* pictures that went through the network */
 	struct features *features; /* borrowed; when not NULL, score() fills it */
 	struct table_set shared;   /* the newest; id 0: none yet */
@@ -31,6 +32,15 @@ struct scorer {
 
 /* params may be NULL. -ENOMEM. The scorer must be zeroed or used before. */
 int scorer_set_model(struct scorer *s, const struct net_shape *shape, const float *params);
+
+/*
+ * There is no network yet, but one will look at size x size samples: what a rung changes of those says what
+ * it can spoil. Curves whose rates are all counted then get divergences, though they are not scored: 3
+ * r^1.25 nats, r being the noise that the rung adds as a share of the picture's own variance. (A photograph
+ * of 384x512 that is looked at in 64x64 loses at quality 10 what one of 32x32 does at 70; measured in
+ * DESIGN.md.) -ENOMEM.
+ */
+int scorer_set_input(struct scorer *s, int size);
 void scorer_done(struct scorer *s);
 
 /* Whether a quality means "as captured": the image's own steps, nothing re-quantised. */

@@ -90,6 +90,32 @@ static void learn(struct population *p, struct curve *c)
 		population_add(p, c);
 }
 
+/* Guesses count until a network has answered, and no longer. */
+static void test_guesses(void)
+{
+	struct curve scored = example(1, 20), guessed = example(0.1f, 20), unknown = example(0, 20);
+	struct population p;
+	float first;
+
+	guessed.scored = unknown.scored = false;
+	guessed.entropy = unknown.entropy = -1;
+	scored.entropy = 0.5f;
+	population_init(&p);
+	first = population_kl(&p, 2);
+	population_add(&p, &unknown);
+	CHECK_NEAR(population_kl(&p, 2), first, 0);
+	for (int i = 0; i < 300; i++)
+		population_add(&p, &guessed);
+	CHECK_NEAR(population_kl(&p, 2), guessed.kl[0], 1e-4);
+	population_new_model(&p);
+	population_add(&p, &guessed); /* of a capture that was on its way */
+	population_add(&p, &scored);
+	CHECK_NEAR(population_kl(&p, 2), scored.kl[0], 1e-4);
+	for (int i = 0; i < 300; i++)
+		population_add(&p, &guessed);
+	CHECK_NEAR(population_kl(&p, 2), scored.kl[0], 1e-4);
+}
+
 /* Quality falls as the price rises; sensitive images keep more; steps walk the same hull. */
 static void test_choose(void)
 {
@@ -650,6 +676,6 @@ static void test_age(void)
 }
 
 TEST_MAIN(test_course, test_age, test_suggest, test_rates, test_fill_rates, test_target, test_ladder,
-	test_monotone, test_hull, test_choose, test_cold_start, test_codes, test_plan, test_member,
-	test_share, test_spent, test_lasting, test_worth, test_balance, test_shares, test_modes, test_idle,
-	test_gate, test_predictor)
+	test_monotone, test_hull, test_guesses, test_choose, test_cold_start, test_codes, test_plan,
+	test_member, test_share, test_spent, test_lasting, test_worth, test_balance, test_shares,
+	test_modes, test_idle, test_gate, test_predictor)

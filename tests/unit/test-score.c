@@ -71,6 +71,48 @@ static void test_score(void)
 	free(params);
 }
 
+/* Before there is a network: what compression changes at the size that one will look at. */
+static void test_guess(void)
+{
+	_cleanup_pixels_ struct pixels small = {0}, large = {0};
+	_cleanup_coef_ struct coef_image im = {0}, photograph = {0};
+	struct net_layout at;
+	struct scorer s = {0};
+	struct curve c, less, none;
+	uint8_t quality[RUNGS_MAX];
+	int n = ladder_for(100, 2, 95, quality);
+	float *params = untrained(&at);
+
+	draw(&small, 32, 32, 2);
+	draw(&large, 512, 384, 2);
+	CHECK_INT(pixels_to_coef(&small, &im), 0);
+	CHECK_INT(pixels_to_coef(&large, &photograph), 0);
+	CHECK_INT(scorer_set_input(&s, 32), 0);
+	CHECK_INT(score(&s, &im, 100, quality, n, -1, NULL, &c), 0);
+	CHECK_INT(score(&s, &photograph, 100, quality, n, -1, NULL, &less), 0);
+	CHECK(!c.scored && !less.scored);
+	CHECK(c.entropy < 0);
+	for (int i = 0; i < n; i++) {
+		CHECK(c.kl[i] > 0 && c.kl[i] <= 3);
+		CHECK(i == 0 || c.kl[i] <= c.kl[0]);
+		CHECK(less.kl[i] < c.kl[i]);
+	}
+	CHECK(c.kl[0] > 20 * c.kl[n - 1]);
+	/* Where few rates are counted the population is known; a network knows better. */
+	s.few_rates = true;
+	CHECK_INT(score(&s, &im, 100, quality, n, -1, NULL, &none), 0);
+	CHECK_NEAR(none.kl[0], 0, 0);
+	s.few_rates = false;
+	CHECK_INT(scorer_set_model(&s, &shape, params), 0);
+	CHECK_INT(score(&s, &im, 100, quality, n, -1, NULL, &none), 0);
+	CHECK(none.scored);
+	s.params = NULL; /* rates alone are wanted */
+	CHECK_INT(score(&s, &im, 100, quality, n, -1, NULL, &none), 0);
+	CHECK_NEAR(none.kl[0], 0, 0);
+	scorer_done(&s);
+	free(params);
+}
+
 /*
  * Asking about the rungs that differ gives the curve that asking about all gives, to what is not
  * worth asking about; a network that hardly cares is asked about few, one that does about nearly
@@ -379,5 +421,5 @@ static void test_steps(void)
 	free(params);
 }
 
-TEST_MAIN(test_score, test_asking, test_shared, test_set_bytes, test_encode, test_predict, test_kl,
-	test_steps)
+TEST_MAIN(test_score, test_guess, test_asking, test_shared, test_set_bytes, test_encode, test_predict,
+	test_kl, test_steps)

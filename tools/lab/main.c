@@ -87,7 +87,7 @@ static void help(FILE *f)
 	      "      --qualities LIST  cross-quality: trained at (5,50,100)\n"
 	      "      --windows LIST    policies: shares of the stream, in percent, after which the device\n"
 	      "                        trains a model to score with (10)\n"
-	      "      --order ORDER     policies: the stream is random, or classes: each after the other, twice\n"
+	      "      --order ORDER     policies: the stream is random, or classes: each in turn, twice\n"
 	      "      --wrong PERCENT   policies: of the training labels\n"
 	      "      --unlabelled P    policies: percent of training pictures stored without a label\n"
 	      "      --lasting PERCENT policies: LastingPercent of the adaptive ones (0)\n"

@@ -121,6 +121,9 @@ static int stream_init(struct stream *s, struct lab *l, const struct stream_opti
 		return -ENOMEM;
 	stream_order(l, o->seed, s->order);
 	stream_ranks(l, o->seed, s->rank);
+	for (int m = 0; m < l->threads; m++)
+		if (scorer_set_input(&s->scorer[m], l->shape.size) < 0)
+			return -ENOMEM;
 	return 0;
 }
 
