@@ -114,8 +114,8 @@ static double image_budget(const struct daemon *d)
 }
 
 /*
- * The strata, their bytes with the rows behind them, and what labels have to themselves (MinShare) of the training
- * images' room: of what they take now it would be less whenever some was just made.
+ * The strata, their bytes with the rows behind them, and what labels have to themselves (MinShare) of the
+ * training images' room: of what they take now it would be less whenever some was just made.
  */
 static struct stratum *givers(const struct daemon *d, size_t *ret_n)
 {
