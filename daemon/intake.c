@@ -558,7 +558,8 @@ static void start_scoring(struct capture *c)
 	at = frame_begin(&job->request, MSG_CAPTURE);
 	buf_put_u32(&job->request, c->label);
 	buf_put_u8(&job->request, (predicts(c) ? ASK_NO_NETWORK : 0) |
-		(population_wants_rates(&c->d->population, c->hash) ? 0 : ASK_FEW_RATES));
+		(population_wants_rates(&c->d->population, c->hash) ? 0 : ASK_FEW_RATES) |
+		(population_wants_guess(&c->d->population, c->hash) ? ASK_GUESS : 0));
 	buf_put(&job->request, c->data.data, c->data.len);
 	frame_end(&job->request, at);
 	c->job = job;

@@ -54,10 +54,11 @@ int64_t frame_next(const uint8_t *data, size_t len, uint8_t *ret_type, struct re
 int frame_read(int fd, struct buf *b, uint8_t *ret_type, struct reader *ret);
 int frame_write(int fd, struct buf *b);
 
-/* What a curve may lack. */
+/* What a curve may lack, or has guessed where there is no network. */
 enum asked {
 	ASK_NO_NETWORK = 1,
 	ASK_FEW_RATES = 2,
+	ASK_GUESS = 4,
 };
 
 /* A stored image on its way back to a worker. */

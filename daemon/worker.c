@@ -109,6 +109,7 @@ static void answer_curve(struct worker *w, struct curve_answer *a, uint32_t labe
 	if (asked & ASK_NO_NETWORK)
 		w->scorer.params = NULL;
 	w->scorer.few_rates = asked & ASK_FEW_RATES;
+	w->scorer.guess = asked & ASK_GUESS;
 	r = score(&w->scorer, &w->image, w->own_quality, quality, n,
 		label && w->model.params ? model_class_of(&w->model, label) : -1, lessons,
 		&a->curve);

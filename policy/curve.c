@@ -11,6 +11,8 @@
 #define PRICE_MIN 1e-20
 #define RATES_FROM 200	/* images whose rates are all counted */
 #define RATES_ONE_IN 8	/* of those that follow */
+#define GUESSES_FROM 200 /* images whose divergences are guessed while there is no network */
+#define GUESS_ONE_IN 64	 /* of those that follow */
 #define RATE_USUAL 4.0f /* times the population's rates: as much is an image's own affair */
 
 void population_init(struct population *p)
@@ -45,6 +47,11 @@ static double at_quality(const struct curve *c, const double *v, int quality)
 bool population_wants_rates(const struct population *p, uint64_t hash)
 {
 	return p->images < RATES_FROM || (hash >> 32) % RATES_ONE_IN == 0; /* bits that no rank uses */
+}
+
+bool population_wants_guess(const struct population *p, uint64_t hash)
+{
+	return p->entropy < 0 && (p->scored < GUESSES_FROM || (hash >> 32) % GUESS_ONE_IN == 0);
 }
 
 /* Log of what the image takes over what the population does; rates unknown on either side: 0. */

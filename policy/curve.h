@@ -53,6 +53,12 @@ void population_add(struct population *p, const struct curve *c);
  */
 bool population_wants_rates(const struct population *p, uint64_t hash);
 
+/*
+ * Whether the next image's divergences are to be guessed (scorer_set_input()): no network has answered yet, and
+ * it is one of the first or of the few that follow them.
+ */
+bool population_wants_guess(const struct population *p, uint64_t hash);
+
 /* Rates not counted, from the population's: larger or smaller as the nearest counted ones are. */
 void population_fill_rates(const struct population *p, struct curve *c);
 

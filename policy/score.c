@@ -26,7 +26,6 @@ void scorer_done(struct scorer *s)
 	s->rgb = NULL;
 	s->logits = NULL;
 	s->params = NULL;
-	s->guesses = false;
 	coef_done(&s->rung);
 }
 
@@ -61,7 +60,6 @@ int scorer_set_input(struct scorer *s, int size)
 		scorer_done(s);
 		return -ENOMEM;
 	}
-	s->guesses = true;
 	return 0;
 }
 
@@ -305,7 +303,7 @@ int score(struct scorer *s, const struct coef_image *im, int own_quality, const 
 {
 	struct curve c = {.n = n, .entropy = -1};
 	bool teach = lessons && lessons_want_rungs(lessons, im), packed;
-	bool every = !s->few_rates || teach || s->features, guesses = s->guesses && every;
+	bool every = !s->few_rates || teach || s->features, guesses = s->guess && s->maker && !s->params;
 	struct jpeg_tables tables[RUNGS_MAX];
 	int r = s->params || guesses ? input_maker_load(s->maker, im, s->shape.size) : 0, own_rung = -1;
 

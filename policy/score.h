@@ -22,7 +22,7 @@ struct scorer {
 	struct coef_image rung; /* scratch */
 	bool every_rung;	/* asks the network about all rungs, for comparison */
 	bool few_rates;		/* counts the bytes of every sixth rung only */
-	bool guesses;		/* there is no network, but a size that one will look at */
+	bool guess;		/* guesses divergences where there is no network: scorer_set_input() */
 	int64_t asked;		/* pictures that went through the network */
 	struct features *features; /* borrowed; when not NULL, score() fills it */
 	struct table_set shared;   /* the newest; id 0: none yet */
@@ -35,8 +35,8 @@ int scorer_set_model(struct scorer *s, const struct net_shape *shape, const floa
 
 /*
  * There is no network yet, but one will look at size x size samples: what a rung changes of those says what
- * it can spoil. Curves whose rates are all counted then get divergences, though they are not scored: 3
- * r^1.25 nats, r being the noise that the rung adds as a share of the picture's own variance. (A photograph
+ * it can spoil. When asked to guess, score() gives curves divergences, though they are not scored: 3 r^1.25
+ * nats, r being the squared error that the rung adds as a share of the picture's own variance. (A photograph
  * of 384x512 that is looked at in 64x64 loses at quality 10 what one of 32x32 does at 70; measured in
  * DESIGN.md.) -ENOMEM.
  */

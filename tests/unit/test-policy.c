@@ -102,11 +102,14 @@ static void test_guesses(void)
 	scored.entropy = 0.5f;
 	population_init(&p);
 	first = population_kl(&p, 2);
+	CHECK(population_wants_guess(&p, UINT64_MAX));
 	population_add(&p, &unknown);
 	CHECK_NEAR(population_kl(&p, 2), first, 0);
 	for (int i = 0; i < 300; i++)
 		population_add(&p, &guessed);
 	CHECK_NEAR(population_kl(&p, 2), guessed.kl[0], 1e-4);
+	CHECK(!population_wants_guess(&p, UINT64_MAX));
+	CHECK(population_wants_guess(&p, 0)); /* one in so many */
 	population_new_model(&p);
 	population_add(&p, &guessed); /* of a capture that was on its way */
 	population_add(&p, &scored);
@@ -114,6 +117,7 @@ static void test_guesses(void)
 	for (int i = 0; i < 300; i++)
 		population_add(&p, &guessed);
 	CHECK_NEAR(population_kl(&p, 2), scored.kl[0], 1e-4);
+	CHECK(!population_wants_guess(&p, 0));
 }
 
 /* Quality falls as the price rises; sensitive images keep more; steps walk the same hull. */

@@ -88,6 +88,7 @@ static void test_guess(void)
 	CHECK_INT(pixels_to_coef(&small, &im), 0);
 	CHECK_INT(pixels_to_coef(&large, &photograph), 0);
 	CHECK_INT(scorer_set_input(&s, 32), 0);
+	s.guess = true;
 	CHECK_INT(score(&s, &im, 100, quality, n, -1, NULL, &c), 0);
 	CHECK_INT(score(&s, &photograph, 100, quality, n, -1, NULL, &less), 0);
 	CHECK(!c.scored && !less.scored);
@@ -98,15 +99,18 @@ static void test_guess(void)
 		CHECK(less.kl[i] < c.kl[i]);
 	}
 	CHECK(c.kl[0] > 20 * c.kl[n - 1]);
-	/* Where few rates are counted the population is known; a network knows better. */
-	s.few_rates = true;
+	s.few_rates = true; /* is another matter */
+	CHECK_INT(score(&s, &im, 100, quality, n, -1, NULL, &less), 0);
+	CHECK_NEAR(less.kl[0], c.kl[0], 0);
+	s.few_rates = s.guess = false;
 	CHECK_INT(score(&s, &im, 100, quality, n, -1, NULL, &none), 0);
 	CHECK_NEAR(none.kl[0], 0, 0);
-	s.few_rates = false;
+	s.guess = true; /* a network knows better */
 	CHECK_INT(scorer_set_model(&s, &shape, params), 0);
 	CHECK_INT(score(&s, &im, 100, quality, n, -1, NULL, &none), 0);
 	CHECK(none.scored);
 	s.params = NULL; /* rates alone are wanted */
+	s.guess = false;
 	CHECK_INT(score(&s, &im, 100, quality, n, -1, NULL, &none), 0);
 	CHECK_NEAR(none.kl[0], 0, 0);
 	scorer_done(&s);

@@ -242,11 +242,12 @@ static int score_capture(struct stream *s, struct arrival *a, struct scratch *sc
 		sc->params = NULL; /* rates only */
 	sc->features = s->predictor ? &a->features : NULL;
 	sc->few_rates = !population_wants_rates(&s->population, rate_hash(s, a->index));
+	sc->guess = population_wants_guess(&s->population, rate_hash(s, a->index));
 	r = score(sc, &scratch->original, a->own_quality, quality, n, klass_of(s, a->label), NULL,
 		&a->curve);
 	sc->params = params;
 	sc->features = NULL;
-	sc->few_rates = false;
+	sc->few_rates = sc->guess = false;
 	if (r < 0)
 		return r;
 	a->fresh = params && !known && !predicted && !one;
