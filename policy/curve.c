@@ -11,8 +11,8 @@
 #define PRICE_MIN 1e-20
 #define RATES_FROM 200	/* images whose rates are all counted */
 #define RATES_ONE_IN 8	/* of those that follow */
-#define GUESSES_FROM 200 /* images whose divergences are guessed while there is no network */
-#define GUESS_ONE_IN 64	 /* of those that follow */
+#define GUESSES_FROM 64 /* images whose divergences are guessed while there is no network */
+#define GUESS_ONE_IN 256  /* of those that follow */
 #define RATE_USUAL 4.0f /* times the population's rates: as much is an image's own affair */
 
 void population_init(struct population *p)
