@@ -94,7 +94,8 @@ d.stop()
 d.remove()
 
 
-# One label floods the store; another has a share of it to itself.
+# One label floods the store; another has a share of it to itself: less only if too few of it come after others were
+# degraded.
 def share(store, spool):
     scenes = Scenes(48)
     d = with_spools({"Store": {"MaxUse": "2M", **store}, "Training": {"Enabled": "no"}}, {"door": "door"})
@@ -117,8 +118,8 @@ def share(store, spool):
 
 alone, _ = share({}, {})
 (_, own), (_, also) = share({"MinShare": "60% door"}, {}), share({}, {"MinShare": "60%"})
-check(alone < 0.45, f"without a share of its own it has about as many images as each of five: {alone:.2f}")
-check(0.57 < own < 0.75, f"with it: {own:.2f}")
-check(0.57 < also < 0.75, f"the same when its spool says so: {also:.2f}")
+check(alone < 0.4, f"without a share of its own it has about as many images as each of five: {alone:.2f}")
+check(0.45 < own < 0.75, f"with it: {own:.2f}")
+check(0.45 < also < 0.75, f"the same when its spool says so: {also:.2f}")
 print(f"share of the door: {alone:.2f} of the images without, {own:.2f} with MinShare=60%, {also:.2f} by its spool's")
 finish()
