@@ -129,13 +129,13 @@ static void on_timer(uv_timer_t *t)
 	rescore_next(k);
 }
 
-/* One more handful of images; looks again later when something else is going on. */
 static void find_unscored(struct keeper *k, struct candidates *c)
 {
 	salvage_if_damaged(k->d,
 		view_walk(k->d->view, k->rescore_after, k->d->model.version, c->want, collect_row, c));
 }
 
+/* One more handful of images; looks again later when something else is going on. */
 void rescore_next(struct keeper *k)
 {
 	struct candidates *c;

@@ -106,15 +106,14 @@ void population_add(struct population *p, const struct curve *c)
 	double rate[RUNGS_MAX], kl[RUNGS_MAX], cap = HALF_LIFE / M_LN2;
 	bool counted = all_counted(c), judged = c->scored || (p->entropy < 0 && c->kl[0] > 0);
 
-	if (c->scored && p->entropy < 0)
+	if (c->scored && c->entropy >= 0 && p->entropy < 0) {
 		p->scored = 0; /* guesses are no longer needed */
+		p->entropy = c->entropy;
+	}
 	p->images = MIN(p->images + (counted ? 1 : 0), cap);
 	p->scored = MIN(p->scored + (judged ? 1 : 0), cap);
-	if (c->scored && c->entropy >= 0) {
-		if (p->entropy < 0)
-			p->entropy = c->entropy;
+	if (c->scored && c->entropy >= 0)
 		move_mean(&p->entropy, (double)c->entropy, p->scored);
-	}
 	for (int i = 0; i < c->n; i++) {
 		rate[i] = c->rate[i];
 		kl[i] = (double)c->kl[i];

@@ -156,16 +156,26 @@ int lab_open(struct lab *l, const char *spec)
 	return lab_test_at(l, 100, &l->test);
 }
 
+bool list_name_is(const char *at, const char *name)
+{
+	size_t len = strlen(name);
+
+	return strcspn(at, ",") == len && !strncmp(at, name, len);
+}
+
+const char *list_next_name(const char *at)
+{
+	const char *comma = strchr(at, ',');
+
+	return comma ? comma + 1 : NULL;
+}
+
 bool lab_wanted(const struct lab *l, const char *part)
 {
-	size_t len = strlen(part);
-
-	if (!l->only)
-		return true;
-	for (const char *at = l->only; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
-		if (strcspn(at, ",") == len && !strncmp(at, part, len))
+	for (const char *at = l->only; at; at = list_next_name(at))
+		if (list_name_is(at, part))
 			return true;
-	return false;
+	return !l->only;
 }
 
 void lab_close(struct lab *l)

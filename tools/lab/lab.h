@@ -61,6 +61,10 @@ struct lab {
 int lab_open(struct lab *l, const char *spec);
 void lab_close(struct lab *l);
 
+/* In a list with commas: whether the name at is this one; the next name, NULL after the last. */
+bool list_name_is(const char *at, const char *name);
+const char *list_next_name(const char *at);
+
 /* Whether --only, if given, has the name. */
 bool lab_wanted(const struct lab *l, const char *part);
 

@@ -360,11 +360,10 @@ static bool only_known(const char *only, const char *verb)
 {
 	const char *const *parts = parts_of(verb);
 
-	for (const char *at = only; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
-		size_t len = strcspn(at, ",");
+	for (const char *at = only; at; at = list_next_name(at)) {
 		int i = 0;
 
-		while (parts[i] && (strlen(parts[i]) != len || strncmp(parts[i], at, len)))
+		while (parts[i] && !list_name_is(at, parts[i]))
 			i++;
 		if (parts[i])
 			continue;
