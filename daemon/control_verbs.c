@@ -47,6 +47,8 @@ static json_t *store_json(const struct daemon *d, double *ret_mean_quality)
 		char text[LABEL_MAX + 16];
 		json_t *name;
 
+		if (!t->images)
+			continue;
 		images += t->images;
 		bytes += t->bytes;
 		quality += (double)t->quality * (double)t->images;

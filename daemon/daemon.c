@@ -28,6 +28,7 @@
 
 #define LIMIT_MS      10000	  /* how often the file system's free space is looked at */
 #define LIMIT_MIN     (512 << 10) /* below this nothing works */
+#define COURSES_TOLD  4		  /* courses of captures that labels' shares go by, at most */
 #define STOP_MS	      10000
 #define POLICY_MAGIC  UINT32_C(0x32504c4c) /* "LLP2" */
 
@@ -86,15 +87,17 @@ struct stratum *daemon_strata(const struct daemon *d, size_t *ret_n)
 		return NULL;
 	for (size_t i = 0; i < d->tally.n; i++) {
 		const struct tally *t = &d->tally.v[i];
-		size_t k = 0;
 
-		while (k < n && s[k].number != t->stratum)
-			k++;
-		if (k == n)
-			s[n++].number = t->stratum;
-		s[k].images += t->images;
-		s[k].bytes += t->bytes;
-		s[k].pinned += t->pinned;
+		if (!n || s[n - 1].number != t->stratum) {
+			bool of_label = n && stratum_label(s[n - 1].number) == stratum_label(t->stratum);
+
+			s[n] = (struct stratum){.number = t->stratum, .came = of_label ? s[n - 1].came : 0};
+			n++;
+		}
+		s[n - 1].images += t->images;
+		s[n - 1].bytes += t->bytes;
+		s[n - 1].pinned += t->pinned;
+		s[n - 1].came += t->came;
 	}
 	*ret_n = n;
 	return s;
@@ -276,16 +279,46 @@ static void on_full(void *user, int64_t need, bool hard)
 	keeper_make_room(user, need, hard);
 }
 
+static void on_faded(void *user, struct op *op)
+{
+	struct daemon *d = user;
+
+	for (size_t i = 0; i < d->tally.n; i++)
+		d->tally.v[i].came = came_fade(d->tally.v[i].came);
+	d->fading = false;
+	op_free(op);
+}
+
+/*
+ * Shares of labels go by what came of late, in some courses of training: or what has become frequent would
+ * have to make up for all the years before.
+ */
+static void fade_if_long(struct daemon *d)
+{
+	int64_t came = 0;
+	struct op *op;
+
+	for (size_t i = 0; i < d->tally.n; i++)
+		came += stratum_label(d->tally.v[i].stratum) ? d->tally.v[i].came : 0;
+	if (d->stopping || d->fading || came <= COURSES_TOLD * d->config.training.course_images)
+		return;
+	op = op_new(OP_FADE);
+	if (!op)
+		return;
+	d->fading = true;
+	op->user = d;
+	op->done = on_faded;
+	writer_add(d->writer, op);
+}
+
 static void on_changed(void *user, const struct tally_list *change)
 {
 	struct daemon *d = user;
 
-	for (size_t i = 0; i < change->n; i++) {
-		const struct tally *t = &change->v[i];
-
-		tally_add(&d->tally, t->stratum, t->quality, t->images, t->bytes, t->pinned);
-	}
+	for (size_t i = 0; i < change->n; i++)
+		tally_add(&d->tally, &change->v[i]);
 	view_counters(d->view, d->counters);
+	fade_if_long(d);
 	sample_history(d);
 }
 

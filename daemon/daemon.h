@@ -63,6 +63,7 @@ struct daemon {
 	/* Copies of what the index holds, kept in step with each commit. */
 	struct tally_list tally;
 	int64_t counters[COUNTERS];
+	bool fading; /* an OP_FADE is under way */
 	struct label *labels; /* owned; ascending ids */
 	size_t n_labels;
 

@@ -78,6 +78,7 @@ static const char *const sql[STATEMENTS] = {
 			 " FROM images GROUP BY stratum, quality",
 	[ST_COUNT] =
 		"INSERT INTO counters VALUES(?1, ?2) ON CONFLICT DO UPDATE SET value = value + ?2",
+	[ST_FADE] = "UPDATE counters SET value = value - value / 2 WHERE counter >= ?1", /* came_fade() */
 	[ST_TAKEN] = "INSERT INTO taken(path, dev, ino, size, mtime_ns, image, reason)"
 		     " VALUES(?1,?2,?3,?4,?5,?6,?7)",
 	[ST_SETTLED] = "DELETE FROM taken WHERE id = ?1",

@@ -83,7 +83,8 @@ struct taken_file {
 enum counter {
 	COUNT_DUPLICATE, COUNT_QUARANTINED, COUNT_DROPPED, COUNT_OVERFLOWS, COUNT_WRITTEN,
 	COUNT_LABELLED, /* labelled training images stored, and labels given since */
-	COUNTERS
+	COUNTERS,
+	COUNT_CAME = 1 << 20 /* + a label's id: captures that came with it of late, whatever became of them */
 };
 
 enum op_kind {
@@ -94,6 +95,7 @@ enum op_kind {
 	OP_REMOVE,     /* row.id: dropped for room or by command */
 	OP_SET_ASIDE,  /* row.id, was_quality: its bytes are damaged; its file goes to quarantine */
 	OP_RECOUNT,    /* the tally is made anew from the rows */
+	OP_FADE,       /* of what came with each label half is forgotten: came_fade() */
 	OP_COUNT,      /* file, counter: a capture that is not stored */
 	OP_QUARANTINE, /* file, row.id, text: counted, to be moved to quarantine */
 	OP_SETTLED,    /* taken_id: its spool file is gone, unless unsettled */
@@ -128,22 +130,29 @@ struct op *op_new(enum op_kind kind);
 void op_free(struct op *op);
 DEFINE_FREEP(struct op, op_free)
 
+/* Images of a stratum at a quality; at quality 0 there are none, but what came with a label. */
 struct tally {
 	uint32_t stratum;
 	uint8_t quality;
 	int64_t images, bytes, pinned;
+	int64_t came; /* COUNT_CAME, of the stratum of training images */
 };
 
-/* What a batch changed, for the loop's copy of the totals. */
+/* Totals, or what a batch changed of them: ascending strata, and qualities within them. */
 struct tally_list {
 	struct tally *v; /* owned */
 	size_t n, cap;
 	bool failed;
 };
 
-void tally_add(struct tally_list *l, uint32_t stratum, uint8_t quality, int64_t images, int64_t bytes,
-	int64_t pinned);
+void tally_add(struct tally_list *l, const struct tally *change);
 void tally_done(struct tally_list *l);
+
+/* What is left of a label's count of captures when it fades, so that it tells of late ones. */
+static inline int64_t came_fade(int64_t came)
+{
+	return came - came / 2;
+}
 
 struct store;
 struct store_view;
@@ -256,7 +265,7 @@ int view_older(struct store_view *v, int64_t after, int64_t (*limit_s)(void *use
 /* The id whose hexadecimal form begins with prefix; -ENOENT, -ENOTUNIQ. */
 int view_find(struct store_view *v, const char *prefix, int64_t *ret_id);
 
-int view_tallies(struct store_view *v, struct tally_list *ret);
+int view_tallies(struct store_view *v, struct tally_list *ret); /* added to what is there */
 int view_counters(struct store_view *v, int64_t ret[COUNTERS]);
 int view_meta(struct store_view *v, const char *key, struct buf *ret);
 

@@ -33,28 +33,44 @@ void op_free(struct op *op)
 	free(op);
 }
 
-void tally_add(struct tally_list *l, uint32_t stratum, uint8_t quality, int64_t images, int64_t bytes,
-	int64_t pinned)
+static bool comes_before(const struct tally *a, const struct tally *b)
 {
-	for (size_t i = 0; i < l->n; i++)
-		if (l->v[i].stratum == stratum && l->v[i].quality == quality) {
-			l->v[i].images += images;
-			l->v[i].bytes += bytes;
-			l->v[i].pinned += pinned;
-			return;
-		}
-	if (l->n == l->cap) {
-		size_t cap = MAX(2 * l->cap, (size_t)16);
-		struct tally *v = realloc(l->v, cap * sizeof(*v));
+	return a->stratum != b->stratum ? a->stratum < b->stratum : a->quality < b->quality;
+}
 
-		if (!v) {
-			l->failed = true;
-			return;
-		}
-		l->v = v;
-		l->cap = cap;
+void tally_add(struct tally_list *l, const struct tally *change)
+{
+	size_t low = 0, high = l->n;
+	struct tally *t;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (comes_before(&l->v[middle], change))
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	l->v[l->n++] = (struct tally){stratum, quality, images, bytes, pinned};
+	if (low == l->n || comes_before(change, &l->v[low])) {
+		if (l->n == l->cap) {
+			size_t cap = MAX(2 * l->cap, (size_t)16);
+			struct tally *v = realloc(l->v, cap * sizeof(*v));
+
+			if (!v) {
+				l->failed = true;
+				return;
+			}
+			l->v = v;
+			l->cap = cap;
+		}
+		memmove(&l->v[low + 1], &l->v[low], (l->n++ - low) * sizeof(*l->v));
+		l->v[low] = (struct tally){.stratum = change->stratum, .quality = change->quality};
+	}
+	t = &l->v[low];
+	t->images += change->images;
+	t->bytes += change->bytes;
+	t->pinned += change->pinned;
+	t->came += change->came;
 }
 
 void tally_done(struct tally_list *l)
@@ -273,13 +289,20 @@ static void count(struct batch *b, const struct image_row *row, int sign)
 {
 	bool pinned = row->flags & IMAGE_PINNED;
 
-	tally_add(b->change, row->stratum, row->quality, sign, sign * (int64_t)row->bytes,
-		pinned ? sign : 0);
+	tally_add(b->change, &(struct tally){row->stratum, row->quality, sign, sign * (int64_t)row->bytes,
+				     pinned ? sign : 0});
 }
 
-static int add_counter(struct store *s, enum counter which, int64_t amount)
+/* A capture has come with a stratum's label, or (sign -1) has another now. */
+static void count_came(struct batch *b, uint32_t stratum, int sign)
 {
-	sqlite3_bind_int(s->st[ST_COUNT], 1, (int)which);
+	tally_add(b->change,
+		&(struct tally){.stratum = stratum_of(stratum_label(stratum), false), .came = sign});
+}
+
+static int add_counter(struct store *s, int64_t which, int64_t amount)
+{
+	sqlite3_bind_int64(s->st[ST_COUNT], 1, which);
 	sqlite3_bind_int64(s->st[ST_COUNT], 2, amount);
 	return store_run(s, ST_COUNT);
 }
@@ -354,8 +377,10 @@ static int set_label(struct store *s, struct image_row *row, uint32_t stratum, s
 	int r;
 
 	count(b, row, -1);
+	count_came(b, row->stratum, -1);
 	row->stratum = stratum;
 	count(b, row, 1);
+	count_came(b, row->stratum, 1);
 	sqlite3_bind_int64(s->st[ST_LABEL], 1, row->id);
 	sqlite3_bind_int64(s->st[ST_LABEL], 2, row->stratum);
 	r = store_run(s, ST_LABEL);
@@ -400,6 +425,7 @@ static int apply_insert(struct store *s, struct op *op, struct batch *b)
 	if (r < 0)
 		return r;
 	count(b, row, 1);
+	count_came(b, row->stratum, 1);
 	b->written += row->bytes;
 	if (row->stratum > 1 && (r = add_counter(s, COUNT_LABELLED, 1)) < 0)
 		return r;
@@ -580,6 +606,8 @@ static int apply_fate(struct store *s, struct op *op, enum counter which, struct
 {
 	int r = which == COUNT_DUPLICATE ? give_label(s, op->row.id, op->row.stratum, b) : 0;
 
+	if (which == COUNT_DROPPED)
+		count_came(b, op->row.stratum, 1);
 	if (r == 0)
 		r = add_counter(s, which, 1);
 	return r < 0 ? r : add_taken(s, op);
@@ -612,6 +640,9 @@ static int apply_one(struct store *s, struct op *op, struct batch *b)
 	case OP_RECOUNT:
 		b->recount = true; /* when all others of the batch have been */
 		return 0;
+	case OP_FADE: /* what else the batch brings is added to it */
+		sqlite3_bind_int64(s->st[ST_FADE], 1, COUNT_CAME);
+		return store_run(s, ST_FADE);
 	case OP_LABEL:
 		return apply_label(s, op, b);
 	case OP_PIN:
@@ -636,8 +667,10 @@ static int write_tallies(struct store *s, const struct batch *b)
 		return -ENOMEM;
 	for (size_t i = 0; i < b->change->n; i++) {
 		const struct tally *t = &b->change->v[i];
-		int r;
+		int r = 0;
 
+		if (t->came && (r = add_counter(s, COUNT_CAME + stratum_label(t->stratum), t->came)) < 0)
+			return r;
 		if (!t->images && !t->bytes && !t->pinned)
 			continue;
 		sqlite3_bind_int64(s->st[ST_TALLY], 1, t->stratum);

@@ -46,6 +46,7 @@ enum statement {
 	ST_TALLY_NONE,
 	ST_TALLY_ALL,
 	ST_COUNT,
+	ST_FADE,
 	ST_TAKEN,
 	ST_SETTLED,
 	ST_LABEL,

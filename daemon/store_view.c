@@ -319,6 +319,22 @@ int view_find(struct store_view *v, const char *prefix, int64_t *ret_id)
 	return found == 0 ? -ENOENT : found > 1 ? -ENOTUNIQ : 0;
 }
 
+static int view_came(struct store_view *v, struct tally_list *ret)
+{
+	sqlite3_stmt *st;
+	int rc, r = prepare(v, "SELECT counter - ?1, value FROM counters WHERE counter >= ?1", &st);
+
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(st, 1, COUNT_CAME);
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW)
+		tally_add(ret,
+			&(struct tally){.stratum = stratum_of((uint32_t)sqlite3_column_int64(st, 0), false),
+				.came = sqlite3_column_int64(st, 1)});
+	sqlite3_finalize(st);
+	return errno_of(rc);
+}
+
 int view_tallies(struct store_view *v, struct tally_list *ret)
 {
 	sqlite3_stmt *st;
@@ -327,21 +343,25 @@ int view_tallies(struct store_view *v, struct tally_list *ret)
 	if (r < 0)
 		return r;
 	while ((rc = sqlite3_step(st)) == SQLITE_ROW)
-		tally_add(ret, (uint32_t)sqlite3_column_int64(st, 0), (uint8_t)sqlite3_column_int(st, 1),
-			sqlite3_column_int64(st, 2), sqlite3_column_int64(st, 3),
-			sqlite3_column_int64(st, 4));
+		tally_add(ret, &(struct tally){(uint32_t)sqlite3_column_int64(st, 0),
+				       (uint8_t)sqlite3_column_int(st, 1), sqlite3_column_int64(st, 2),
+				       sqlite3_column_int64(st, 3), sqlite3_column_int64(st, 4)});
 	sqlite3_finalize(st);
-	return ret->failed ? -ENOMEM : errno_of(rc);
+	r = errno_of(rc);
+	if (r == 0)
+		r = view_came(v, ret);
+	return ret->failed ? -ENOMEM : r;
 }
 
 int view_counters(struct store_view *v, int64_t ret[COUNTERS])
 {
 	sqlite3_stmt *st;
-	int rc, r = prepare(v, "SELECT counter, value FROM counters", &st);
+	int rc, r = prepare(v, "SELECT counter, value FROM counters WHERE counter < ?1", &st);
 
 	memset(ret, 0, COUNTERS * sizeof(ret[0]));
 	if (r < 0)
 		return r;
+	sqlite3_bind_int(st, 1, COUNTERS);
 	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
 		int i = sqlite3_column_int(st, 0);
 

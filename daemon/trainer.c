@@ -27,6 +27,7 @@ struct trainer {
 	struct table_set set_known[TABLES_MAX];
 	int n_known;
 	struct model model;	    /* the candidate: its classes; params filled at the end */
+	int64_t came[NET_CLASSES_MAX]; /* captures, of each class */
 	struct dataset set[2];	    /* training, validation */
 	int capacity[2];
 	struct coef_image image;    /* scratch */
@@ -100,18 +101,19 @@ static int choose_classes(struct trainer *t)
 	uint32_t ids[NET_CLASSES_MAX];
 	int n = 0, r = view_tallies(t->view, &all);
 
-	for (size_t i = 0; r == 0 && i < all.n && n < NET_CLASSES_MAX; i++) {
-		uint32_t id = stratum_label(all.v[i].stratum);
-		int64_t images = 0;
-		bool seen = id == 0;
+	for (size_t i = 0; r == 0 && i < all.n && n < NET_CLASSES_MAX;) {
+		uint32_t stratum = all.v[i].stratum;
+		int64_t images = 0, came = 0;
 
-		for (int k = 0; k < n; k++)
-			seen |= ids[k] == id;
-		for (size_t j = 0; j < all.n; j++)
-			if (all.v[j].stratum == stratum_of(id, false))
-				images += all.v[j].images;
-		if (!seen && images >= t->order.per_class_min)
-			ids[n++] = id;
+		for (; i < all.n && all.v[i].stratum == stratum; i++) {
+			images += all.v[i].images;
+			came += all.v[i].came;
+		}
+		if (stratum_label(stratum) && !stratum_is_validation(stratum) &&
+			images >= t->order.per_class_min) {
+			t->came[n] = came;
+			ids[n++] = stratum_label(stratum);
+		}
 	}
 	tally_done(&all);
 	if (r < 0)
@@ -123,13 +125,6 @@ static int choose_classes(struct trainer *t)
 	r = net_shape_check(&t->model.shape);
 	if (r == 0)
 		r = model_alloc(&t->model);
-	for (int i = 1; i < n; i++) /* insertion sort: ids ascend */
-		for (int j = i; j > 0 && ids[j] < ids[j - 1]; j--) {
-			uint32_t swap = ids[j];
-
-			ids[j] = ids[j - 1];
-			ids[j - 1] = swap;
-		}
 	for (int k = 0; r == 0 && k < n; k++)
 		r = model_set_class(&t->model, k, ids[k], "");
 	return r;
@@ -361,7 +356,7 @@ static int train_and_report(struct trainer *t)
 		return refuse(t, -ENODATA, "too few labelled images to learn from");
 	if (!team)
 		return -EAGAIN;
-	dataset_balance(&t->set[0]);
+	dataset_balance(&t->set[0], t->came);
 	train_options_init(&o, t->order.input_size);
 	o.epochs = t->order.epochs;
 	o.batch = t->order.batch;

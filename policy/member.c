@@ -1,5 +1,7 @@
 #include "policy/member.h"
 
+#include <math.h>
+
 #include "common/macros.h"
 
 int member_rank(uint64_t hash)
@@ -50,16 +52,39 @@ static void add_up(const struct stratum *s, size_t n, int64_t ret_bytes[2], int6
 	}
 }
 
-static const struct stratum *largest(
+static double came(const struct stratum *s)
+{
+	return (double)MAX(MAX(s->came, s->images), 1);
+}
+
+/* Of the label most of which came; without labels, of all. */
+static double most_came(const struct stratum *s, size_t n)
+{
+	double most = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (stratum_label(s[i].number))
+			most = MAX(most, came(&s[i]));
+	return most > 0 ? most : INFINITY;
+}
+
+/* Images a stratum has for what it should have: who has most gives. */
+static double excess(const struct stratum *s, double most)
+{
+	return (double)s->images / sqrt(MIN(came(s), most));
+}
+
+static const struct stratum *fullest(
 	const struct stratum *s, size_t n, bool validation, int64_t floor, bool force)
 {
 	const struct stratum *best = NULL;
+	double most = most_came(s, n);
 
 	for (size_t i = 0; i < n; i++) {
 		if (stratum_is_validation(s[i].number) != validation || s[i].images <= s[i].pinned ||
 			(s[i].bytes < s[i].own && !force))
 			continue;
-		if (s[i].images > floor && (!best || s[i].images > best->images))
+		if (s[i].images > floor && (!best || excess(&s[i], most) > excess(best, most)))
 			best = &s[i];
 	}
 	return best;
@@ -75,11 +100,11 @@ const struct stratum *member_victim(const struct stratum *s, size_t n, double va
 	add_up(s, n, bytes, images);
 	too_much = images[1] > VALIDATION_IMAGES_MAX ||
 		(double)bytes[1] > validation_percent / 100 * (double)(bytes[0] + bytes[1]);
-	if (too_much && (victim = largest(s, n, true, force ? 0 : 1, force)))
+	if (too_much && (victim = fullest(s, n, true, force ? 0 : 1, force)))
 		return victim;
-	victim = largest(s, n, false, force ? 0 : min_per_class, force);
+	victim = fullest(s, n, false, force ? 0 : min_per_class, force);
 	if (!victim && force)
-		victim = largest(s, n, true, 0, true);
+		victim = fullest(s, n, true, 0, true);
 	return victim;
 }
 
@@ -90,8 +115,11 @@ bool member_about_to_give(const struct stratum *s, size_t n, const struct stratu
 	if (stratum_is_validation(number) || stratum_is_validation(victim->number))
 		return false;
 	for (size_t i = 0; i < n; i++)
-		if (s[i].number == number)
+		if (s[i].number == number) {
+			double most = most_came(s, n), one = 1 / sqrt(MIN(came(&s[i]), most));
+
 			return s[i].bytes >= s[i].own &&
-			       s[i].images + s[i].images / ABOUT + 1 >= victim->images;
+			       excess(&s[i], most) * (1 + 1.0 / ABOUT) + one >= excess(victim, most);
+		}
 	return false;
 }

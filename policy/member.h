@@ -7,9 +7,12 @@
  * (Cohen and Kaplan 2007). What the network in training has been shown is spent: it ranks behind
  * all that it has not seen, so that what comes is held until it has taught, and among the spent what
  * was shown first goes first: each is shown about as often as the others. A share of each stratum may
- * be lasting instead: the lowest ranks of all its past, which go last. Which stratum gives next keeps
- * classes balanced: the largest does, as in class-balancing reservoir sampling (Chrysakis and Moens 2020).
- * But a stratum that has bytes to itself does not while it takes less.
+ * be lasting instead: the lowest ranks of all its past, which go last. Which stratum gives next brings
+ * labels to the root of what came of them: between class-balancing reservoir sampling (Chrysakis and Moens
+ * 2020), where the largest gives, and a sample of all that came. With labels as frequent as each other all
+ * three are the same; otherwise the root is far better than the former for a network that is asked what
+ * comes, and no worse where each label is asked about as often (DESIGN.md, Policy). But a stratum that has
+ * bytes to itself does not give while it takes less.
  */
 #pragma once
 
@@ -43,7 +46,8 @@ static inline bool stratum_is_validation(uint32_t stratum)
 struct stratum {
 	uint32_t number;
 	int64_t images, bytes, pinned;
-	int64_t own; /* bytes that it has to itself */
+	int64_t own;  /* bytes that it has to itself */
+	int64_t came; /* captures ever of its label, as far as is known: never less than images */
 };
 
 /* Rank, not spent, and validation membership of an image from independent bits of its content hash.
@@ -69,8 +73,9 @@ int member_choose_lasting(const int *shown, int n, const int *lasting, int m, in
 /*
  * The stratum to take the next image from, or NULL when none may give: validation while it has more
  * than its share of the bytes or of VALIDATION_IMAGES_MAX, else the training stratum with most
- * images, not going below min_per_class (pinned images included) nor below what is its own. With force
- * neither is heeded.
+ * images for the root of what came of its label (images without one count as the label most of
+ * which came, at most), not going below min_per_class (pinned images included) nor below what is its own.
+ * With force neither is heeded.
  */
 const struct stratum *member_victim(const struct stratum *s, size_t n, double validation_percent,
 	int64_t min_per_class, bool force);

@@ -375,7 +375,7 @@ int evaluate(const struct net_shape *s, const float *params, const struct datase
 	return 0;
 }
 
-void dataset_balance(struct dataset *d)
+void dataset_balance(struct dataset *d, const int64_t *came)
 {
 	_cleanup_free_ int *count = calloc((size_t)d->classes, sizeof(int));
 	double sum = 0;
@@ -385,7 +385,9 @@ void dataset_balance(struct dataset *d)
 	for (int i = 0; i < d->n; i++)
 		count[d->label[i]]++;
 	for (int i = 0; i < d->n; i++) {
-		d->weight[i] = 1 / sqrtf((float)count[d->label[i]]);
+		int k = d->label[i], n = count[k];
+
+		d->weight[i] = sqrtf((float)MAX(came ? came[k] : 0, n)) / (float)n;
 		sum += (double)d->weight[i];
 	}
 	for (int i = 0; i < d->n; i++)

@@ -67,5 +67,8 @@ struct evaluation {
 int evaluate(const struct net_shape *s, const float *params, const struct dataset *data,
 	struct team *team, struct evaluation *ret);
 
-/* weight[i] so that every class counts as the square root of its share would have it, mean 1. */
-void dataset_balance(struct dataset *d);
+/*
+ * weight[i], mean 1, so that classes count in training as the square roots of how many captures came of each
+ * (came[classes]; NULL: as many as are in d, and never fewer), however many of them are in d.
+ */
+void dataset_balance(struct dataset *d, const int64_t *came);

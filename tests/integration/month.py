@@ -3,10 +3,12 @@
 Disk use, memory, descriptors and the time that a capture takes stay what they were after the first days.
 month.py [DAYS [CAPTURES_A_DAY]]"""
 import os
+import sqlite3
 import statistics
 import struct
 import sys
 import time
+from contextlib import closing
 
 from harness import Daemon, Scenes, check, finish
 
@@ -83,5 +85,8 @@ check(d.ctl("report", os.path.join(d.root, "report.html"))[0] == 0, "a report of
 d.verify()
 print(f"{DAYS} days, {taken} captures, {versions[-1]} models")
 d.stop()
+with closing(sqlite3.connect(os.path.join(d.store, "index.db"))) as index:
+    came = index.execute("SELECT sum(value) FROM counters WHERE counter > 1 << 20").fetchone()[0]
+check(600 < came <= 4 * 600 + PER_DAY, f"what came with labels is told by the latest courses: {came} of {taken}")
 d.remove()
 finish()

@@ -43,7 +43,7 @@ static void test_slices(void)
 	course_begin(&c, 3900);
 	CHECK_INT(c.length, 0); /* all that came is there: nothing to hurry for */
 	CHECK_NEAR(course_share(&c), 1, 0);
-	tally_add(&d->tally, 2, 50, 7000, 1, 0);
+	tally_add(&d->tally, &(struct tally){2, 50, 7000, 1, 0});
 	met(d, 4000, 1000);
 	course_begin(&c, 3900);
 	CHECK_INT(c.length, 0); /* nearly all of it is */

@@ -470,6 +470,33 @@ static void test_balance(void)
 		CHECK_INT(s[i].images, 100);
 }
 
+/* Labels keep as the root of what came of them; what has no label as the label most of which came. */
+static void test_root(void)
+{
+	struct stratum s[] = {{2, 900, 900, .came = 90000}, {4, 900, 900, .came = 10000},
+		{6, 100, 100, .came = 100}, {0, 900, 900, .came = 1000000}};
+
+	for (int i = 0; i < 1150; i++) {
+		struct stratum *v = (struct stratum *)member_victim(s, 4, 10, 0, false);
+
+		v->images--;
+		v->bytes--;
+	}
+	CHECK_NEAR(s[0].images, 698, 3); /* 1650 in 300 : 100 : 10 : 300 */
+	CHECK_NEAR(s[1].images, 232, 2);
+	CHECK_NEAR(s[2].images, 23, 1);
+	CHECK_NEAR(s[3].images, 698, 3);
+	CHECK(member_about_to_give(s, 4, &s[0], 4));
+	CHECK(member_about_to_give(s, 4, &s[0], 0));
+	s[1].images = 220;
+	CHECK(!member_about_to_give(s, 4, &s[0], 4));
+	for (int i = 0; i < 4; i++) /* an index that did not count yet: as if nothing had gone */
+		s[i].came = 0;
+	CHECK(member_victim(s, 4, 10, 0, false) == &s[0] || member_victim(s, 4, 10, 0, false) == &s[3]);
+	s[2].images = 5000;
+	CHECK(member_victim(s, 4, 10, 0, false) == &s[2]);
+}
+
 static void test_shares(void)
 {
 	struct rng r;
@@ -681,5 +708,5 @@ static void test_age(void)
 
 TEST_MAIN(test_course, test_age, test_suggest, test_rates, test_fill_rates, test_target, test_ladder,
 	test_monotone, test_hull, test_guesses, test_choose, test_cold_start, test_codes, test_plan,
-	test_member, test_share, test_spent, test_lasting, test_worth, test_balance, test_shares,
+	test_member, test_share, test_spent, test_lasting, test_worth, test_balance, test_root, test_shares,
 	test_modes, test_idle, test_gate, test_predictor)

@@ -181,6 +181,73 @@ static void test_duplicate_label(void)
 	CHECK_INT(verify(0), 2);
 }
 
+static int64_t came(const struct tally_list *l, uint32_t label)
+{
+	int64_t n = 0;
+
+	for (size_t i = 0; i < l->n; i++)
+		n += stratum_label(l->v[i].stratum) == label ? l->v[i].came : 0;
+	return n;
+}
+
+/* What came with a label, or was given it, is counted whatever becomes of it; the totals are in order. */
+static void test_came(void)
+{
+	struct store *s = open_store(8 * MIB);
+	struct store_view *v = NULL;
+	struct tally_list all = {0};
+	struct op *op;
+	char error[256];
+	int64_t images = 0;
+
+	CHECK_INT(apply_free(s, insert(1, 50, stratum_of(3, false), 1)), 0);
+	CHECK_INT(apply_free(s, insert(2, 50, stratum_of(3, true), 1)), 0);
+	CHECK_INT(apply_free(s, insert(3, 50, stratum_of(0, false), 1)), 0);
+	CHECK_INT(apply_free(s, insert(4, 50, stratum_of(0, false), 1)), 0);
+	CHECK_INT(apply_free(s, insert(1, 50, stratum_of(3, false), 1)), -EEXIST);
+	for (int i = 0; i < 5; i++) { /* refused at the door */
+		op = op_new(OP_COUNT);
+		op->row.stratum = stratum_of(7, i == 0);
+		op->counter = COUNT_DROPPED;
+		CHECK_INT(apply_free(s, op), 0);
+	}
+	op = op_new(OP_COUNT);
+	op->row.id = 2;
+	op->row.stratum = stratum_of(7, false);
+	op->counter = COUNT_DUPLICATE;
+	CHECK_INT(apply_free(s, op), 0);
+	op = op_new(OP_REMOVE);
+	op->row.id = 1;
+	CHECK_INT(apply_free(s, op), 0);
+	op = op_new(OP_LABEL);
+	op->row.id = 3;
+	op->row.stratum = stratum_of(7, false);
+	CHECK_INT(apply_free(s, op), 0);
+	CHECK_INT(apply_free(s, insert(4, 50, stratum_of(3, false), 1)), -EEXIST); /* and is given it */
+	CHECK_INT(view_open(path, &v, error), 0);
+	CHECK_INT(view_tallies(v, &all), 0);
+	CHECK_INT(came(&all, 0), 0);
+	CHECK_INT(came(&all, 3), 3);
+	CHECK_INT(came(&all, 7), 6);
+	for (size_t i = 0; i < all.n; i++) {
+		images += all.v[i].images;
+		CHECK(!all.v[i].came || (!all.v[i].quality && !all.v[i].images));
+		CHECK(!i || all.v[i - 1].stratum < all.v[i].stratum ||
+			(all.v[i - 1].stratum == all.v[i].stratum &&
+				all.v[i - 1].quality < all.v[i].quality));
+	}
+	CHECK_INT(images, 3);
+	tally_done(&all);
+	CHECK_INT(apply_free(s, op_new(OP_FADE)), 0);
+	CHECK_INT(view_tallies(v, &all), 0);
+	CHECK_INT(came(&all, 3), came_fade(3));
+	CHECK_INT(came(&all, 7), 3);
+	tally_done(&all);
+	view_close(v);
+	store_close(s);
+	CHECK_INT(verify(0), 3);
+}
+
 /* Ids that collide in 63 bits are two images, not a lost one. */
 static void test_collision(void)
 {
@@ -680,6 +747,6 @@ static void test_labels(void)
 	store_close(s);
 }
 
-OWN_STORE_MAIN(test_life, test_spent, test_duplicate_label, test_collision, test_limit, test_shrink,
-	test_log, test_kill, test_rot, test_sets, test_foreign, test_newer, test_reader, test_models,
-	test_directories, test_labels, test_pinned)
+OWN_STORE_MAIN(test_life, test_spent, test_duplicate_label, test_came, test_collision, test_limit,
+	test_shrink, test_log, test_kill, test_rot, test_sets, test_foreign, test_newer, test_reader,
+	test_models, test_directories, test_labels, test_pinned)

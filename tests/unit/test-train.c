@@ -153,8 +153,15 @@ static void test_balance(void)
 	float w[6];
 	struct dataset d = {6, 16, 3, NULL, labels, w};
 
-	dataset_balance(&d);
+	const int64_t came[] = {400, 100, 0};
+
+	dataset_balance(&d, NULL);
 	CHECK_NEAR(w[4] / w[0], 2, 1e-5);
+	CHECK_NEAR(w[0] + w[1] + w[2] + w[3] + w[4] + w[5], 6, 1e-4);
+	/* The roots of what came, 20 : 10 : 1, whatever is held of it. */
+	dataset_balance(&d, came);
+	CHECK_NEAR((w[0] + w[1] + w[2] + w[3]) / w[4], 2, 1e-5);
+	CHECK_NEAR(w[4] / w[5], 10, 1e-4);
 	CHECK_NEAR(w[0] + w[1] + w[2] + w[3] + w[4] + w[5], 6, 1e-4);
 }
 

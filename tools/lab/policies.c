@@ -135,7 +135,6 @@ static int run_set(struct compare *c, const struct rates *ours, struct dataset *
 	const struct dataset *eval[] = {&c->l->test, &stored};
 	int r = choice_test(c->l, ours, quality, n, seed, &stored);
 
-	dataset_balance(d);
 	if (r == 0)
 		r = lab_run(c->l, d, seed, c->l->steps, eval, 2, ret->accuracy, NULL, what);
 	describe(quality, n, ret);

@@ -87,7 +87,6 @@ int stream_slice(struct stream *s, int slice)
 	int r = stream_dataset(s, &d);
 	char what[128];
 
-	dataset_balance(&d);
 	snprintf(what, sizeof(what), "slice %d of seed %llu at %.0f bytes", slice + 1,
 		(unsigned long long)s->o.seed, s->o.budget);
 	if (r == 0 && !s->training.begun)

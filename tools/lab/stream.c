@@ -91,6 +91,7 @@ void stream_done(struct stream *s)
 	free(s->rank);
 	free(s->class_bytes);
 	free(s->class_images);
+	free(s->class_came);
 	free(s->class_rank);
 	free(s->scorer);
 	free(s->predictor);
@@ -113,10 +114,11 @@ static int stream_init(struct stream *s, struct lab *l, const struct stream_opti
 	s->rank = malloc(n * sizeof(*s->rank));
 	s->class_bytes = calloc(k, sizeof(*s->class_bytes));
 	s->class_images = calloc(k, sizeof(*s->class_images));
+	s->class_came = calloc(k, sizeof(*s->class_came));
 	s->class_rank = calloc(k, sizeof(*s->class_rank));
 	s->scorer = calloc((size_t)l->threads, sizeof(*s->scorer));
 	s->predictor = o->curve == CURVE_PREDICTED ? calloc(1, sizeof(*s->predictor)) : NULL;
-	if (!s->v || !s->order || !s->rank || !s->class_bytes || !s->class_images ||
+	if (!s->v || !s->order || !s->rank || !s->class_bytes || !s->class_images || !s->class_came ||
 		!s->class_rank || !s->scorer || (o->curve == CURVE_PREDICTED && !s->predictor))
 		return -ENOMEM;
 	stream_order(l, o->seed, s->order);
@@ -171,7 +173,7 @@ static const struct stratum *strata(
 
 	for (int i = 0; i <= none; i++)
 		v[i] = (struct stratum){stratum_of(i == none ? 0 : (uint32_t)i + 1, false),
-			s->class_images[i], s->class_bytes[i], 0};
+			s->class_images[i], s->class_bytes[i], .came = s->class_came[i]};
 	return member_victim(v, (size_t)none + 1, 0, MIN_PER_CLASS, force);
 }
 
@@ -635,6 +637,7 @@ static int take_chunk(struct stream *s, int first, int n)
 		struct arrival *a = &c->a[i];
 
 		s->met++;
+		s->class_came[a->label]++;
 		if (a->refused) {
 			s->dropped++;
 			continue;
@@ -726,7 +729,6 @@ static int train_and_rescore(struct stream *s, int window, int met)
 		s->params = malloc(at.total * sizeof(float));
 	if (r < 0 || !s->params)
 		return r < 0 ? r : -ENOMEM;
-	dataset_balance(&d);
 	snprintf(what, sizeof(what), "the device's own model %d of seed %llu at %.0f bytes", window + 1,
 		(unsigned long long)s->o.seed, s->o.budget);
 	r = lab_run(
@@ -809,5 +811,9 @@ int stream_dataset(struct stream *s, struct dataset *ret)
 		if (klass_of(s, s->v[i].label) >= 0)
 			at[n++] = i;
 	r = lab_dataset(s->l, n, ret);
-	return r < 0 ? r : lab_fill(s->l, ret, make_held, &set);
+	if (r == 0)
+		r = lab_fill(s->l, ret, make_held, &set);
+	if (r == 0)
+		dataset_balance(ret, s->class_came);
+	return r;
 }

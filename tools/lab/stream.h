@@ -69,6 +69,7 @@ struct stream {
 	uint32_t *order;
 	int *rank;
 	int64_t *class_bytes;
+	int64_t *class_came;		/* of the stream so far */
 	int *class_images, *class_rank; /* class_rank: highest rank held */
 	bool dropping;
 	struct scorer *scorer; /* [threads] */
@@ -86,7 +87,7 @@ void stream_done(struct stream *s);
 /* What the plan is made for: the device's network, and a training of the lab's steps. */
 struct regime stream_regime(const struct stream *s);
 
-/* The images held as the network is trained on them. */
+/* The images held as the network is trained on them, weighed as what came. */
 int stream_dataset(struct stream *s, struct dataset *ret);
 
 /* The order in which all policies meet the stream, and the ranks by which they draw. [n_train] */

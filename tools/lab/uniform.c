@@ -274,7 +274,7 @@ int choice_dataset(
 	if (r == 0)
 		r = lab_fill(l, ret, make_choice, &job);
 	if (r == 0)
-		dataset_balance(ret);
+		dataset_balance(ret, NULL);
 	return r;
 }
 

@@ -51,7 +51,7 @@ int choice_bytes(struct rates *r, enum coder c, const struct choice *v, int n, d
  */
 int fill_budget(struct rates *r, enum coder c, double budget, const struct choice *candidate, int n);
 
-/* The choice as the network is trained on it, weights balanced. ours NULL: plain JPEG. */
+/* The choice as the network is trained on it, weighed as what is in it came. ours NULL: plain JPEG. */
 int choice_dataset(
 	struct lab *l, const struct rates *ours, const struct choice *v, int n, struct dataset *ret);
 
