@@ -369,10 +369,13 @@ static void set_row(struct capture *c, const struct curve_answer *a)
 		base ? base + 1 : c->file.path);
 }
 
-/* Never more bytes than the capture had, as long as there is a lower rung. */
-static int no_larger(const struct curve *curve, int rung, size_t bytes)
+/*
+ * Never more bytes than the capture had, as long as there is a lower rung that spoils next to nothing:
+ * drawings are smaller as they come than as good JPEGs, and would take the room of many photographs.
+ */
+static int no_larger(const struct curve *curve, int rung, int faithful, size_t bytes)
 {
-	while (rung > 0 && curve->rate[rung] > bytes)
+	while (rung > faithful && curve->rate[rung] > bytes)
 		rung--;
 	return rung;
 }
@@ -393,7 +396,8 @@ static int decide(struct capture *c, struct curve_answer *a)
 	population_fill_rates(&d->population, &a->curve);
 	rung = choose_rung(mode, &a->curve, &d->population, keeper_door_price(d), validation);
 	if (mode == MODE_ADAPTIVE)
-		rung = no_larger(&a->curve, rung, c->data.len);
+		rung = no_larger(&a->curve, rung, choose_rung(mode, &a->curve, &d->population, 0, true),
+			c->data.len);
 	next = choose_next(mode, &a->curve, &d->population, rung, validation,
 		d->sequence + d->intake->n, c->row.rank);
 	c->row.quality = a->curve.quality[rung];

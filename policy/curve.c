@@ -101,10 +101,37 @@ static bool all_counted(const struct curve *c)
 	return true;
 }
 
+/* The first rung of the ladder that an image's own quality does not exceed, or the last. */
+static int rung_above(const struct curve *c)
+{
+	int i = 0;
+
+	while (i < LADDER_RUNGS - 1 && LADDER[i] < c->quality[c->n - 1])
+		i++;
+	return i;
+}
+
+/* How many times what it takes at rung `own` an image would take at rung i, had it had that quality. */
+static double growth(const struct population *p, int own, int i)
+{
+	/* Photographs, of what they take at quality 50: until there have been some of that quality. */
+	static const float usual[LADDER_RUNGS] = {0.13f, 0.20f, 0.25f, 0.33f, 0.44f, 0.54f, 0.71f, 0.86f, 1,
+		1.15f, 1.38f, 1.77f, 2.71f, 4.04f};
+
+	return p->rate[own] > 0 && p->rate[i] > 0 ? (double)(p->rate[i] / p->rate[own])
+						  : (double)(usual[i] / usual[own]);
+}
+
+/*
+ * Of qualities that an image never had it says that they are as much dearer as usual, and spoil no more.
+ * Were nothing counted of them, their means would be other images': where the small ones have high
+ * qualities and the large ones low ones, a high quality would seem the cheaper, and be left for nothing.
+ */
 void population_add(struct population *p, const struct curve *c)
 {
-	double rate[RUNGS_MAX], kl[RUNGS_MAX], cap = HALF_LIFE / M_LN2;
+	double rate[RUNGS_MAX], kl[RUNGS_MAX], cap = HALF_LIFE / M_LN2, more[LADDER_RUNGS];
 	bool counted = all_counted(c), judged = c->scored || (p->entropy < 0 && c->kl[0] > 0);
+	int own = rung_above(c);
 
 	if (c->scored && c->entropy >= 0 && p->entropy < 0) {
 		p->scored = 0; /* guesses are no longer needed */
@@ -118,11 +145,11 @@ void population_add(struct population *p, const struct curve *c)
 		rate[i] = c->rate[i];
 		kl[i] = (double)c->kl[i];
 	}
+	for (int i = 0; i < LADDER_RUNGS; i++)
+		more[i] = i > own ? growth(p, own, i) : 1;
 	for (int i = 0; i < LADDER_RUNGS; i++) {
-		if (LADDER[i] > c->quality[c->n - 1] && i > 0 && LADDER[i - 1] >= c->quality[c->n - 1])
-			continue; /* this image says nothing about qualities it never had */
 		if (counted)
-			move_mean(&p->rate[i], at_quality(c, rate, LADDER[i]), p->images);
+			move_mean(&p->rate[i], more[i] * at_quality(c, rate, LADDER[i]), p->images);
 		if (judged)
 			move_mean(&p->kl[i], at_quality(c, kl, LADDER[i]), p->scored);
 	}

@@ -3,7 +3,7 @@
 import json
 import os
 
-from harness import LARDERD, Daemon, check, children, finish, picture
+from harness import LARDERD, Daemon, check, children, finish, picture, png
 
 d = Daemon({"Training": {"MinNewImages": "60", "Epochs": "20", "BatchSize": "16"}}).start()
 
@@ -101,5 +101,17 @@ d.stop()
 check(not children(1) or not any(LARDERD in arg for _, arg in children(1)), "no process is left behind")
 with open(d.log, "rb") as f:
     check(b"could not be read" not in f.read(), "the trainer could read every image")
+d.remove()
+
+# A drawing is smaller as it comes than as any JPEG, and keeps its lines all the same.
+d = Daemon()
+d.start()
+lines = png(160, 120, lambda x, y: (255, 255, 255) if (x // 3 + y // 3) % 2 else (20, 20, 60))
+d.drop("plan.png", lines)
+d.wait_for(lambda: d.sum() == 1, 20, "the drawing")
+plan = d.ask("list")[0]
+check(len(lines) < plan["bytes"], f"{len(lines)} bytes as it came, {plan['bytes']} stored")
+check(plan["quality"] >= 5, f"quality {plan['quality']}")
+d.stop()
 d.remove()
 finish()

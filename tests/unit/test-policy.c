@@ -251,6 +251,34 @@ static void test_cold_start(void)
 		CHECK_INT(curve_choose(&small, &p, x), curve_choose(&large, &p, x));
 }
 
+/*
+ * Where large pictures come at middling qualities and small ones at all of them, nothing is given away:
+ * without a price each keeps its best, whoever came first; and dearer qualities are dearer for the
+ * population, too.
+ */
+static void test_mixed_sources(void)
+{
+	for (int first = 0; first < 2; first++) {
+		struct curve large = example(0.1f, 3000), small = example(0.1f, 10);
+		struct population p;
+
+		large.n = ladder_for(75, 2, 95, large.quality);
+		large.kl[large.n - 1] = 0;
+		large.scored = small.scored = false;
+		large.entropy = small.entropy = -1;
+		population_init(&p);
+		for (int i = 0; i < 40; i++) {
+			population_add(&p, i % 2 == first ? &small : &large);
+			for (int k = 1; k < LADDER_RUNGS; k++)
+				CHECK(p.rate[k] > p.rate[k - 1] && p.kl[k] <= p.kl[k - 1]);
+			if (i > 0) {
+				CHECK_INT(curve_choose(&small, &p, 0), small.n - 1);
+				CHECK_INT(curve_choose(&large, &p, 0), large.n - 1);
+			}
+		}
+	}
+}
+
 static void test_codes(void)
 {
 	CHECK_INT(kl_encode(0), 0);
@@ -707,6 +735,6 @@ static void test_age(void)
 }
 
 TEST_MAIN(test_course, test_age, test_suggest, test_rates, test_fill_rates, test_target, test_ladder,
-	test_monotone, test_hull, test_guesses, test_choose, test_cold_start, test_codes, test_plan,
-	test_member, test_share, test_spent, test_lasting, test_worth, test_balance, test_root, test_shares,
-	test_modes, test_idle, test_gate, test_predictor)
+	test_monotone, test_hull, test_guesses, test_choose, test_cold_start, test_mixed_sources,
+	test_codes, test_plan, test_member, test_share, test_spent, test_lasting, test_worth, test_balance,
+	test_root, test_shares, test_modes, test_idle, test_gate, test_predictor)
