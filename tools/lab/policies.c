@@ -3,8 +3,9 @@
  *
  * The envelope is the best uniform quality of each budget, chosen by its mean accuracy on the test
  * set over all seeds: an oracle. Its sweep begins in the middle and ends on a side when the first
- * seed's accuracy has fallen by ENOUGH_WORSE, or when the quality above already held every picture.
- * The other seeds are run at the qualities that are within ENOUGH_WORSE of the best by the first.
+ * seed's accuracy has been clearly worse than the best twice in a row (once may be an accident, with few
+ * pictures), or when the quality above already held every picture. The other seeds are run at the qualities
+ * that are not clearly worse than the best by the first.
  */
 #include <errno.h>
 #include <math.h>
@@ -17,7 +18,7 @@
 #include "tools/lab/verbs.h"
 
 #define ENOUGH_WORSE .015
-#define SWEEP_USUALLY 6	  /* qualities tried */
+#define SWEEP_USUALLY 7	  /* qualities tried */
 #define CLOSE_USUALLY 3	  /* of them with all seeds */
 #define SLICES	      20  /* that the device's training is spread over */
 #define SPREAD_AT     80  /* quality of uniform-spread: a camera's usual one */
@@ -252,10 +253,20 @@ static int sweep_one(struct compare *c, enum coder coder, int i, int budget, int
 	return r;
 }
 
+/* By more than the test set's size may make of nothing. */
+static bool clearly_worse(const struct compare *c, enum coder coder, int i, int best)
+{
+	double enough = MAX(ENOUGH_WORSE, 0.5 / sqrt(MAX(c->l->test.n, 1)));
+
+	return sweep_mean(c, coder, i) < sweep_mean(c, coder, best) - enough;
+}
+
 /* One side of the sweep, away from the best so far. */
 static int sweep_side(struct compare *c, enum coder coder, int from, int direction, int budget, int *best)
 {
-	for (int i = from + direction; i >= 0 && i < SWEEP; i += direction) {
+	int in_a_row = 0;
+
+	for (int i = from + direction; i >= 0 && i < SWEEP && in_a_row < 2; i += direction) {
 		int r = 0;
 
 		if (direction < 0 && c->have[coder][i + 1] && holds_all(c, coder, i + 1))
@@ -266,8 +277,7 @@ static int sweep_side(struct compare *c, enum coder coder, int from, int directi
 			return r;
 		if (sweep_mean(c, coder, i) > sweep_mean(c, coder, *best))
 			*best = i;
-		else if (sweep_mean(c, coder, i) < sweep_mean(c, coder, *best) - ENOUGH_WORSE)
-			break;
+		in_a_row = clearly_worse(c, coder, i, *best) ? in_a_row + 1 : 0;
 	}
 	return 0;
 }
@@ -286,8 +296,7 @@ static int run_envelope(struct compare *c, enum coder coder, int begin, int budg
 	if (r < 0)
 		return r;
 	for (int i = 0; i < SWEEP; i++)
-		close[i] = c->have[coder][i] &&
-			   sweep_mean(c, coder, i) >= sweep_mean(c, coder, best) - ENOUGH_WORSE;
+		close[i] = c->have[coder][i] && !clearly_worse(c, coder, i, best);
 	for (int i = 0; r == 0 && i < SWEEP; i++)
 		if (close[i])
 			r = sweep_one(c, coder, i, budget, c->l->seeds);
