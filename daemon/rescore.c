@@ -63,7 +63,7 @@ static struct op *rescored(struct step_job *s, struct curve_answer *a)
 		return NULL;
 	curve_make_monotone(&a->curve);
 	if (s->row.quality >= 60)
-		population_add(&d->population, &a->curve);
+		population_add_stored(&d->population, &a->curve);
 	population_fill_rates(&d->population, &a->curve);
 	for (int i = 0; i < a->curve.n; i++)
 		a->curve.kl[i] += paid;

@@ -123,11 +123,11 @@ static double growth(const struct population *p, int own, int i)
 }
 
 /*
- * Of qualities that an image never had it says that they are as much dearer as usual, and spoil no more.
+ * Of qualities that a capture never had it says that they are as much dearer as usual, and spoil no more.
  * Were nothing counted of them, their means would be other images': where the small ones have high
  * qualities and the large ones low ones, a high quality would seem the cheaper, and be left for nothing.
  */
-void population_add(struct population *p, const struct curve *c)
+static void add(struct population *p, const struct curve *c, bool capture)
 {
 	double rate[RUNGS_MAX], kl[RUNGS_MAX], cap = HALF_LIFE / M_LN2, more[LADDER_RUNGS];
 	bool counted = all_counted(c), judged = c->scored || (p->entropy < 0 && c->kl[0] > 0);
@@ -150,9 +150,19 @@ void population_add(struct population *p, const struct curve *c)
 	for (int i = 0; i < LADDER_RUNGS; i++) {
 		if (counted)
 			move_mean(&p->rate[i], more[i] * at_quality(c, rate, LADDER[i]), p->images);
-		if (judged)
+		if (judged && (capture || i <= own))
 			move_mean(&p->kl[i], at_quality(c, kl, LADDER[i]), p->scored);
 	}
+}
+
+void population_add(struct population *p, const struct curve *c)
+{
+	add(p, c, true);
+}
+
+void population_add_stored(struct population *p, const struct curve *c)
+{
+	add(p, c, false);
 }
 
 void population_new_model(struct population *p)

@@ -46,6 +46,9 @@ void population_init(struct population *p);
 /* Adds one image, its rates when all were counted; old images fade with a half-life of about 20,000. */
 void population_add(struct population *p, const struct curve *c);
 
+/* The same of an image that may have been degraded: what better qualities would have spoilt is not known. */
+void population_add_stored(struct population *p, const struct curve *c);
+
 /*
  * Whether all rates of the next image are to be counted: of the first few hundred, then of one in
  * eight, chosen by its content hash. Decisions look at the population's rates; of the others it is

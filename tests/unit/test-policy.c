@@ -261,6 +261,7 @@ static void test_mixed_sources(void)
 	for (int first = 0; first < 2; first++) {
 		struct curve large = example(0.1f, 3000), small = example(0.1f, 10);
 		struct population p;
+		float top;
 
 		large.n = ladder_for(75, 2, 95, large.quality);
 		large.kl[large.n - 1] = 0;
@@ -276,6 +277,13 @@ static void test_mixed_sources(void)
 				CHECK_INT(curve_choose(&large, &p, 0), large.n - 1);
 			}
 		}
+		/* One that was degraded does not know what better qualities would have spoilt. */
+		top = population_kl(&p, 95);
+		large.kl[large.n - 1] = 1;
+		for (int i = 0; i < 40; i++)
+			population_add_stored(&p, &large);
+		CHECK_NEAR(population_kl(&p, 95), top, 0);
+		CHECK(population_kl(&p, 75) > population_kl(&p, 95) && p.rate[LADDER_RUNGS - 1] > p.rate[10]);
 	}
 }
 

@@ -745,7 +745,7 @@ static int train_and_rescore(struct stream *s, int window, int met)
 		r = lab_parallel(s->l, s->n, rescore_one, s);
 	for (int i = 0; r == 0 && i < s->n; i++) {
 		if (s->v[i].quality >= 60)
-			population_add(&s->population, &s->v[i].curve);
+			population_add_stored(&s->population, &s->v[i].curve);
 	}
 	for (int i = 0; r == 0 && i < s->n; i++)
 		held_at(s, &s->v[i], &s->v[i].curve, s->v[i].curve.n - 1);
