@@ -148,8 +148,10 @@ static void add(struct population *p, const struct curve *c, bool capture)
 	for (int i = 0; i < LADDER_RUNGS; i++)
 		more[i] = i > own ? growth(p, own, i) : 1;
 	for (int i = 0; i < LADDER_RUNGS; i++) {
+		double bytes = more[i] * at_quality(c, rate, LADDER[i]);
+
 		if (counted)
-			move_mean(&p->rate[i], more[i] * at_quality(c, rate, LADDER[i]), p->images);
+			move_mean(&p->rate[i], bytes, p->rate[i] > 0 ? p->images : 1);
 		if (judged && (capture || i <= own))
 			move_mean(&p->kl[i], at_quality(c, kl, LADDER[i]), p->scored);
 	}

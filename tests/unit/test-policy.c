@@ -251,6 +251,22 @@ static void test_cold_start(void)
 		CHECK_INT(curve_choose(&small, &p, x), curve_choose(&large, &p, x));
 }
 
+/* A population that an older version saved knows nothing of qualities that no image had: it learns them at
+ * once. */
+static void test_old_population(void)
+{
+	struct curve c = example(0.1f, 3000);
+	struct population p;
+
+	c.n = ladder_for(75, 2, 95, c.quality);
+	learn(&p, &c);
+	for (int i = 0; i < LADDER_RUNGS; i++)
+		p.rate[i] = LADDER[i] > 80 ? 0 : p.rate[i];
+	population_add(&p, &c);
+	for (int i = 1; i < LADDER_RUNGS; i++)
+		CHECK(p.rate[i] > p.rate[i - 1]);
+}
+
 /*
  * Where large pictures come at middling qualities and small ones at all of them, nothing is given away:
  * without a price each keeps its best, whoever came first; and dearer qualities are dearer for the
@@ -744,5 +760,5 @@ static void test_age(void)
 
 TEST_MAIN(test_course, test_age, test_suggest, test_rates, test_fill_rates, test_target, test_ladder,
 	test_monotone, test_hull, test_guesses, test_choose, test_cold_start, test_mixed_sources,
-	test_codes, test_plan, test_member, test_share, test_spent, test_lasting, test_worth, test_balance,
-	test_root, test_shares, test_modes, test_idle, test_gate, test_predictor)
+	test_old_population, test_codes, test_plan, test_member, test_share, test_spent, test_lasting,
+	test_worth, test_balance, test_root, test_shares, test_modes, test_idle, test_gate, test_predictor)
