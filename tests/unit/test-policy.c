@@ -251,8 +251,7 @@ static void test_cold_start(void)
 		CHECK_INT(curve_choose(&small, &p, x), curve_choose(&large, &p, x));
 }
 
-/* A population that an older version saved knows nothing of qualities that no image had: it learns them at
- * once. */
+/* A population that was saved before knows nothing of qualities that no image had: it learns them at once. */
 static void test_old_population(void)
 {
 	struct curve c = example(0.1f, 3000);
