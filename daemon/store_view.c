@@ -464,6 +464,8 @@ struct verify {
 	struct verify_report report;
 	int64_t last;
 	int rows, error; /* why it could not go on */
+	bool suspected;
+	struct image_row suspect;
 };
 
 static void _printf_(2, 3) finding(struct verify *w, const char *fmt, ...)
@@ -481,24 +483,40 @@ static bool verify_row(void *user, const struct image_row *row)
 {
 	struct verify *w = user;
 	_cleanup_buf_ struct buf data = {0};
-	struct image_row now;
-	char id[17];
-	int r = view_data(w->view, row, &data), gone;
+	int r = view_data(w->view, row, &data);
 
 	w->last = row->id;
 	w->rows++;
 	w->report.images++;
 	w->report.bytes += row->bytes;
-	if (r == 0)
-		return true;
-	/* A file may have been replaced by a smaller one since the row was read. */
-	gone = view_row(w->view, row->id, &now);
-	if (gone == -ENOENT || (gone == 0 && now.quality != row->quality))
-		return true;
-	if (gone < 0 || r == -ENOMEM) { /* which says nothing of the image */
-		w->error = gone < 0 ? gone : r;
-		return false;
-	}
+	if (r == -ENOMEM) /* which says nothing of the image */
+		w->error = r;
+	else if (r < 0)
+		w->suspect = *row;
+	w->suspected = r < 0 && r != -ENOMEM;
+	return r == 0;
+}
+
+/*
+ * An image whose bytes were not as its row says. Its file may have been replaced by a smaller one since the
+ * row was read: the walk that found it has ended, and with it the view of the index as it was then.
+ */
+static int verify_again(struct verify *w)
+{
+	const struct image_row *row = &w->suspect;
+	_cleanup_buf_ struct buf data = {0};
+	struct image_row now;
+	char id[17];
+	int r = view_row(w->view, row->id, &now);
+
+	w->suspected = false;
+	if (r == -ENOENT || (r == 0 && now.quality != row->quality))
+		return 0;
+	if (r < 0)
+		return r;
+	r = view_data(w->view, &now, &data);
+	if (r == 0 || r == -ENOMEM)
+		return r;
 	if (w->events->lost && (r == -EBADMSG || r == -ENOENT || r == -EIO))
 		w->events->lost(w->events->user, row->id, row->quality);
 	if (r == -EBADMSG) {
@@ -508,7 +526,7 @@ static bool verify_row(void *user, const struct image_row *row)
 		w->report.missing++;
 		finding(w, "image %s: stored bytes cannot be read: %s", format_id(row->id, id), strerror(-r));
 	}
-	return true;
+	return 0;
 }
 
 /* I3, in one statement and so in one snapshot. */
@@ -631,6 +649,8 @@ int view_verify(struct store_view *v, const struct verify_events *events, struct
 			r = view_walk(v, w.last, -1, 64, verify_row, &w);
 		if (w.error < 0)
 			r = w.error;
+		if (r == 0 && w.suspected)
+			r = verify_again(&w);
 	} while (r == 0 && w.rows);
 	if (r == 0)
 		r = verify_tallies(&w);

@@ -248,6 +248,49 @@ static void test_came(void)
 	CHECK_INT(verify(0), 3);
 }
 
+/* While something is found in one image another is degraded: that is no damage. */
+struct meddler {
+	struct store *s;
+	struct image_row other;
+	int findings;
+};
+
+static void meddle(void *user, const char *line)
+{
+	struct meddler *m = user;
+	uint8_t bytes[3000] = {1};
+
+	(void)line;
+	if (!m->findings++)
+		CHECK_INT(apply_free(m->s, step_down(&m->other, 50, 20, bytes, sizeof(bytes))), 0);
+}
+
+static void test_verify_live(void)
+{
+	struct meddler m = {.s = open_store(8 * MIB)};
+	const struct verify_events events = {meddle, NULL, &m};
+	struct verify_report report = {0};
+	struct store_view *v = NULL;
+	char error[256], file[128];
+
+	for (int64_t id = 1; id <= 2; id++) {
+		struct op *op = insert(id, 9000, 2, 10);
+
+		op->row.flags = IMAGE_FILE;
+		CHECK_INT(apply_free(m.s, op), 0);
+	}
+	CHECK_INT(view_open(path, &v, error), 0);
+	CHECK_INT(view_row(v, 2, &m.other), 0);
+	snprintf(file, sizeof(file), "%s/objects/0000000000000001-q50.jpg", path);
+	CHECK_INT(unlink(file), 0);
+	CHECK_INT(view_verify(v, &events, &report), 0);
+	CHECK_INT(m.findings, 1);
+	CHECK_INT(report.missing, 1);
+	CHECK_INT(report.images, 2);
+	view_close(v);
+	store_close(m.s);
+}
+
 /* Ids that collide in 63 bits are two images, not a lost one. */
 static void test_collision(void)
 {
@@ -747,6 +790,6 @@ static void test_labels(void)
 	store_close(s);
 }
 
-OWN_STORE_MAIN(test_life, test_spent, test_duplicate_label, test_came, test_collision, test_limit,
+OWN_STORE_MAIN(test_life, test_spent, test_duplicate_label, test_came, test_verify_live, test_collision, test_limit,
 	test_shrink, test_log, test_kill, test_rot, test_sets, test_foreign, test_newer, test_reader,
 	test_models, test_directories, test_labels, test_pinned)
