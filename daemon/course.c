@@ -73,7 +73,7 @@ static uint32_t stratum_from(const struct daemon *d, uint32_t from, int64_t *ret
 {
 	uint32_t found = 0;
 	size_t n = 0;
-	struct stratum *s = daemon_strata(d, &n);
+	struct stratum *s = tally_strata(&d->tally, &n);
 
 	for (size_t i = 0; i < n; i++)
 		if (s[i].number >= from && stratum_label(s[i].number) &&

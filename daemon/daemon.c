@@ -77,32 +77,6 @@ int daemon_add_label(struct daemon *d, uint32_t id, const char *name)
 	return 0;
 }
 
-struct stratum *daemon_strata(const struct daemon *d, size_t *ret_n)
-{
-	struct stratum *s = calloc(d->tally.n + 1, sizeof(*s));
-	size_t n = 0;
-
-	*ret_n = 0;
-	if (!s)
-		return NULL;
-	for (size_t i = 0; i < d->tally.n; i++) {
-		const struct tally *t = &d->tally.v[i];
-
-		if (!n || s[n - 1].number != t->stratum) {
-			bool of_label = n && stratum_label(s[n - 1].number) == stratum_label(t->stratum);
-
-			s[n] = (struct stratum){.number = t->stratum, .came = of_label ? s[n - 1].came : 0};
-			n++;
-		}
-		s[n - 1].images += t->images;
-		s[n - 1].bytes += t->bytes;
-		s[n - 1].pinned += t->pinned;
-		s[n - 1].came += t->came;
-	}
-	*ret_n = n;
-	return s;
-}
-
 int64_t daemon_images(const struct daemon *d)
 {
 	int64_t n = 0;
@@ -298,12 +272,11 @@ static void fade_if_long(struct daemon *d)
 	int64_t came = 0;
 	struct op *op;
 
+	if (d->stopping || d->fading)
+		return;
 	for (size_t i = 0; i < d->tally.n; i++)
 		came += stratum_label(d->tally.v[i].stratum) ? d->tally.v[i].came : 0;
-	if (d->stopping || d->fading || came <= COURSES_TOLD * d->config.training.course_images)
-		return;
-	op = op_new(OP_FADE);
-	if (!op)
+	if (came <= COURSES_TOLD * d->config.training.course_images || !(op = op_new(OP_FADE)))
 		return;
 	d->fading = true;
 	op->user = d;

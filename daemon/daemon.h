@@ -103,8 +103,6 @@ const char *daemon_label_name(const struct daemon *d, uint32_t id);
 uint32_t daemon_label_id(const struct daemon *d, const char *name); /* 0: unknown */
 int daemon_add_label(struct daemon *d, uint32_t id, const char *name);
 
-/* Totals by stratum, freshly added up: count in *ret_n; freed by the caller; NULL when memory is short. */
-struct stratum *daemon_strata(const struct daemon *d, size_t *ret_n);
 int64_t daemon_images(const struct daemon *d);
 int64_t daemon_captures(const struct daemon *d); /* ever taken */
 

@@ -119,7 +119,7 @@ static double image_budget(const struct daemon *d)
  */
 static struct stratum *givers(const struct daemon *d, size_t *ret_n)
 {
-	struct stratum *s = daemon_strata(d, ret_n);
+	struct stratum *s = tally_strata(&d->tally, ret_n);
 	double room = image_budget(d), overhead = overhead_per_image(d);
 	struct share share;
 
@@ -145,7 +145,7 @@ static struct stratum *givers(const struct daemon *d, size_t *ret_n)
 static struct regime regime(const struct daemon *d)
 {
 	size_t n = 0, labels = 0;
-	_cleanup_free_ struct stratum *s = daemon_strata(d, &n);
+	_cleanup_free_ struct stratum *s = tally_strata(&d->tally, &n);
 	_cleanup_free_ double *images = calloc(n + 1, sizeof(*images));
 
 	for (size_t i = 0; images && i < n; i++)

@@ -138,6 +138,8 @@ struct tally {
 	int64_t came; /* COUNT_CAME, of the stratum of training images */
 };
 
+struct stratum; /* policy/member.h */
+
 /* Totals, or what a batch changed of them: ascending strata, and qualities within them. */
 struct tally_list {
 	struct tally *v; /* owned */
@@ -147,6 +149,9 @@ struct tally_list {
 
 void tally_add(struct tally_list *l, const struct tally *change);
 void tally_done(struct tally_list *l);
+
+/* Totals by stratum, ascending: count in *ret_n; freed by the caller; NULL when memory is short. */
+struct stratum *tally_strata(const struct tally_list *l, size_t *ret_n);
 
 /* What is left of a label's count of captures when it fades, so that it tells of late ones. */
 static inline int64_t came_fade(int64_t came)

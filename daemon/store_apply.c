@@ -79,6 +79,32 @@ void tally_done(struct tally_list *l)
 	*l = (struct tally_list){0};
 }
 
+struct stratum *tally_strata(const struct tally_list *l, size_t *ret_n)
+{
+	struct stratum *s = calloc(l->n + 1, sizeof(*s));
+	size_t n = 0;
+
+	*ret_n = 0;
+	if (!s)
+		return NULL;
+	for (size_t i = 0; i < l->n; i++) {
+		const struct tally *t = &l->v[i];
+
+		if (!n || s[n - 1].number != t->stratum) {
+			bool of_label = n && stratum_label(s[n - 1].number) == stratum_label(t->stratum);
+
+			s[n] = (struct stratum){.number = t->stratum, .came = of_label ? s[n - 1].came : 0};
+			n++;
+		}
+		s[n - 1].images += t->images;
+		s[n - 1].bytes += t->bytes;
+		s[n - 1].pinned += t->pinned;
+		s[n - 1].came += t->came;
+	}
+	*ret_n = n;
+	return s;
+}
+
 struct name_list {
 	char (*v)[40]; /* owned */
 	size_t n, cap;

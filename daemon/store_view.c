@@ -491,9 +491,9 @@ static bool verify_row(void *user, const struct image_row *row)
 	w->report.bytes += row->bytes;
 	if (r == -ENOMEM) /* which says nothing of the image */
 		w->error = r;
-	else if (r < 0)
+	w->suspected = r < 0 && !w->error;
+	if (w->suspected)
 		w->suspect = *row;
-	w->suspected = r < 0 && r != -ENOMEM;
 	return r == 0;
 }
 

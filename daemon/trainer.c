@@ -99,25 +99,19 @@ static int choose_classes(struct trainer *t)
 {
 	struct tally_list all = {0};
 	uint32_t ids[NET_CLASSES_MAX];
+	size_t strata = 0;
 	int n = 0, r = view_tallies(t->view, &all);
+	_cleanup_free_ struct stratum *s = r < 0 ? NULL : tally_strata(&all, &strata);
 
-	for (size_t i = 0; r == 0 && i < all.n && n < NET_CLASSES_MAX;) {
-		uint32_t stratum = all.v[i].stratum;
-		int64_t images = 0, came = 0;
-
-		for (; i < all.n && all.v[i].stratum == stratum; i++) {
-			images += all.v[i].images;
-			came += all.v[i].came;
-		}
-		if (stratum_label(stratum) && !stratum_is_validation(stratum) &&
-			images >= t->order.per_class_min) {
-			t->came[n] = came;
-			ids[n++] = stratum_label(stratum);
-		}
-	}
 	tally_done(&all);
-	if (r < 0)
-		return r;
+	if (r < 0 || !s)
+		return r < 0 ? r : -ENOMEM;
+	for (size_t i = 0; i < strata && n < NET_CLASSES_MAX; i++)
+		if (stratum_label(s[i].number) && !stratum_is_validation(s[i].number) &&
+			s[i].images >= t->order.per_class_min) {
+			t->came[n] = s[i].came;
+			ids[n++] = stratum_label(s[i].number);
+		}
 	if (n < 2)
 		return refuse(t, -ENODATA, "needs two labels with images to learn from");
 	t->model.shape = (struct net_shape){.size = t->order.input_size, .classes = n};

@@ -68,10 +68,16 @@ static double most_came(const struct stratum *s, size_t n)
 	return most > 0 ? most : INFINITY;
 }
 
+/* What a stratum should have, up to a factor that is the same for all. */
+static double due(const struct stratum *s, double most)
+{
+	return sqrt(MIN(came(s), most));
+}
+
 /* Images a stratum has for what it should have: who has most gives. */
 static double excess(const struct stratum *s, double most)
 {
-	return (double)s->images / sqrt(MIN(came(s), most));
+	return (double)s->images / due(s, most);
 }
 
 static const struct stratum *fullest(
@@ -116,7 +122,7 @@ bool member_about_to_give(const struct stratum *s, size_t n, const struct stratu
 		return false;
 	for (size_t i = 0; i < n; i++)
 		if (s[i].number == number) {
-			double most = most_came(s, n), one = 1 / sqrt(MIN(came(&s[i]), most));
+			double most = most_came(s, n), one = 1 / due(&s[i], most);
 
 			return s[i].bytes >= s[i].own &&
 			       excess(&s[i], most) * (1 + 1.0 / ABOUT) + one >= excess(victim, most);

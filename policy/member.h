@@ -47,7 +47,7 @@ struct stratum {
 	uint32_t number;
 	int64_t images, bytes, pinned;
 	int64_t own;  /* bytes that it has to itself */
-	int64_t came; /* captures ever of its label, as far as is known: never less than images */
+	int64_t came; /* captures that came with its label of late; fewer than images: as many as those */
 };
 
 /* Rank, not spent, and validation membership of an image from independent bits of its content hash.

@@ -129,7 +129,7 @@ static void describe(const uint8_t *quality, int n, struct result *ret)
 }
 
 /* Trains on a choice and fills the result. */
-static int run_set(struct compare *c, const struct rates *ours, struct dataset *d, const uint8_t *quality,
+static int run_set(struct compare *c, const struct rates *ours, const struct dataset *d, const uint8_t *quality,
 	int n, uint64_t seed, const char *what, struct result *ret)
 {
 	_cleanup_dataset_ struct dataset stored = {0};
