@@ -5,7 +5,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "common/clock.h"
 #include "common/digest.h"
 #include "common/io.h"
 #include "daemon/store_internal.h"
@@ -13,6 +16,7 @@
 #include "policy/member.h"
 
 #define OBJECT_BYTES_MAX (INT64_C(1) << 30)
+#define COMMIT_US_MAX	 (10 * US_PER_SEC) /* from an object's name to its row's commit, on a slow disk */
 
 struct store_view {
 	sqlite3 *db;
@@ -584,25 +588,51 @@ static int verify_tables(struct verify *w)
 	return errno_of(rc);
 }
 
+/* 1: an image's row names the file, or it has a garbage mark; 0: neither. */
+static int object_accounted(struct verify *w, const char *name)
+{
+	char want[40] = "";
+	struct image_row row;
+	sqlite3_stmt *st;
+	int rc, r = view_row(w->view, (int64_t)strtoull(name, NULL, 16), &row);
+
+	if (r == 0 && (row.flags & IMAGE_FILE))
+		object_name(row.id, row.quality, want);
+	if (!strcmp(want, name))
+		return 1;
+	if (r == 0 || r == -ENOENT)
+		r = prepare(w->view, "SELECT 1 FROM garbage WHERE name = ?1", &st);
+	if (r < 0)
+		return r;
+	sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
+	rc = sqlite3_step(st);
+	sqlite3_finalize(st);
+	return rc == SQLITE_ROW ? 1 : errno_of(rc);
+}
+
+/* A file has its name before its row is committed: one that is new is nobody's once it stays so. */
 static int verify_object(void *arg, int dir_fd, const char *name)
 {
 	struct verify *w = arg;
-	struct image_row row;
-	char want[40] = "";
+	struct stat st;
 	int r;
 
 	if (is_directory_or_hidden(dir_fd, name))
 		return 0;
-	r = view_row(w->view, (int64_t)strtoull(name, NULL, 16), &row);
-	if (r < 0 && r != -ENOENT)
-		return r;
-	if (r == 0 && (row.flags & IMAGE_FILE))
-		object_name(row.id, row.quality, want);
-	if (strcmp(want, name) != 0) {
-		w->report.orphaned++;
-		finding(w, "objects/%s belongs to no image", name);
+	while ((r = object_accounted(w, name)) == 0) {
+		int64_t age;
+
+		if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return errno == ENOENT ? 0 : -errno;
+		age = clock_wall_us() - (st.st_mtim.tv_sec * US_PER_SEC + st.st_mtim.tv_nsec / 1000);
+		if (age < 0 || age > COMMIT_US_MAX) {
+			w->report.orphaned++;
+			finding(w, "objects/%s belongs to no image", name);
+			return 0;
+		}
+		usleep(20 * 1000);
 	}
-	return 0;
+	return MIN(r, 0);
 }
 
 /* SQLite's own check of the index; whether it found nothing. */

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/digest.h"
@@ -400,37 +401,50 @@ static void test_find(void)
 	find("2", -ENOENT);
 }
 
+/* An empty file in objects/, as old as a day. */
+static void put_object(const char *name)
+{
+	struct timespec then[2] = {{.tv_sec = time(NULL) - 86400}, {.tv_sec = time(NULL) - 86400}};
+	char file[128];
+
+	snprintf(file, sizeof(file), "%s/objects/%s", path, name);
+	CHECK_INT(mknod(file, S_IFREG | 0600, 0), 0);
+	CHECK_INT(utimensat(AT_FDCWD, file, then, 0), 0);
+}
+
+static void change_index(const char *sql)
+{
+	sqlite3 *db = NULL;
+	char name[128];
+
+	snprintf(name, sizeof(name), "%s/index.db", path);
+	CHECK_INT(sqlite3_open(name, &db), SQLITE_OK);
+	CHECK_INT(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
 /* Files of nobody, files that are gone, packed images without their set: each is found. */
 static void test_findings(void)
 {
 	struct verify_report report;
-	sqlite3 *db = NULL;
 	char name[128];
 
 	CHECK_INT(findings(&report), 0);
 	CHECK(report.images == IMAGES && !report.damaged && !report.missing && !report.orphaned &&
 		!report.tallies);
-	snprintf(name, sizeof(name), "%s/objects/.tmp", path);
-	CHECK_INT(mknod(name, S_IFREG | 0600, 0), 0);
+	put_object(".tmp");
 	CHECK_INT(findings(&report), 0);
-	snprintf(name, sizeof(name), "%s/objects/1000000000000001-q50.jpg", path);
-	CHECK_INT(mknod(name, S_IFREG | 0600, 0), 0); /* that image has no file */
-	snprintf(name, sizeof(name), "%s/objects/1000000000000048-q20.jpg", path);
-	CHECK_INT(mknod(name, S_IFREG | 0600, 0), 0); /* that one has another */
+	put_object("1000000000000001-q50.jpg"); /* that image has no file */
+	put_object("1000000000000048-q20.jpg"); /* that one has another */
 	CHECK_INT(findings(&report), 2);
 	CHECK_INT(report.orphaned, 2);
-	unlink(name);
+	change_index("INSERT INTO garbage VALUES('1000000000000048-q20.jpg')"); /* about to be unlinked */
+	CHECK_INT(findings(&report), 1);
 	snprintf(name, sizeof(name), "%s/objects/1000000000000048-q50.jpg", path);
 	CHECK_INT(unlink(name), 0);
 	CHECK_INT(findings(&report), 2);
 	CHECK(report.orphaned == 1 && report.missing == 1);
-	snprintf(name, sizeof(name), "%s/index.db", path);
-	CHECK_INT(sqlite3_open(name, &db), SQLITE_OK);
-	CHECK_INT(sqlite3_exec(db,
-			  "DELETE FROM tables; UPDATE tally SET images = images + 1 WHERE stratum = 2",
-			  NULL, NULL, NULL),
-		SQLITE_OK);
-	sqlite3_close(db);
+	change_index("DELETE FROM tables; UPDATE tally SET images = images + 1 WHERE stratum = 2");
 	CHECK_INT(findings(&report), 4);
 	CHECK(report.damaged == SMALL && report.tallies == 1);
 }

@@ -291,6 +291,41 @@ static void test_verify_live(void)
 	store_close(m.s);
 }
 
+/* A file has its name before its row is committed: verify waits for that, and only then calls it nobody's.
+ */
+static void test_verify_named(void)
+{
+	int to[2], from[2], status;
+	char file[128], byte = 0;
+	pid_t pid;
+
+	CHECK(pipe(to) == 0 && pipe(from) == 0);
+	pid = fork();
+	if (pid == 0) {
+		struct store *s = open_store(8 * MIB);
+		struct op *op = insert(1, 9000, 2, 10);
+
+		op->row.flags = IMAGE_FILE;
+		CHECK_INT(write(from[1], &byte, 1), 1);
+		CHECK_INT(read(to[0], &byte, 1), 1);
+		usleep(100 * 1000);
+		CHECK_INT(apply_free(s, op), 0);
+		store_close(s);
+		_exit(0);
+	}
+	CHECK_INT(read(from[0], &byte, 1), 1);
+	snprintf(file, sizeof(file), "%s/objects/0000000000000001-q50.jpg", path);
+	CHECK_INT(mknod(file, S_IFREG | 0600, 0), 0);
+	CHECK_INT(write(to[1], &byte, 1), 1);
+	CHECK_INT(verify(0), 0);
+	CHECK_INT(waitpid(pid, &status, 0), pid);
+	CHECK_INT(status, 0);
+	for (int i = 0; i < 2; i++) {
+		close(to[i]);
+		close(from[i]);
+	}
+}
+
 /* Ids that collide in 63 bits are two images, not a lost one. */
 static void test_collision(void)
 {
@@ -790,6 +825,6 @@ static void test_labels(void)
 	store_close(s);
 }
 
-OWN_STORE_MAIN(test_life, test_spent, test_duplicate_label, test_came, test_verify_live, test_collision, test_limit,
-	test_shrink, test_log, test_kill, test_rot, test_sets, test_foreign, test_newer, test_reader,
-	test_models, test_directories, test_labels, test_pinned)
+OWN_STORE_MAIN(test_life, test_spent, test_duplicate_label, test_came, test_verify_live, test_verify_named,
+	test_collision, test_limit, test_shrink, test_log, test_kill, test_rot, test_sets, test_foreign,
+	test_newer, test_reader, test_models, test_directories, test_labels, test_pinned)
