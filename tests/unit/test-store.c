@@ -291,8 +291,7 @@ static void test_verify_live(void)
 	store_close(m.s);
 }
 
-/* A file has its name before its row is committed: verify waits for that, and only then calls it nobody's.
- */
+/* A file has its name before its row is committed: verify waits for that, and only then calls it nobody's. */
 static void test_verify_named(void)
 {
 	int to[2], from[2], status;
