@@ -1,6 +1,7 @@
 /*
  * Stands in for libFuzzer where there is none: runs a target on every file of a directory, on the
- * file cut short, and on the file with bytes changed, always the same ones. fuzz-TARGET DIR|FILE...
+ * file cut short, and on the file with bytes changed, always the same ones; on what libFuzzer has
+ * found, which has a digest for a name, as it is. fuzz-TARGET DIR|FILE...
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #define CHANGES	       200 /* of each file */
 #define CHANGED_MAX    8   /* bytes in each of them */
 #define FILE_MAX_BYTES (1 << 20)
+#define DIGEST_CHARS   40 /* of SHA-1 */
 
 static int files, runs;
 
@@ -54,6 +56,13 @@ static void run_variants(struct buf *b)
 	}
 }
 
+static bool is_found(const char *path)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+
+	return strlen(name) == DIGEST_CHARS && strspn(name, "0123456789abcdef") == DIGEST_CHARS;
+}
+
 static int replay(const char *path)
 {
 	_cleanup_buf_ struct buf b = {0};
@@ -80,7 +89,10 @@ static int replay(const char *path)
 		fprintf(stderr, "%s: %s\n", path, strerror(-r));
 		return -1;
 	}
-	run_variants(&b);
+	if (is_found(path))
+		run(b.data, b.len);
+	else
+		run_variants(&b);
 	files++;
 	return 0;
 }
