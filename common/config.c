@@ -94,6 +94,9 @@ static const struct setting settings[] = {
 	{"Policy", "LastingPercent", TYPE_INT, AT(policy.lasting_percent), 0, 90, "0",
 		"So many of a label's images stay as a random sample of all its past; the others make room "
 		"once they have been learnt from, oldest first.", NULL},
+	{"Policy", "RepeatsFirst", TYPE_BOOL, AT(policy.repeats_first), 0, 0, "yes",
+		"An image that looks like several before it under the same label goes first when room is "
+		"needed.", NULL},
 	{"Policy", "Scoring", TYPE_CHOICE, AT(policy.scoring), 0, 0, "auto",
 		"full: every rung through the network at once; predict: an average image's curve until "
 		"idle time scores it; auto: predict what has waited for 10 minutes.", scoring_names},

@@ -87,6 +87,7 @@ struct config {
 	struct {
 		int mode, scoring; /* enum policy_mode, enum scoring_mode */
 		int64_t quality, min_quality, max_quality, min_per_class, lasting_percent;
+		bool repeats_first;
 	} policy;
 	struct {
 		int64_t input_size, channels[CONFIG_CHANNELS_MAX];

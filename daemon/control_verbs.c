@@ -244,6 +244,9 @@ static void explain(const struct daemon *d, const struct image_row *row, char *o
 	else
 		n = snprintf(out, size, "At quality %d the model's answer moves by %.4f nats.", row->quality,
 			row->n_harm ? (double)kl_decode(row->harm[row->n_harm - 1]) : 0.0);
+	if (n >= 0 && (size_t)n < size && row->rank >= RANK_REPEATS)
+		n += snprintf(
+			out + n, size - (size_t)n, " It looks like several before it: it goes first.");
 	if (n < 0 || (size_t)n >= size)
 		return;
 	if (row->flags & IMAGE_PINNED)

@@ -78,6 +78,7 @@ struct intake {
 	int64_t bytes;
 	struct refused refused[REFUSED_MAX];
 	size_t n_refused;
+	struct scenes scenes;
 };
 
 struct intake *intake_new(struct daemon *d)
@@ -349,6 +350,19 @@ static void read_capture(uv_work_t *req)
 		c->hash = c->hash << 8 | digest[8 + i];
 }
 
+/* Its rank among the images of its label: what repeats its scene is as good as shown. */
+static int rank_of(const struct capture *c, const struct curve_answer *a)
+{
+	const struct config *config = &c->d->config;
+	int rank = member_rank(c->hash);
+
+	if (config->policy.mode != MODE_ADAPTIVE || !config->policy.repeats_first || is_validation(c))
+		return rank;
+	if (scene_repeats(scenes_meet(&c->d->intake->scenes, c->label, &a->sketch), c->hash))
+		rank = member_rank_repeats(rank);
+	return rank;
+}
+
 static void set_row(struct capture *c, const struct curve_answer *a)
 {
 	const char *base = strrchr(c->file.path, '/');
@@ -356,7 +370,7 @@ static void set_row(struct capture *c, const struct curve_answer *a)
 
 	c->row = (struct image_row){
 		.stratum = stratum_of(c->label, validation),
-		.rank = member_rank(c->hash),
+		.rank = rank_of(c, a),
 		.layout = a->layout,
 		.width = a->width,
 		.height = a->height,

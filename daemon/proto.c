@@ -112,6 +112,8 @@ void put_curve(struct buf *b, const struct curve_answer *a)
 		buf_put_f32(b, a->curve.kl[i]);
 		buf_put_f32(b, a->curve.loss[i]);
 	}
+	for (int i = 0; i < SKETCH_CELLS; i++)
+		buf_put_f32(b, a->sketch.cell[i]);
 }
 
 int get_curve(struct reader *r, struct curve_answer *ret)
@@ -148,6 +150,11 @@ int get_curve(struct reader *r, struct curve_answer *ret)
 			!isfinite(a.curve.loss[i]))
 			return -EBADMSG;
 		counted |= a.curve.rate[i] > 0;
+	}
+	for (int i = 0; i < SKETCH_CELLS; i++) {
+		a.sketch.cell[i] = reader_f32(r);
+		if (!(fabsf(a.sketch.cell[i]) <= 1))
+			return -EBADMSG;
 	}
 	if (!reader_finished(r) || !counted)
 		return -EBADMSG;

@@ -8,6 +8,7 @@
 #include "common/codec/huffman.h"
 #include "common/wire.h"
 #include "policy/curve.h"
+#include "policy/scene.h"
 #include "policy/steps.h"
 
 #define FRAME_HEAD 5
@@ -79,6 +80,7 @@ struct curve_answer {
 	int64_t taken_s;
 	char format[8];
 	struct curve curve;
+	struct sketch sketch; /* of a capture */
 };
 
 void put_curve(struct buf *b, const struct curve_answer *a);

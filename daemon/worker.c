@@ -145,6 +145,7 @@ static void on_capture(struct worker *w, struct reader *r)
 	w->own_quality = info.quality;
 	w->fresh = w->model.params && !(asked & ASK_NO_NETWORK);
 	a.taken_s = info.taken_s;
+	sketch_of(&w->image, &a.sketch);
 	snprintf(a.format, sizeof(a.format), "%s", info.format);
 	answer_curve(w, &a, label, w->max_quality, asked, &w->lessons);
 }

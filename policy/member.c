@@ -18,6 +18,11 @@ int member_rank_spent(int rank, int64_t slice)
 	return (slice == SLICE_LASTING ? 1 : since) * RANK_SPENT + rank % RANK_SPENT;
 }
 
+int member_rank_repeats(int rank)
+{
+	return RANK_REPEATS + rank % RANK_SPENT;
+}
+
 int member_choose_lasting(const int *shown, int n, const int *lasting, int m, int64_t have, int64_t want,
 	bool *ret_lasts)
 {

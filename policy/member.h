@@ -7,12 +7,13 @@
  * (Cohen and Kaplan 2007). What the network in training has been shown is spent: it ranks behind
  * all that it has not seen, so that what comes is held until it has taught, and among the spent what
  * was shown first goes first: each is shown about as often as the others. A share of each stratum may
- * be lasting instead: the lowest ranks of all its past, which go last. Which stratum gives next brings
- * labels to the root of what came of them: between class-balancing reservoir sampling (Chrysakis and Moens
- * 2020), where the largest gives, and a sample of all that came. With labels as frequent as each other all
- * three are the same; otherwise the root is far better than the former for a network that is asked what
- * comes, and no worse where each label is asked about as often (DESIGN.md, Policy). But a stratum that has
- * bytes to itself does not give while it takes less.
+ * be lasting instead: the lowest ranks of all its past, which go last. What repeats
+ * its scene (scene.h) goes first. Which stratum gives next brings labels to the root of what came of them:
+ * between class-balancing reservoir sampling (Chrysakis and Moens 2020), where the largest gives, and a
+ * sample of all that came. With labels as frequent as each other all three are the same; otherwise the root
+ * is far better than the former for a network that is asked what comes, and no worse where each label is
+ * asked about as often (DESIGN.md, Policy). But a stratum that has bytes to itself does not give while it
+ * takes less.
  */
 #pragma once
 
@@ -22,8 +23,9 @@
 
 #define RANK_SPENT	      65536 /* ranks below have not been shown */
 #define RANK_LASTING	      (2 * RANK_SPENT) /* from RANK_SPENT to here: shown, and lasting */
-#define RANK_SLICES	      16382 /* slices of training told apart in the ranks of what they showed */
-#define RANK_MAX	      ((RANK_SLICES + 2) * RANK_SPENT - 1)
+#define RANK_SLICES	      16381 /* slices of training told apart in the ranks of what they showed */
+#define RANK_REPEATS	      ((RANK_SLICES + 2) * RANK_SPENT) /* from here on: repeats its scene */
+#define RANK_MAX	      (RANK_REPEATS + RANK_SPENT - 1)
 #define SLICE_LASTING	      (-1)
 #define VALIDATION_IMAGES_MAX 2000 /* enough to know an accuracy to a percent */
 
@@ -61,6 +63,9 @@ bool member_is_validation(uint64_t hash, double share_percent);
  * (Beyond RANK_SLICES, tens of millions of images, slices count as one.)
  */
 int member_rank_spent(int rank, int64_t slice);
+
+/* The rank of an image that repeats its scene (scene.h): behind all that was shown. */
+int member_rank_repeats(int rank);
 
 /*
  * Which of n ranks just shown (ascending) are to last when `have` others do, the m highest of which are

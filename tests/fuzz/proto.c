@@ -17,6 +17,8 @@ static void read_payload(uint8_t type, struct reader payload)
 			CRASH_UNLESS(curve.curve.n >= 1 && curve.curve.n <= RUNGS_MAX);
 			for (int k = 1; k < curve.curve.n; k++)
 				CRASH_UNLESS(curve.curve.quality[k] > curve.curve.quality[k - 1]);
+			for (int k = 0; k < SKETCH_CELLS; k++)
+				CRASH_UNLESS(fabsf(curve.sketch.cell[k]) <= 1);
 		}
 		break;
 	case MSG_COUNTED:

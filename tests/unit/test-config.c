@@ -205,7 +205,7 @@ static void test_sample(void)
 	}
 	fclose(out);
 	fclose(sample);
-	CHECK_INT(settings, 45);
+	CHECK_INT(settings, 46);
 	config_init(&defaults);
 	memset(&c, 0, sizeof(c));
 	CHECK_INT(config_load(&c, file, true, error), 0);

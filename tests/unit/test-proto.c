@@ -11,6 +11,7 @@ static struct curve_answer example(void)
 
 	a.curve = (struct curve){.n = 3, .quality = {5, 50, 92}, .rate = {100, 900, 4000},
 		.kl = {0.5f, 0.1f, 0}, .loss = {0.4f, -0.1f, 0}, .scored = true};
+	a.sketch.cell[SKETCH_CELLS - 1] = -0.75f;
 	return a;
 }
 
@@ -31,6 +32,7 @@ static void test_curve(void)
 	CHECK_STR(b.format, "jpeg");
 	CHECK_INT(b.curve.rate[2], 4000);
 	CHECK_NEAR(b.curve.loss[1], -0.1, 1e-6);
+	CHECK_NEAR(b.sketch.cell[SKETCH_CELLS - 1], -0.75, 0);
 	for (size_t len = 0; len < buf.len; len++) {
 		r = (struct reader){buf.data, len, false};
 		CHECK_INT(get_curve(&r, &b), -EBADMSG);
@@ -40,7 +42,7 @@ static void test_curve(void)
 /* What a worker that was taken over might say. */
 static void test_hostile_curve(void)
 {
-	for (int k = 0; k < 10; k++) {
+	for (int k = 0; k < 12; k++) {
 		struct curve_answer a = example(), b;
 		_cleanup_buf_ struct buf buf = {0};
 		struct reader r;
@@ -56,6 +58,8 @@ static void test_hostile_curve(void)
 		case 7: a.curve.kl[0] = -1; break;
 		case 8: a.curve.loss[2] = INFINITY; break;
 		case 9: a.curve.n = 0; break;
+		case 10: a.sketch.cell[0] = 1.5f; break;
+		case 11: a.sketch.cell[15] = NAN; break;
 		}
 		put_curve(&buf, &a);
 		r = (struct reader){buf.data, buf.len, false};

@@ -22,6 +22,8 @@
 #define EVALS_MAX 24	/* evaluation sets of one run */
 #define OUT_PATH_MAX 4096
 
+enum order { ORDER_RANDOM, ORDER_CLASSES, ORDER_KEPT };
+
 struct lab {
 	struct data data;
 	struct net_shape shape;
@@ -30,7 +32,7 @@ struct lab {
 	uint64_t seed;	   /* of the first; the others follow */
 	double windows[8]; /* shares of the stream after which the device trains, ascending */
 	int n_windows;
-	bool by_class;		    /* the stream: classes one after another, twice */
+	enum order order;	    /* of the stream */
 	double wrong, unlabelled;   /* shares of training pictures, data.h */
 	double lasting;		    /* share of each class that stays as a sample of all its past */
 	double budget[BUDGETS_MAX]; /* bytes */

@@ -87,7 +87,8 @@ static void help(FILE *f)
 	      "      --qualities LIST  cross-quality: trained at (5,50,100)\n"
 	      "      --windows LIST    policies: shares of the stream, in percent, after which the device\n"
 	      "                        trains a model to score with (10)\n"
-	      "      --order ORDER     policies: the stream is random, or classes: each in turn, twice\n"
+	      "      --order ORDER     policies: the stream is random, or classes: each in turn, twice, or\n"
+	      "                        kept: each class in its own order, by name, all side by side\n"
 	      "      --wrong PERCENT   policies: of the training labels\n"
 	      "      --unlabelled P    policies: percent of training pictures stored without a label\n"
 	      "      --lasting PERCENT policies: LastingPercent of the adaptive ones (0)\n"
@@ -206,6 +207,20 @@ static int take_share(const char *option, const char *text, double *ret)
 	return r;
 }
 
+static int take_order(struct lab *l, const char *text)
+{
+	static const char *const name[] = {
+		[ORDER_RANDOM] = "random", [ORDER_CLASSES] = "classes", [ORDER_KEPT] = "kept"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(name); i++)
+		if (!strcmp(text, name[i])) {
+			l->order = (enum order)i;
+			return 0;
+		}
+	log_error("--order %s: random, classes or kept is expected", text);
+	return -EINVAL;
+}
+
 static int take_option(struct lab *l, struct choices *c, int o, const char *arg)
 {
 	switch (o) {
@@ -238,12 +253,7 @@ static int take_option(struct lab *l, struct choices *c, int o, const char *arg)
 	case OPT_WINDOWS:
 		return take_windows(l, arg);
 	case OPT_ORDER:
-		l->by_class = !strcmp(arg, "classes");
-		if (!l->by_class && strcmp(arg, "random")) {
-			log_error("--order %s: random or classes is expected", arg);
-			return -EINVAL;
-		}
-		return 0;
+		return take_order(l, arg);
 	case OPT_WRONG:
 		return take_share("wrong", arg, &l->wrong);
 	case OPT_UNLABELLED:

@@ -22,53 +22,6 @@
 
 static const int tables_after[] = {100, 4000}; /* captures met */
 
-/* Keeps the order within each class. */
-static void sort_by_class(const struct lab *l, uint32_t *order, int n)
-{
-	int at = 0;
-
-	for (int k = 0; k < l->data.classes; k++)
-		for (int i = at; i < n; i++)
-			if (l->data.split[TRAIN].v[order[i]].label == k) {
-				uint32_t one = order[i];
-
-				memmove(order + at + 1, order + at,
-					(size_t)(i - at) * sizeof(*order));
-				order[at++] = one;
-			}
-}
-
-void stream_order(const struct lab *l, uint64_t seed, uint32_t *ret_order)
-{
-	struct rng r;
-	int n = l->data.split[TRAIN].n;
-
-	rng_init(&r, seed * 2 + 1);
-	for (int i = 0; i < n; i++)
-		ret_order[i] = (uint32_t)i;
-	rng_shuffle(&r, ret_order, (size_t)n);
-	if (l->by_class) {
-		sort_by_class(l, ret_order, n / 2);
-		sort_by_class(l, ret_order + n / 2, n - n / 2);
-	}
-}
-
-void stream_ranks(const struct lab *l, uint64_t seed, int *ret_rank)
-{
-	struct rng r;
-
-	rng_init(&r, seed * 2 + 2);
-	for (int i = 0; i < l->data.split[TRAIN].n; i++)
-		ret_rank[i] = member_rank(rng_u64(&r));
-}
-
-int by_rank(const void *a, const void *b)
-{
-	const struct ranked *x = a, *y = b;
-
-	return x->rank != y->rank ? (x->rank > y->rank) - (x->rank < y->rank) : x->index - y->index;
-}
-
 int stream_ladder(int own_quality, uint8_t ret[RUNGS_MAX])
 {
 	struct config c;
@@ -94,6 +47,7 @@ void stream_done(struct stream *s)
 	free(s->class_came);
 	free(s->class_rank);
 	free(s->scorer);
+	free(s->scenes);
 	free(s->predictor);
 	curves_close(s->curves);
 	spread_done(&s->training);
@@ -117,9 +71,11 @@ static int stream_init(struct stream *s, struct lab *l, const struct stream_opti
 	s->class_came = calloc(k, sizeof(*s->class_came));
 	s->class_rank = calloc(k, sizeof(*s->class_rank));
 	s->scorer = calloc((size_t)l->threads, sizeof(*s->scorer));
+	s->scenes = calloc(1, sizeof(*s->scenes));
 	s->predictor = o->curve == CURVE_PREDICTED ? calloc(1, sizeof(*s->predictor)) : NULL;
 	if (!s->v || !s->order || !s->rank || !s->class_bytes || !s->class_images || !s->class_came ||
-		!s->class_rank || !s->scorer || (o->curve == CURVE_PREDICTED && !s->predictor))
+		!s->class_rank || !s->scorer || !s->scenes ||
+		(o->curve == CURVE_PREDICTED && !s->predictor))
 		return -ENOMEM;
 	stream_order(l, o->seed, s->order);
 	stream_ranks(l, o->seed, s->rank);
@@ -154,6 +110,7 @@ struct arrival {
 	bool refused, fresh, learn; /* fresh: the network was asked; learn: the predictor may */
 	struct curve curve;
 	struct features features;
+	struct sketch sketch;
 };
 
 struct chunk {
@@ -227,6 +184,12 @@ static uint64_t rate_hash(const struct stream *s, int index)
 	return (uint64_t)(s->rank[index] & (RANK_SPENT - 1)) << 32;
 }
 
+/* As scene_repeats() wants it. */
+static uint64_t scene_hash(const struct stream *s, int index)
+{
+	return (uint64_t)s->rank[index] * UINT64_C(0x9e3779b97f4a7c15);
+}
+
 static int score_capture(struct stream *s, struct arrival *a, struct scratch *scratch)
 {
 	struct scorer *sc = &s->scorer[scratch->member];
@@ -239,6 +202,7 @@ static int score_capture(struct stream *s, struct arrival *a, struct scratch *sc
 
 	if (r < 0)
 		return r;
+	sketch_of(&scratch->original, &a->sketch);
 	n = stream_ladder(a->own_quality, quality);
 	if (known || predicted || one)
 		sc->params = NULL; /* rates only */
@@ -494,10 +458,18 @@ static int rung_below(const struct curve *c, int quality)
 	return at;
 }
 
+/* Its rank among the images of its label: what repeats its scene is as good as shown. */
+static int rank_of(struct stream *s, const struct arrival *a)
+{
+	double which = scenes_meet(s->scenes, (uint32_t)a->label, &a->sketch);
+	int rank = s->rank[a->index];
+
+	return scene_repeats(which, scene_hash(s, a->index)) ? member_rank_repeats(rank) : rank;
+}
+
 static int admit(struct stream *s, struct arrival *a, struct coef_image *im)
 {
-	struct held h = {
-		.index = a->index, .label = a->label, .rank = s->rank[a->index], .set = -1};
+	struct held h = {.index = a->index, .label = a->label, .rank = rank_of(s, a), .set = -1};
 	float price = s->bytes > 0.9 * s->o.budget ? MAX(s->price, s->target) : s->price;
 	int at = s->o.quality ? rung_below(&a->curve, s->o.quality)
 			      : choose_rung(MODE_ADAPTIVE, &a->curve, &s->population, price, false);

@@ -12,6 +12,7 @@
 #include "policy/choose.h"
 #include "policy/member.h"
 #include "policy/plan.h"
+#include "policy/scene.h"
 #include "policy/score.h"
 #include "policy/steps.h"
 #include "tools/lab/lab.h"
@@ -57,6 +58,7 @@ struct stream {
 	int64_t dropped, met;
 	float price, target; /* target: what a byte will cost when the plan has come true */
 	struct population population;
+	struct scenes *scenes; /* owned */
 	struct plan plan;
 	struct table_set set[TABLE_SETS_MAX];
 	double set_bytes[TABLE_SETS_MAX];

@@ -1,0 +1,64 @@
+/*
+ * Near-duplicates: a camera that stands still takes bursts. The hundredth picture of a scene has next to
+ * nothing to tell that the first few did not, but takes as much room and as many showings as one of
+ * something new, and scenes are of very unequal length. So what repeats its scene is taken for shown: it
+ * stays while there is room, and goes first (member.h).
+ *
+ * Pictures show one scene when their grey means in four by four cells are alike, brightness and contrast
+ * apart: when the squared distance of the two is less than a seventh of what it is between the label's
+ * latest scenes on average. So parts on a line, which all look alike, repeat nothing. A picture is compared
+ * with the latest few scenes of its label, for repeats come one after another.
+ *
+ * Scenes are remembered, not stored: after a restart each is new once more.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/codec/coef.h"
+
+#define SKETCH_SIDE   4
+#define SKETCH_CELLS  (SKETCH_SIDE * SKETCH_SIDE)
+#define SCENES_LATEST 8	  /* of a label */
+#define SCENES_LABELS 128 /* labels, those met last */
+
+/* Grey means, less their own mean, of length 1; shorter where there is nothing to see. */
+struct sketch {
+	float cell[SKETCH_CELLS];
+};
+
+struct scene {
+	struct sketch sketch; /* of the first picture */
+	double pictures;      /* of it, of late */
+	int64_t last;	      /* when it was met last, in pictures of its label */
+};
+
+struct label_scenes {
+	uint32_t label;
+	struct scene v[SCENES_LATEST];
+	int n;
+	int64_t met, last; /* pictures; when it was met last, in pictures of all labels */
+	int64_t compared;
+	double apart; /* mean squared distance between scenes */
+};
+
+/* Zeroed: none met yet. */
+struct scenes {
+	struct label_scenes v[SCENES_LABELS];
+	int n;
+	int64_t met;
+};
+
+void sketch_of(const struct coef_image *im, struct sketch *ret);
+
+/* Remembers a picture; returns which of its scene it is, 1 for one that shows a new one. */
+double scenes_meet(struct scenes *s, uint32_t label, const struct sketch *sketch);
+
+/*
+ * Whether the which-th picture of a scene is to be taken for shown. The first SCENE_NEW never are, of the
+ * later ones fewer and fewer are not, by a content hash: of a scene that ends about 2 SCENE_NEW pictures,
+ * and of one that does not about one in a hundred, for what four by four cells do not tell.
+ */
+#define SCENE_NEW 4
+bool scene_repeats(double which, uint64_t hash);

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""A camera that stands still: of a burst a few pictures are kept like any other, the rest as long as there is room."""
+import random
+
+from harness import Daemon, check, finish
+
+SIDE = 80
+SCENES = 300
+BURST = 300
+
+
+def picture(scene, shot):
+    """Four by four grey cells by scene; noise, light and contrast by shot."""
+    cell = random.Random(scene)
+    grey = [cell.uniform(0, 200) for _ in range(16)]
+    other = random.Random(f"{scene} {shot}")
+    gain, offset = other.uniform(0.85, 1.1), other.uniform(0, 20)
+    cells = [int(gain * g + offset) for g in grey]
+    noise = other.randbytes(SIDE * SIDE)
+    pixels = bytes(cells[y * 4 // SIDE * 4 + x * 4 // SIDE] + (noise[y * SIDE + x] & 15)
+                   for y in range(SIDE) for x in range(SIDE))
+    return b"P5 %d %d 255\n" % (SIDE, SIDE) + pixels
+
+
+def held_after_bursts(first):
+    """How many pictures of scenes of their own and of three bursts are kept in a store that holds fewer than come."""
+    d = Daemon({"Store": {"MaxUse": "1M"}, "Policy": {"MinQuality": "80", "RepeatsFirst": first},
+                "Training": {"Enabled": "false"}}).start()
+    for i in range(SCENES):
+        d.drop(f"yard/scene-{i}.pgm", picture(i, 0))
+        for burst in range(3):
+            if i // 100 == burst:
+                for shot in range(BURST // 100):
+                    d.drop(f"yard/burst-{burst}-{i}-{shot}.pgm", picture(-1 - burst, (i, shot)))
+        if i % 20 == 19:
+            d.drained()
+    d.drained()
+    check(d.sum() == SCENES + 3 * BURST, f"each is accounted for: {d.status()['captures']}")
+    images = d.ask("list", "--limit", "10000")
+    scenes = [i for i in images if i["name"].startswith("scene")]
+    bursts = [i for i in images if i["name"].startswith("burst")]
+    if first == "yes":
+        said = [d.ask("show", i["id"])["reason"] for i in bursts]
+        check(any("looks like several before it" in s for s in said), f"show says so: {said[:3]}")
+    print(f"RepeatsFirst={first}: {len(scenes)} pictures of {SCENES} scenes, {len(bursts)} of {3 * BURST} in bursts")
+    d.verify()
+    d.stop()
+    d.remove()
+    return len(scenes), len(bursts)
+
+
+yes, no = held_after_bursts("yes"), held_after_bursts("no")
+check(sum(no) < SCENES, f"a store that is too small for the scenes alone: {no}")
+check(no[1] > 2 * no[0], f"a plain sample is of bursts, as three of four that came are: {no}")
+check(yes[0] > 2 * no[0] and yes[1] < yes[0] / 2, f"of bursts a few are kept: {yes}, {no}")
+finish()

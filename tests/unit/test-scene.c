@@ -1,0 +1,122 @@
+/* Near-duplicates, without a file system: which pictures show a scene again, and what rank that gives. */
+#include "policy/scene.h"
+
+#include <math.h>
+
+#include "common/rng.h"
+#include "policy/member.h"
+#include "tests/unit/test.h"
+
+/* A grey picture of 8 x 6 blocks, means base + contrast * noise, noise by seed, shake by other seeds. */
+static void draw_scene(struct coef_image *im, uint64_t seed, double contrast, double base, double shake)
+{
+	struct rng scene, other;
+
+	rng_init(&scene, seed);
+	rng_init(&other, seed * 1000 + (uint64_t)(shake * 1e6));
+	CHECK_INT(coef_resize(im, 64, 48, 1, 1, 1), 0);
+	im->plane[0].quant[0] = 2;
+	for (int i = 0; i < 48; i++) {
+		double mean = base + contrast * (rng_unit(&scene) - 0.5 + shake * (rng_unit(&other) - 0.5));
+
+		im->plane[0].coef[(size_t)i * DCT_SIZE2] = (int16_t)lround(mean * 8 / 2);
+	}
+}
+
+static double meet(
+	struct scenes *s, uint32_t label, uint64_t seed, double contrast, double base, double shake)
+{
+	static struct coef_image im;
+	struct sketch sketch;
+
+	draw_scene(&im, seed, contrast, base, shake);
+	sketch_of(&im, &sketch);
+	return scenes_meet(s, label, &sketch);
+}
+
+/* Bursts are found, in other light too; what merely resembles all its kind repeats nothing. */
+static void test_scenes(void)
+{
+	struct scenes *s = calloc(1, sizeof(*s));
+	double new = 0;
+
+	CHECK(s);
+	for (uint64_t seed = 1; seed <= 100; seed++)
+		new += meet(s, 1, seed, 200, 0, 0) == 1;
+	CHECK(new >= 99);
+	CHECK_NEAR(meet(s, 1, 100, 200, 0, 0), 2, 0.2);
+	CHECK_NEAR(meet(s, 1, 100, 120, 40, 0.01), 3, 0.2);
+	CHECK_NEAR(meet(s, 1, 98, 150, 0, 0), 2, 0.2);
+	CHECK_NEAR(meet(s, 1, 100, 200, -20, 0.02), 4, 0.3);
+	CHECK_NEAR(meet(s, 2, 100, 200, 0, 0), 1, 0); /* of another label: something else */
+	CHECK_NEAR(meet(s, 1, 100, 200, 0, 1), 1, 0); /* and so is what is no more than similar */
+	CHECK_NEAR(meet(s, 1, 50, 200, 0, 0), 1, 0); /* that was long ago */
+	CHECK_NEAR(meet(s, 1, 50, 200, 0, 0), 2, 0.2);
+	for (uint32_t label = 10; label < 10 + SCENES_LABELS; label++)
+		meet(s, label, label, 200, 0, 0);
+	CHECK_NEAR(meet(s, 1, 50, 200, 0, 0), 1, 0); /* forgotten */
+	free(s);
+}
+
+/* A picture with nothing in it, and one of fewer blocks than cells. */
+static void test_sketch(void)
+{
+	_cleanup_coef_ struct coef_image im = {0};
+	struct sketch sketch;
+
+	draw_scene(&im, 1, 0, 100, 0);
+	sketch_of(&im, &sketch);
+	for (int i = 0; i < SKETCH_CELLS; i++)
+		CHECK_NEAR(sketch.cell[i], 0, 1e-6);
+	CHECK_INT(coef_resize(&im, 9, 3, 1, 1, 1), 0); /* two blocks */
+	im.plane[0].quant[0] = 16;
+	im.plane[0].coef[0] = 20;
+	im.plane[0].coef[DCT_SIZE2] = -20;
+	sketch_of(&im, &sketch);
+	for (int i = 0; i < SKETCH_CELLS; i++) /* half of them 40, the others -40 */
+		CHECK_NEAR(
+			sketch.cell[i], (i % SKETCH_SIDE < 2 ? 40 : -40) / sqrt(16 * (40 * 40 + 16)), 1e-3);
+}
+
+/*
+ * Parts on a line: one picture, a little different each time. A belt that stands still is a burst; but not
+ * when all look so much alike that sketches tell nothing.
+ */
+static void test_line(void)
+{
+	struct scenes *s = calloc(1, sizeof(*s));
+	double n = 0, new = 0;
+
+	CHECK(s);
+	for (int i = 0; i < 300; i++)
+		new += meet(s, 1, 7, 200, 0, 0.2 + i * 1e-4) == 1;
+	CHECK(new > 290);
+	for (int i = 0; i < 20; i++)
+		n = meet(s, 1, 7, 200 - i, 0, 0.1);
+	CHECK_NEAR(n, 16.4, 0.5); /* a little of it is forgotten already */
+	for (int i = 0; i < 300; i++)
+		CHECK_NEAR(meet(s, 2, 7, 200, 0, 0.02 + i / 2 * 1e-4), 1, 0);
+	free(s);
+}
+
+/* Of n pictures about 2 SCENE_NEW count as new; the others rank behind all that was shown. */
+static void test_repeats(void)
+{
+	struct rng rng;
+	double n = 0;
+
+	rng_init(&rng, 3);
+	for (int burst = 0; burst < 100; burst++)
+		for (int which = 1; which <= 100; which++) {
+			bool repeats = scene_repeats(which, rng_u64(&rng));
+
+			CHECK(which > SCENE_NEW || !repeats);
+			n += !repeats;
+		}
+	CHECK_NEAR(n / 100, 2 * SCENE_NEW - 0.6, 0.4);
+	CHECK(member_rank_repeats(9) > member_rank_spent(RANK_SPENT - 1, 0));
+	CHECK(member_rank_repeats(RANK_SPENT - 1) <= RANK_MAX);
+	CHECK_INT(member_rank_spent(member_rank_repeats(9), 5), member_rank_repeats(9));
+}
+
+TEST_MAIN(test_scenes, test_sketch, test_line, test_repeats)
