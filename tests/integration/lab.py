@@ -67,8 +67,8 @@ for row in rows:
     check(int(row["images"]) > 0 and 0 <= float(row["accuracy_original_percent"]) <= 100, f"{row}")
 
 # Streams that are harder than a shuffled one with right labels.
-for option in (["--order", "classes"], ["--wrong", "20"], ["--unlabelled", "80"]):
-    hard = os.path.join(top, "hard" + option[0])
+for option in (["--order", "classes"], ["--order", "kept"], ["--wrong", "20"], ["--unlabelled", "80"]):
+    hard = os.path.join(top, "hard" + "".join(option))
     lab("policies", *COMMON, "--only", "adaptive,adaptive-at-end,reservoir,uniform-ours", *option, "--out", hard)
     with open(os.path.join(hard, "policies.csv"), encoding="utf-8") as f:
         hard_rows = list(csv.DictReader(f))
@@ -111,7 +111,7 @@ for args, said in ((["policies"], "--data"), (["nothing", *COMMON], "one verb is
                    (["policies", *COMMON, "--budgets", "5M,1M"], "ascending"),
                    (["policies", *COMMON, "--budgets", "5x"], "ascending"),
                    (["policies", *COMMON, "--seeds", "0"], "from 1 to"),
-                   (["policies", *COMMON, "--order", "size"], "random or classes"),
+                   (["policies", *COMMON, "--order", "size"], "random, classes or kept"),
                    (["policies", *COMMON, "--wrong", "100"], "99"),
                    (["policies", *COMMON, "--only", "adaptive,best"], "of fifo reservoir"),
                    (["bench", *COMMON, "--only", "adaptive"], "of stages training asking packing"),
