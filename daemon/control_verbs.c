@@ -223,6 +223,8 @@ bool call_find_id(struct call *c, const char *text, int64_t *ret)
 /* Why the image is stored as it is, in words. */
 static void explain(const struct daemon *d, const struct image_row *row, char *out, size_t size)
 {
+	const char *repeats =
+		row->rank >= RANK_REPEATS ? " It looks like several before it: it goes first." : "";
 	int n;
 
 	if (d->config.policy.mode == MODE_UNIFORM) {
@@ -244,20 +246,17 @@ static void explain(const struct daemon *d, const struct image_row *row, char *o
 	else
 		n = snprintf(out, size, "At quality %d the model's answer moves by %.4f nats.", row->quality,
 			row->n_harm ? (double)kl_decode(row->harm[row->n_harm - 1]) : 0.0);
-	if (n >= 0 && (size_t)n < size && row->rank >= RANK_REPEATS)
-		n += snprintf(
-			out + n, size - (size_t)n, " It looks like several before it: it goes first.");
 	if (n < 0 || (size_t)n >= size)
 		return;
 	if (row->flags & IMAGE_PINNED)
-		snprintf(out + n, size - (size_t)n, " Pinned: it stays as it is.");
+		snprintf(out + n, size - (size_t)n, "%s Pinned: it stays as it is.", repeats);
 	else if (row->step >= 0)
 		snprintf(out + n, size - (size_t)n,
-			" The next step down, to quality %d, is worth taking when a byte is worth more than "
-			"%.3g; the price is %.3g now.", row->step_to, (double)price_decode(row->step),
-			(double)d->price);
+			"%s The next step down, to quality %d, is worth taking when a byte is worth more than "
+			"%.3g; the price is %.3g now.", repeats, row->step_to,
+			(double)price_decode(row->step), (double)d->price);
 	else
-		snprintf(out + n, size - (size_t)n, " There is no lower quality left for it.");
+		snprintf(out + n, size - (size_t)n, "%s There is no lower quality left for it.", repeats);
 }
 
 /* When MaxAge removes it, if it does. */

@@ -350,17 +350,14 @@ static void read_capture(uv_work_t *req)
 		c->hash = c->hash << 8 | digest[8 + i];
 }
 
-/* Its rank among the images of its label: what repeats its scene is as good as shown. */
-static int rank_of(const struct capture *c, const struct curve_answer *a)
+static int rank_of(const struct capture *c, const struct curve_answer *a, bool validation)
 {
 	const struct config *config = &c->d->config;
 	int rank = member_rank(c->hash);
 
-	if (config->policy.mode != MODE_ADAPTIVE || !config->policy.repeats_first || is_validation(c))
+	if (config->policy.mode != MODE_ADAPTIVE || !config->policy.repeats_first || validation)
 		return rank;
-	if (scene_repeats(scenes_meet(&c->d->intake->scenes, c->label, &a->sketch), c->hash))
-		rank = member_rank_repeats(rank);
-	return rank;
+	return scenes_rank(&c->d->intake->scenes, c->label, &a->sketch, rank, c->hash);
 }
 
 static void set_row(struct capture *c, const struct curve_answer *a)
@@ -370,7 +367,7 @@ static void set_row(struct capture *c, const struct curve_answer *a)
 
 	c->row = (struct image_row){
 		.stratum = stratum_of(c->label, validation),
-		.rank = rank_of(c, a),
+		.rank = rank_of(c, a, validation),
 		.layout = a->layout,
 		.width = a->width,
 		.height = a->height,

@@ -614,12 +614,12 @@ static int object_accounted(struct verify *w, const char *name)
 static int verify_object(void *arg, int dir_fd, const char *name)
 {
 	struct verify *w = arg;
-	struct stat st;
 	int r;
 
 	if (is_directory_or_hidden(dir_fd, name))
 		return 0;
 	while ((r = object_accounted(w, name)) == 0) {
+		struct stat st;
 		int64_t age;
 
 		if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)

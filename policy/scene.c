@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "common/macros.h"
+#include "policy/member.h"
 
 #define ALIKE	  0.15 /* of what scenes are apart */
 #define APART_MIN 0.02 /* sketches that are nearer to each other than that tell no scenes apart */
@@ -121,4 +122,9 @@ double scenes_meet(struct scenes *s, uint32_t label, const struct sketch *sketch
 bool scene_repeats(double which, uint64_t hash)
 {
 	return which * which * (double)(hash >> 32) >= SCENE_NEW * SCENE_NEW * 0x1p32;
+}
+
+int scenes_rank(struct scenes *s, uint32_t label, const struct sketch *sketch, int rank, uint64_t hash)
+{
+	return scene_repeats(scenes_meet(s, label, sketch), hash) ? member_rank_repeats(rank) : rank;
 }

@@ -52,7 +52,13 @@ struct scenes {
 
 void sketch_of(const struct coef_image *im, struct sketch *ret);
 
-/* Remembers a picture; returns which of its scene it is, 1 for one that shows a new one. */
+/*
+ * Remembers a picture, and gives its rank among the images of its label, by its content hash: rank, or
+ * member_rank_repeats() of it when it is to be taken for shown.
+ */
+int scenes_rank(struct scenes *s, uint32_t label, const struct sketch *sketch, int rank, uint64_t hash);
+
+/* The parts of that. Remembers a picture; returns which of its scene it is, 1 for one that shows a new one. */
 double scenes_meet(struct scenes *s, uint32_t label, const struct sketch *sketch);
 
 /*

@@ -28,10 +28,9 @@ def held_after_bursts(first):
                 "Training": {"Enabled": "false"}}).start()
     for i in range(SCENES):
         d.drop(f"yard/scene-{i}.pgm", picture(i, 0))
-        for burst in range(3):
-            if i // 100 == burst:
-                for shot in range(BURST // 100):
-                    d.drop(f"yard/burst-{burst}-{i}-{shot}.pgm", picture(-1 - burst, (i, shot)))
+        burst = i // 100
+        for shot in range(BURST // 100):
+            d.drop(f"yard/burst-{burst}-{i}-{shot}.pgm", picture(-1 - burst, (i, shot)))
         if i % 20 == 19:
             d.drained()
     d.drained()

@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include "common/macros.h"
 #include "daemon/store.h"
 #include "policy/member.h"
+#include "tests/unit/beside.h"
 #include "tests/unit/disk.h"
 #include "tests/unit/test.h"
 #include "tests/unit/tree.h"
@@ -412,17 +412,6 @@ static void put_object(const char *name)
 	CHECK_INT(utimensat(AT_FDCWD, file, then, 0), 0);
 }
 
-static void change_index(const char *sql)
-{
-	sqlite3 *db = NULL;
-	char name[128];
-
-	snprintf(name, sizeof(name), "%s/index.db", path);
-	CHECK_INT(sqlite3_open(name, &db), SQLITE_OK);
-	CHECK_INT(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	sqlite3_close(db);
-}
-
 /* Files of nobody, files that are gone, packed images without their set: each is found. */
 static void test_findings(void)
 {
@@ -438,13 +427,13 @@ static void test_findings(void)
 	put_object("1000000000000048-q20.jpg"); /* that one has another */
 	CHECK_INT(findings(&report), 2);
 	CHECK_INT(report.orphaned, 2);
-	change_index("INSERT INTO garbage VALUES('1000000000000048-q20.jpg')"); /* about to be unlinked */
+	change_beside(path, "INSERT INTO garbage VALUES('1000000000000048-q20.jpg')"); /* about to be unlinked */
 	CHECK_INT(findings(&report), 1);
 	snprintf(name, sizeof(name), "%s/objects/1000000000000048-q50.jpg", path);
 	CHECK_INT(unlink(name), 0);
 	CHECK_INT(findings(&report), 2);
 	CHECK(report.orphaned == 1 && report.missing == 1);
-	change_index("DELETE FROM tables; UPDATE tally SET images = images + 1 WHERE stratum = 2");
+	change_beside(path, "DELETE FROM tables; UPDATE tally SET images = images + 1 WHERE stratum = 2");
 	CHECK_INT(findings(&report), 4);
 	CHECK(report.damaged == SMALL && report.tallies == 1);
 }

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +17,7 @@
 #include "daemon/store_salvage.h"
 #include "daemon/store_tag.h"
 #include "policy/member.h"
+#include "tests/unit/beside.h"
 #include "tests/unit/disk.h"
 #include "tests/unit/test.h"
 #include "tests/unit/tree.h"
@@ -322,17 +322,6 @@ static void tear_as_it_is(void)
 	lay_out(index.data, index.len);
 }
 
-static void change_index(const char *sql)
-{
-	sqlite3 *db = NULL;
-	char name[128];
-
-	snprintf(name, sizeof(name), "%s/index.db", path);
-	CHECK_INT(sqlite3_open(name, &db), SQLITE_OK);
-	CHECK_INT(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	sqlite3_close(db);
-}
-
 /* The first page and all inner ones gone at once: each image is found, but for those that were removed
  * before. */
 static void test_strays(void)
@@ -345,10 +334,11 @@ static void test_strays(void)
 		kept += id_of(i) >= INT64_MAX / 3;
 	CHECK(kept < SMALL - 50);
 	/* Some builds of SQLite overwrite what is deleted, others leave it in pages that are free. */
-	change_index("PRAGMA secure_delete=OFF;"
-		     "DELETE FROM images WHERE id < 9223372036854775807 / 3 AND flags & 2 = 0;"
-		     "DELETE FROM tally; INSERT INTO tally SELECT stratum, quality, count(*),"
-		     " sum(bytes), sum(flags & 1) FROM images GROUP BY stratum, quality");
+	change_beside(path,
+		"PRAGMA secure_delete=OFF;"
+		"DELETE FROM images WHERE id < 9223372036854775807 / 3 AND flags & 2 = 0;"
+		"DELETE FROM tally; INSERT INTO tally SELECT stratum, quality, count(*),"
+		" sum(bytes), sum(flags & 1) FROM images GROUP BY stratum, quality");
 	tear_as_it_is();
 	CHECK_INT(salvage(LIMIT, NULL, false, &n), 0);
 	CHECK_INT(n.expected, kept);
@@ -385,8 +375,7 @@ static void test_log(void)
 	CHECK_INT(access(name, F_OK), 0);
 	snprintf(name, sizeof(name), "%s/index.db", path);
 	read_index(&index);
-	CHECK_INT(sqlite3_open(name, &db), SQLITE_OK);
-	CHECK_INT(sqlite3_exec(db, "BEGIN; SELECT count(*) FROM images", NULL, NULL, NULL), SQLITE_OK);
+	db = open_beside(path, "BEGIN; SELECT count(*) FROM images");
 	CHECK_INT(salvage(LIMIT, NULL, false, &n), -EBUSY);
 	sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_close(db);
@@ -433,9 +422,9 @@ static void test_untrue(void)
 	for (int i = 0; i < n_untrue; i++) {
 		snprintf(sql, sizeof(sql), "UPDATE images SET %s WHERE id = %lld", untrue[i],
 			(long long)id_of(10 * i));
-		change_index(sql);
+		change_beside(path, sql);
 	}
-	change_index("UPDATE tables SET crc = crc + 1"); /* it has a second copy */
+	change_beside(path, "UPDATE tables SET crc = crc + 1"); /* it has a second copy */
 	tear_as_it_is();
 	CHECK_INT(salvage(LIMIT, NULL, false, &n), 0);
 	CHECK_INT(n.from_index, IMAGES - n_untrue);
@@ -449,7 +438,7 @@ static void test_most(void)
 	char name[128];
 
 	lay_out_as_set();
-	change_index("DELETE FROM images WHERE id > 9223372036854775807 / 3");
+	change_beside(path, "DELETE FROM images WHERE id > 9223372036854775807 / 3");
 	snprintf(name, sizeof(name), "%s/index.new", path);
 	CHECK_INT(mkdir(name, 0755), 0);
 	CHECK_INT(salvage(LIMIT, NULL, false, &n), -EISDIR);
@@ -470,7 +459,7 @@ static void test_files(void)
 	lay_out_as_set();
 	snprintf(name, sizeof(name), "%s/objects/lost+found", path); /* a directory is left where it is */
 	CHECK_INT(mkdir(name, 0755), 0);
-	change_index("DELETE FROM images WHERE flags & 2");
+	change_beside(path, "DELETE FROM images WHERE flags & 2");
 	for (int i = 0; i < 3; i++) { /* a picture that is another, a tag that is none, another's name */
 		snprintf(name, sizeof(name), "%s/objects/%016llx-q50.jpg", path,
 			(unsigned long long)id_of(SMALL + i));

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@
 #include "common/io.h"
 #include "daemon/store_tag.h"
 #include "policy/member.h"
+#include "tests/unit/beside.h"
 #include "tests/unit/own_store.h"
 
 static bool count_row(void *user, const struct image_row *row)
@@ -310,7 +310,7 @@ static void test_verify_named(void)
 		usleep(100 * 1000);
 		CHECK_INT(apply_free(s, op), 0);
 		store_close(s);
-		_exit(0);
+		_exit(test_failures != 0);
 	}
 	CHECK_INT(read(from[0], &byte, 1), 1);
 	snprintf(file, sizeof(file), "%s/objects/0000000000000001-q50.jpg", path);
@@ -606,17 +606,6 @@ static void test_foreign(void)
 	CHECK_INT(store_open(path, 8 * MIB, &t, error), -EUCLEAN);
 }
 
-static sqlite3 *open_beside(const char *sql)
-{
-	char name[128];
-	sqlite3 *db = NULL;
-
-	snprintf(name, sizeof(name), "%s/index.db", path);
-	CHECK_INT(sqlite3_open(name, &db), SQLITE_OK);
-	CHECK_INT(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	return db;
-}
-
 /* An index that a newer version has made is left alone. */
 static void test_newer(void)
 {
@@ -624,10 +613,10 @@ static void test_newer(void)
 	char error[256];
 
 	store_close(s);
-	sqlite3_close(open_beside("PRAGMA user_version=99"));
+	change_beside(path, "PRAGMA user_version=99");
 	CHECK_INT(store_open(path, 8 * MIB, &s, error), -ENOTSUP);
 	CHECK(strstr(error, "schema 99"));
-	sqlite3_close(open_beside("PRAGMA user_version=2"));
+	change_beside(path, "PRAGMA user_version=2");
 	CHECK_INT(STORE_SCHEMA, 2);
 	store_close(open_store(8 * MIB));
 }
@@ -650,7 +639,7 @@ static void test_reader(void)
 		op_free(op);
 	}
 	CHECK_INT(store_shrink(s, 1), 1); /* all is in the file, and the log at its beginning */
-	db = open_beside("BEGIN; SELECT count(*) FROM images");
+	db = open_beside(path, "BEGIN; SELECT count(*) FROM images");
 	CHECK_INT(store_write_model(s, "model-1", data, 5 * MIB), -EBUSY);
 	CHECK(strstr(store_error(s), "reads the index"));
 	CHECK(disk_use() <= 8 * MIB);
@@ -817,7 +806,7 @@ static void test_labels(void)
 	CHECK_INT(view_open(path, &v, error), 0);
 	CHECK_INT(view_counters(v, counters), 0);
 	CHECK_INT(counters[COUNT_OVERFLOWS], 6);
-	sqlite3_close(open_beside("INSERT INTO counters VALUES(-1, 5), (99, 5)")); /* a newer version's */
+	change_beside(path, "INSERT INTO counters VALUES(-1, 5), (99, 5)"); /* a newer version's */
 	CHECK_INT(view_counters(v, counters), 0);
 	CHECK_INT(counters[COUNT_OVERFLOWS], 6);
 	view_close(v);

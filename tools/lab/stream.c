@@ -10,7 +10,6 @@
 #include "common/config.h"
 #include "common/digest.h"
 #include "common/log.h"
-#include "common/rng.h"
 #include "policy/member.h"
 #include "tools/lab/curves.h"
 
@@ -458,18 +457,9 @@ static int rung_below(const struct curve *c, int quality)
 	return at;
 }
 
-/* Its rank among the images of its label: what repeats its scene is as good as shown. */
-static int rank_of(struct stream *s, const struct arrival *a)
-{
-	double which = scenes_meet(s->scenes, (uint32_t)a->label, &a->sketch);
-	int rank = s->rank[a->index];
-
-	return scene_repeats(which, scene_hash(s, a->index)) ? member_rank_repeats(rank) : rank;
-}
-
 static int admit(struct stream *s, struct arrival *a, struct coef_image *im)
 {
-	struct held h = {.index = a->index, .label = a->label, .rank = rank_of(s, a), .set = -1};
+	struct held h = {.index = a->index, .label = a->label, .set = -1};
 	float price = s->bytes > 0.9 * s->o.budget ? MAX(s->price, s->target) : s->price;
 	int at = s->o.quality ? rung_below(&a->curve, s->o.quality)
 			      : choose_rung(MODE_ADAPTIVE, &a->curve, &s->population, price, false);
@@ -477,6 +467,8 @@ static int admit(struct stream *s, struct arrival *a, struct coef_image *im)
 	int quality = a->curve.quality[at];
 	double need;
 
+	h.rank = scenes_rank(
+		s->scenes, (uint32_t)h.label, &a->sketch, s->rank[h.index], scene_hash(s, h.index));
 	if (refused_at_door(s, h.label, h.rank)) {
 		s->dropped++;
 		return 0;
