@@ -350,6 +350,11 @@ static void read_capture(uv_work_t *req)
 		c->hash = c->hash << 8 | digest[8 + i];
 }
 
+static int64_t taken_s(const struct capture *c, const struct curve_answer *a)
+{
+	return a->taken_s ? a->taken_s : c->mtime_s;
+}
+
 static int rank_of(const struct capture *c, const struct curve_answer *a, bool validation)
 {
 	const struct config *config = &c->d->config;
@@ -357,7 +362,7 @@ static int rank_of(const struct capture *c, const struct curve_answer *a, bool v
 
 	if (config->policy.mode != MODE_ADAPTIVE || !config->policy.repeats_first || validation)
 		return rank;
-	return scenes_rank(&c->d->intake->scenes, c->label, &a->sketch, rank, c->hash);
+	return scenes_rank(&c->d->intake->scenes, c->label, &a->sketch, taken_s(c, a), rank, c->hash);
 }
 
 static void set_row(struct capture *c, const struct curve_answer *a)
@@ -372,7 +377,7 @@ static void set_row(struct capture *c, const struct curve_answer *a)
 		.width = a->width,
 		.height = a->height,
 		.orientation = a->orientation,
-		.taken_s = a->taken_s ? a->taken_s : c->mtime_s,
+		.taken_s = taken_s(c, a),
 		.flags = a->curve.scored ? IMAGE_SCORED : 0,
 		.model = a->curve.scored ? c->d->model.version : 0,
 	};

@@ -5,10 +5,14 @@
 #include "common/macros.h"
 #include "policy/member.h"
 
-#define ALIKE	  0.15 /* of what scenes are apart */
-#define APART_MIN 0.02 /* sketches that are nearer to each other than that tell no scenes apart */
-#define COMPARED  64   /* pictures that say how far scenes are apart */
-#define FADES	  32   /* pictures of a label, after which half of a scene is forgotten */
+#define ALIKE	     0.4   /* of what pictures are apart that have nothing to do with each other */
+#define APART_MIN    0.003 /* sketches that are nearer to each other than that tell no scenes apart */
+#define DISTANCE_MIN 1e-5  /* of two sketches: as good as the same */
+#define COMPARED     64	   /* pictures that say how far others are apart */
+#define PAST_AGE     128   /* pictures of a label, after which one has nothing to do with what comes */
+#define PAST_EVERY   32	   /* one in so many is remembered for that */
+#define GAP_MAX_S    300   /* a scene that nothing was taken of for longer is over */
+#define FADES	     32	   /* pictures of a label, after which half of a scene is forgotten */
 #define FLAT	  4.0f /* grey levels: deviations below say little */
 #define DC_SCALE  8    /* a block's DC for its mean */
 
@@ -86,36 +90,56 @@ static struct scene *new_scene(struct label_scenes *l, const struct sketch *sket
 	return oldest;
 }
 
-double scenes_meet(struct scenes *s, uint32_t label, const struct sketch *sketch)
+/* The scene that looks most like it, or NULL. */
+static struct scene *nearest_scene(
+	struct label_scenes *l, const struct sketch *sketch, int64_t taken_s, double *ret_distance)
 {
-	struct label_scenes *l = scenes_of(s, label);
-	double sum = 0, least = INFINITY;
-	struct scene *scene = NULL;
-	int others = l->n;
+	struct scene *nearest = NULL;
 
-	l->last = ++s->met;
-	l->met++;
+	*ret_distance = INFINITY;
 	for (int i = 0; i < l->n; i++) {
 		double d = squared_distance(&l->v[i].sketch, sketch);
 
-		sum += d;
-		if (d < least) {
-			least = d;
-			scene = &l->v[i];
-		}
+		if (d >= *ret_distance || fabs((double)taken_s - (double)l->v[i].taken_s) > GAP_MAX_S)
+			continue;
+		*ret_distance = d;
+		nearest = &l->v[i];
 	}
-	if (scene && l->apart >= APART_MIN && least < ALIKE * l->apart) {
-		sum -= least;
-		others--;
-	} else {
+	return nearest;
+}
+
+/* From what came a while ago: to the nearest; infinite: nothing did. */
+static double distance_from_past(const struct label_scenes *l, const struct sketch *sketch)
+{
+	double least = INFINITY;
+
+	for (int64_t i = 0; i < MIN(l->n_past, SCENES_PAST); i++)
+		if (l->met - l->past[i].met >= PAST_AGE)
+			least = MIN(least, squared_distance(&l->past[i].sketch, sketch));
+	return least;
+}
+
+double scenes_meet(struct scenes *s, uint32_t label, const struct sketch *sketch, int64_t taken_s)
+{
+	struct label_scenes *l = scenes_of(s, label);
+	double least, past, apart = l->compared ? exp(l->log_apart) : 0;
+	struct scene *scene = nearest_scene(l, sketch, taken_s, &least);
+
+	l->last = ++s->met;
+	l->met++;
+	past = distance_from_past(l, sketch);
+	if (!scene || apart < APART_MIN || least >= ALIKE * apart)
 		scene = new_scene(l, sketch);
-	}
-	if (others) {
+	if (isfinite(past)) {
 		l->compared = MIN(l->compared + 1, COMPARED);
-		l->apart += (sum / others - l->apart) / (double)l->compared;
+		l->log_apart += (log(MAX(past, DISTANCE_MIN)) - l->log_apart) / l->compared;
 	}
+	if (l->met % PAST_EVERY == 1)
+		l->past[l->n_past++ % SCENES_PAST] =
+			(struct past_picture){.sketch = *sketch, .met = l->met};
 	scene->pictures = 1 + scene->pictures * exp2(-(double)(l->met - scene->last) / FADES);
 	scene->last = l->met;
+	scene->taken_s = taken_s;
 	return scene->pictures;
 }
 
@@ -124,7 +148,9 @@ bool scene_repeats(double which, uint64_t hash)
 	return which * which * (double)(hash >> 32) >= SCENE_NEW * SCENE_NEW * 0x1p32;
 }
 
-int scenes_rank(struct scenes *s, uint32_t label, const struct sketch *sketch, int rank, uint64_t hash)
+int scenes_rank(struct scenes *s, uint32_t label, const struct sketch *sketch, int64_t taken_s, int rank,
+	uint64_t hash)
 {
-	return scene_repeats(scenes_meet(s, label, sketch), hash) ? member_rank_repeats(rank) : rank;
+	return scene_repeats(scenes_meet(s, label, sketch, taken_s), hash) ? member_rank_repeats(rank)
+									   : rank;
 }

@@ -5,9 +5,11 @@
  * stays while there is room, and goes first (member.h).
  *
  * Pictures show one scene when their grey means in four by four cells are alike, brightness and contrast
- * apart: when the squared distance of the two is less than a seventh of what it is between the label's
- * latest scenes on average. So parts on a line, which all look alike, repeat nothing. A picture is compared
- * with the latest few scenes of its label, for repeats come one after another.
+ * apart, and they were taken within minutes of each other: when the squared distance of the two is less
+ * than half of what it is, on average, from the label's pictures to the nearest of what came a while before
+ * them. So parts on a line, and the animals that pass a camera which stands still, repeat nothing: what
+ * came long before is as near to them as what came last. A picture is compared with the latest few scenes
+ * of its label, for repeats come one after another. Of a label's first hundred pictures none repeats.
  *
  * Scenes are remembered, not stored: after a restart each is new once more.
  */
@@ -21,6 +23,7 @@
 #define SKETCH_SIDE   4
 #define SKETCH_CELLS  (SKETCH_SIDE * SKETCH_SIDE)
 #define SCENES_LATEST 8	  /* of a label */
+#define SCENES_PAST   16  /* pictures of a label that say how near others come */
 #define SCENES_LABELS 128 /* labels, those met last */
 
 /* Grey means, less their own mean, of length 1; shorter where there is nothing to see. */
@@ -32,15 +35,23 @@ struct scene {
 	struct sketch sketch; /* of the first picture */
 	double pictures;      /* of it, of late */
 	int64_t last;	      /* when it was met last, in pictures of its label */
+	int64_t taken_s;      /* when the last picture of it was taken */
+};
+
+struct past_picture {
+	struct sketch sketch;
+	int64_t met; /* when, in pictures of its label */
 };
 
 struct label_scenes {
 	uint32_t label;
 	struct scene v[SCENES_LATEST];
+	struct past_picture past[SCENES_PAST]; /* a few of those met, the latest, a ring */
 	int n;
+	int64_t n_past;
 	int64_t met, last; /* pictures; when it was met last, in pictures of all labels */
-	int64_t compared;
-	double apart; /* mean squared distance between scenes */
+	int compared;
+	double log_apart; /* mean logarithm of the squared distance to the nearest of the past */
 };
 
 /* Zeroed: none met yet. */
@@ -54,12 +65,14 @@ void sketch_of(const struct coef_image *im, struct sketch *ret);
 
 /*
  * Remembers a picture, and gives its rank among the images of its label, by its content hash: rank, or
- * member_rank_repeats() of it when it is to be taken for shown.
+ * member_rank_repeats() of it when it is to be taken for shown. Times are in seconds; where nobody knows
+ * them, all the same.
  */
-int scenes_rank(struct scenes *s, uint32_t label, const struct sketch *sketch, int rank, uint64_t hash);
+int scenes_rank(struct scenes *s, uint32_t label, const struct sketch *sketch, int64_t taken_s, int rank,
+	uint64_t hash);
 
 /* The parts of that. Remembers a picture; returns which of its scene it is, 1 for one that shows a new one. */
-double scenes_meet(struct scenes *s, uint32_t label, const struct sketch *sketch);
+double scenes_meet(struct scenes *s, uint32_t label, const struct sketch *sketch, int64_t taken_s);
 
 /*
  * Whether the which-th picture of a scene is to be taken for shown. The first SCENE_NEW never are, of the

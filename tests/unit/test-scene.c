@@ -31,30 +31,55 @@ static double meet(
 
 	draw_scene(&im, seed, contrast, base, shake);
 	sketch_of(&im, &sketch);
-	return scenes_meet(s, label, &sketch);
+	return scenes_meet(s, label, &sketch, 1000);
 }
 
-/* Bursts are found, in other light too; what merely resembles all its kind repeats nothing. */
+/* So many scenes that a label's past is known. */
+static double meet_many(struct scenes *s, uint32_t label, uint64_t n)
+{
+	double new = 0;
+
+	for (uint64_t seed = 1; seed <= n; seed++)
+		new += meet(s, label, seed, 200, 0, 0) == 1;
+	return new;
+}
+
+/* Bursts are found, in other light too; what is merely similar, or of long ago, repeats nothing. */
 static void test_scenes(void)
 {
 	struct scenes *s = calloc(1, sizeof(*s));
-	double new = 0;
 
 	CHECK(s);
-	for (uint64_t seed = 1; seed <= 100; seed++)
-		new += meet(s, 1, seed, 200, 0, 0) == 1;
-	CHECK(new >= 99);
-	CHECK_NEAR(meet(s, 1, 100, 200, 0, 0), 2, 0.2);
-	CHECK_NEAR(meet(s, 1, 100, 120, 40, 0.01), 3, 0.2);
-	CHECK_NEAR(meet(s, 1, 98, 150, 0, 0), 2, 0.2);
-	CHECK_NEAR(meet(s, 1, 100, 200, -20, 0.02), 4, 0.3);
-	CHECK_NEAR(meet(s, 2, 100, 200, 0, 0), 1, 0); /* of another label: something else */
-	CHECK_NEAR(meet(s, 1, 100, 200, 0, 1), 1, 0); /* and so is what is no more than similar */
-	CHECK_NEAR(meet(s, 1, 50, 200, 0, 0), 1, 0); /* that was long ago */
+	CHECK(meet_many(s, 1, 300) >= 298);
+	CHECK_NEAR(meet(s, 1, 300, 200, 0, 0), 2, 0.2);
+	CHECK_NEAR(meet(s, 1, 300, 120, 40, 0.01), 3, 0.2);
+	CHECK_NEAR(meet(s, 1, 298, 150, 0, 0), 2, 0.2);
+	CHECK_NEAR(meet(s, 1, 300, 200, -20, 0.02), 4, 0.3);
+	CHECK_NEAR(meet(s, 2, 300, 200, 0, 0), 1, 0); /* of another label: something else */
+	CHECK_NEAR(meet(s, 1, 300, 200, 0, 1.5), 1, 0);
+	CHECK_NEAR(meet(s, 1, 50, 200, 0, 0), 1, 0);
 	CHECK_NEAR(meet(s, 1, 50, 200, 0, 0), 2, 0.2);
 	for (uint32_t label = 10; label < 10 + SCENES_LABELS; label++)
 		meet(s, label, label, 200, 0, 0);
 	CHECK_NEAR(meet(s, 1, 50, 200, 0, 0), 1, 0); /* forgotten */
+	free(s);
+}
+
+/* Minutes later it is another event, of whatever time the clock speaks. */
+static void test_gap(void)
+{
+	struct scenes *s = calloc(1, sizeof(*s));
+	static const int64_t times[] = {1000, 1200, 900, 1201, INT64_MIN, INT64_MAX, INT64_MAX, 0};
+	static const double which[] = {2, 3, 4, 1, 1, 1, 2, 1};
+	_cleanup_coef_ struct coef_image im = {0};
+	struct sketch sketch;
+
+	CHECK(s);
+	meet_many(s, 1, 300);
+	draw_scene(&im, 300, 200, 0, 0);
+	sketch_of(&im, &sketch);
+	for (size_t i = 0; i < ARRAY_SIZE(times); i++)
+		CHECK_NEAR(scenes_meet(s, 1, &sketch, times[i]), which[i], 0.3);
 	free(s);
 }
 
@@ -99,6 +124,35 @@ static void test_line(void)
 	free(s);
 }
 
+/*
+ * A camera that stands still, in the light of day and of a lamp by turns; what passes takes a cell of
+ * sixteen. All pictures of a light look much alike, and none repeats another.
+ */
+static void test_camera(void)
+{
+	struct scenes *s = calloc(1, sizeof(*s));
+	_cleanup_coef_ struct coef_image im = {0};
+	struct rng rng;
+	int repeats = 0;
+
+	CHECK(s);
+	rng_init(&rng, 5);
+	for (int i = 0; i < 4000; i++) {
+		bool night = i / 50 % 2;
+		int cell = (int)(rng_u64(&rng) % SKETCH_CELLS), x = cell % 4 * 2, y = cell / 4 * 3 / 2;
+		struct sketch sketch;
+
+		draw_scene(&im, night ? 2 : 1, night ? 60 : 200, 0, 0.01 + i * 1e-6);
+		for (int j = 0; j < 4; j++) /* the blocks that make most of a cell */
+			im.plane[0].coef[(size_t)((y + j / 2) * 8 + x + j % 2) * DCT_SIZE2] +=
+				(int16_t)(100 * (rng_unit(&rng) - 0.5));
+		sketch_of(&im, &sketch);
+		repeats += scene_repeats(scenes_meet(s, 1, &sketch, 0), rng_u64(&rng));
+	}
+	CHECK(repeats < 4000 / 10);
+	free(s);
+}
+
 /* Of n pictures about 2 SCENE_NEW count as new; the others rank behind all that was shown. */
 static void test_repeats(void)
 {
@@ -119,4 +173,4 @@ static void test_repeats(void)
 	CHECK_INT(member_rank_spent(member_rank_repeats(9), 5), member_rank_repeats(9));
 }
 
-TEST_MAIN(test_scenes, test_sketch, test_line, test_repeats)
+TEST_MAIN(test_scenes, test_gap, test_sketch, test_line, test_camera, test_repeats)

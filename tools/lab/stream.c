@@ -468,7 +468,7 @@ static int admit(struct stream *s, struct arrival *a, struct coef_image *im)
 	double need;
 
 	h.rank = scenes_rank(
-		s->scenes, (uint32_t)h.label, &a->sketch, s->rank[h.index], scene_hash(s, h.index));
+		s->scenes, (uint32_t)h.label, &a->sketch, 0, s->rank[h.index], scene_hash(s, h.index));
 	if (refused_at_door(s, h.label, h.rank)) {
 		s->dropped++;
 		return 0;
