@@ -53,7 +53,7 @@ struct capture {
 	struct taken_file file;
 	const char *below;   /* of its path: in the spool */
 	struct buf data;     /* owned */
-	uint64_t id, hash;
+	uint64_t id, hash;   /* hash: drawn with its scene once it is known (policy/member.h) */
 	int64_t mtime_s, waited_us; /* waited: in the spool, when it was read */
 	uint32_t label;
 	struct job *job;     /* owned until submitted */
@@ -355,24 +355,25 @@ static int64_t taken_s(const struct capture *c, const struct curve_answer *a)
 	return a->taken_s ? a->taken_s : c->mtime_s;
 }
 
-static int rank_of(const struct capture *c, const struct curve_answer *a, bool validation)
+/* Draws it for training or validation, and ranks it, with what it may be a burst with. */
+static void set_membership(struct capture *c, const struct curve_answer *a)
 {
 	const struct config *config = &c->d->config;
-	int rank = member_rank(c->hash);
+	struct scene_seen seen =
+		scenes_meet(&c->d->intake->scenes, c->label, &a->sketch, taken_s(c, a), c->hash);
 
-	if (config->policy.mode != MODE_ADAPTIVE || !config->policy.repeats_first || validation)
-		return rank;
-	return scenes_rank(&c->d->intake->scenes, c->label, &a->sketch, taken_s(c, a), rank, c->hash);
+	c->row.rank = member_rank(c->hash);
+	if (config->policy.mode == MODE_ADAPTIVE && config->policy.repeats_first)
+		c->row.rank = scene_rank(seen, c->row.rank, c->hash);
+	c->hash = member_drawn_with(c->hash, seen.draw);
+	c->row.stratum = stratum_of(c->label, is_validation(c));
 }
 
 static void set_row(struct capture *c, const struct curve_answer *a)
 {
 	const char *base = strrchr(c->file.path, '/');
-	bool validation = is_validation(c);
 
 	c->row = (struct image_row){
-		.stratum = stratum_of(c->label, validation),
-		.rank = rank_of(c, a, validation),
 		.layout = a->layout,
 		.width = a->width,
 		.height = a->height,
@@ -383,6 +384,7 @@ static void set_row(struct capture *c, const struct curve_answer *a)
 	};
 	snprintf(c->row.name, sizeof(c->row.name), "%.*s", NAME_KEPT_MAX,
 		base ? base + 1 : c->file.path);
+	set_membership(c, a);
 }
 
 /*
@@ -663,7 +665,10 @@ static void on_read(uv_work_t *req, int status)
 			strerror(c->error ? -c->error : ENOMEM));
 		try_later(c);
 	} else {
-		c->duplicate = view_row(d->view, (int64_t)c->id, &known) == 0 && known.hash == c->hash;
+		c->duplicate = view_row(d->view, (int64_t)c->id, &known) == 0 &&
+			       member_same_content(known.hash, c->hash);
+		if (c->duplicate)
+			c->hash = known.hash;
 		if (c->duplicate && stratum_label(known.stratum))
 			count_fate(c, COUNT_DUPLICATE);
 		else

@@ -56,7 +56,7 @@ enum image_flags {
 /* A row of images without its bytes. */
 struct image_row {
 	int64_t id;	    /* first 63 bits of the capture's SHA-256 */
-	uint64_t hash;	    /* the next 64 */
+	uint64_t hash;	    /* the next 64, but for those that draw it with its scene (policy/member.h) */
 	uint32_t stratum;   /* policy/member.h */
 	int rank;	    /* policy/member.h */
 	int step;	    /* price code of the next step down, or the order to go in; -1 never */

@@ -369,7 +369,7 @@ static int find_content(struct store *s, int64_t *id, uint64_t hash)
 			return 0;
 		if (rc != SQLITE_ROW)
 			return store_fail(s, rc);
-		if (there == hash)
+		if (member_same_content(there, hash))
 			return 1;
 		*id = (*id + 1) & INT64_MAX;
 	}

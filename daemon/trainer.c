@@ -173,6 +173,8 @@ static int load_image(struct trainer *t, const struct image_row *row)
 		return -ENOMEM;
 	if (klass < 0 || !stratum_label(row->stratum))
 		return 0;
+	if (stratum_is_validation(row->stratum) && row->rank >= RANK_REPEATS)
+		return 0; /* bursts are asked about no more than other scenes */
 	r = read_image(t, row);
 	if (r == 0)
 		r = input_maker_load(t->maker, &t->image, t->order.input_size);

@@ -42,9 +42,21 @@ int member_choose_lasting(const int *shown, int n, const int *lasting, int m, in
 	return gone;
 }
 
+#define DRAW_MASK UINT64_C(0xffff)
+
 bool member_is_validation(uint64_t hash, double share_percent)
 {
-	return (double)(hash & 0xffff) < share_percent / 100 * 65536;
+	return (double)(hash & DRAW_MASK) < share_percent / 100 * (DRAW_MASK + 1);
+}
+
+uint64_t member_drawn_with(uint64_t hash, uint64_t other)
+{
+	return (hash & ~DRAW_MASK) | (other & DRAW_MASK);
+}
+
+bool member_same_content(uint64_t a, uint64_t b)
+{
+	return ((a ^ b) & ~DRAW_MASK) == 0;
 }
 
 #define ABOUT 50 /* one in so many images more or less is "about as large" */

@@ -51,10 +51,16 @@ struct stratum {
 	int64_t came; /* captures that came with its label of late; fewer than images: as many as those */
 };
 
-/* Rank, not spent, and validation membership of an image from independent bits of its content hash.
+/*
+ * Rank, not spent, and validation membership of an image from independent bits of its content hash. Those
+ * that draw validation images may be another's instead, so that both are drawn or neither (scene.h).
  */
 int member_rank(uint64_t hash);
 bool member_is_validation(uint64_t hash, double share_percent);
+uint64_t member_drawn_with(uint64_t hash, uint64_t other);
+
+/* Whether hashes are of the same content, whatever they were drawn with. */
+bool member_same_content(uint64_t a, uint64_t b);
 
 /*
  * The rank when training has been shown the image first in that slice of all, counted from 0, or is

@@ -9,10 +9,13 @@
 #define APART_MIN    0.003 /* sketches that are nearer to each other than that tell no scenes apart */
 #define DISTANCE_MIN 1e-5  /* of two sketches: as good as the same */
 #define COMPARED     64	   /* pictures that say how far others are apart */
-#define PAST_AGE     128   /* pictures of a label, after which one has nothing to do with what comes */
-#define PAST_EVERY   32	   /* one in so many is remembered for that */
 #define GAP_MAX_S    300   /* a scene that nothing was taken of for longer is over */
 #define FADES	     32	   /* pictures of a label, after which half of a scene is forgotten */
+
+/* In pictures of a label; among its first ones the given share of those met. */
+#define PAST_AGE   128 /* a half: after that, one has nothing to do with what comes */
+#define PAST_EVERY 32  /* an eighth: one in so many is remembered for that */
+#define DRAW_MAX   256 /* a quarter: so long a draw lasts */
 #define FLAT	  4.0f /* grey levels: deviations below say little */
 #define DC_SCALE  8    /* a block's DC for its mean */
 
@@ -111,36 +114,52 @@ static struct scene *nearest_scene(
 /* From what came a while ago: to the nearest; infinite: nothing did. */
 static double distance_from_past(const struct label_scenes *l, const struct sketch *sketch)
 {
+	int64_t age = MIN(l->met / 2, PAST_AGE);
 	double least = INFINITY;
 
 	for (int64_t i = 0; i < MIN(l->n_past, SCENES_PAST); i++)
-		if (l->met - l->past[i].met >= PAST_AGE)
+		if (l->met - l->past[i].met >= age)
 			least = MIN(least, squared_distance(&l->past[i].sketch, sketch));
 	return least;
 }
 
-double scenes_meet(struct scenes *s, uint32_t label, const struct sketch *sketch, int64_t taken_s)
+static void remember(struct label_scenes *l, const struct sketch *sketch)
+{
+	if (l->met < l->next_past)
+		return;
+	l->past[l->n_past++ % SCENES_PAST] = (struct past_picture){.sketch = *sketch, .met = l->met};
+	l->next_past = l->met + CLAMP(l->met / 8, 1, PAST_EVERY);
+}
+
+struct scene_seen scenes_meet(
+	struct scenes *s, uint32_t label, const struct sketch *sketch, int64_t taken_s, uint64_t hash)
 {
 	struct label_scenes *l = scenes_of(s, label);
 	double least, past, apart = l->compared ? exp(l->log_apart) : 0;
 	struct scene *scene = nearest_scene(l, sketch, taken_s, &least);
+	int64_t drawn = l->met + 1;
 
 	l->last = ++s->met;
 	l->met++;
 	past = distance_from_past(l, sketch);
+	if (scene && apart > 2 * DISTANCE_MIN && least < apart &&
+		l->met - scene->drawn < CLAMP(scene->drawn / 4, 1, DRAW_MAX)) {
+		hash = scene->draw;
+		drawn = scene->drawn;
+	}
 	if (!scene || apart < APART_MIN || least >= ALIKE * apart)
 		scene = new_scene(l, sketch);
 	if (isfinite(past)) {
 		l->compared = MIN(l->compared + 1, COMPARED);
 		l->log_apart += (log(MAX(past, DISTANCE_MIN)) - l->log_apart) / l->compared;
 	}
-	if (l->met % PAST_EVERY == 1)
-		l->past[l->n_past++ % SCENES_PAST] =
-			(struct past_picture){.sketch = *sketch, .met = l->met};
+	remember(l, sketch);
 	scene->pictures = 1 + scene->pictures * exp2(-(double)(l->met - scene->last) / FADES);
 	scene->last = l->met;
 	scene->taken_s = taken_s;
-	return scene->pictures;
+	scene->draw = hash;
+	scene->drawn = drawn;
+	return (struct scene_seen){.which = scene->pictures, .draw = hash};
 }
 
 bool scene_repeats(double which, uint64_t hash)
@@ -148,9 +167,7 @@ bool scene_repeats(double which, uint64_t hash)
 	return which * which * (double)(hash >> 32) >= SCENE_NEW * SCENE_NEW * 0x1p32;
 }
 
-int scenes_rank(struct scenes *s, uint32_t label, const struct sketch *sketch, int64_t taken_s, int rank,
-	uint64_t hash)
+int scene_rank(struct scene_seen seen, int rank, uint64_t hash)
 {
-	return scene_repeats(scenes_meet(s, label, sketch, taken_s), hash) ? member_rank_repeats(rank)
-									   : rank;
+	return scene_repeats(seen.which, hash) ? member_rank_repeats(rank) : rank;
 }

@@ -9,7 +9,12 @@
  * than half of what it is, on average, from the label's pictures to the nearest of what came a while before
  * them. So parts on a line, and the animals that pass a camera which stands still, repeat nothing: what
  * came long before is as near to them as what came last. A picture is compared with the latest few scenes
- * of its label, for repeats come one after another. Of a label's first hundred pictures none repeats.
+ * of its label, for repeats come one after another.
+ *
+ * What may be of one burst must not be on both sides of validation, or the network is asked what it was
+ * told. So a picture that is as near to a scene as to what came a while before is drawn with it. That finds
+ * most of what belongs together, and much that does not, which leaves the draw as fair as it was but for
+ * its luck: so no draw lasts long.
  *
  * Scenes are remembered, not stored: after a restart each is new once more.
  */
@@ -36,6 +41,8 @@ struct scene {
 	double pictures;      /* of it, of late */
 	int64_t last;	      /* when it was met last, in pictures of its label */
 	int64_t taken_s;      /* when the last picture of it was taken */
+	uint64_t draw;	      /* content hash that says whether it is for validation */
+	int64_t drawn;	      /* when that picture was met, in pictures of its label */
 };
 
 struct past_picture {
@@ -48,7 +55,7 @@ struct label_scenes {
 	struct scene v[SCENES_LATEST];
 	struct past_picture past[SCENES_PAST]; /* a few of those met, the latest, a ring */
 	int n;
-	int64_t n_past;
+	int64_t n_past, next_past; /* of them; when the next one is to be added */
 	int64_t met, last; /* pictures; when it was met last, in pictures of all labels */
 	int compared;
 	double log_apart; /* mean logarithm of the squared distance to the nearest of the past */
@@ -63,16 +70,17 @@ struct scenes {
 
 void sketch_of(const struct coef_image *im, struct sketch *ret);
 
-/*
- * Remembers a picture, and gives its rank among the images of its label, by its content hash: rank, or
- * member_rank_repeats() of it when it is to be taken for shown. Times are in seconds; where nobody knows
- * them, all the same.
- */
-int scenes_rank(struct scenes *s, uint32_t label, const struct sketch *sketch, int64_t taken_s, int rank,
-	uint64_t hash);
+struct scene_seen {
+	double which;  /* picture of its scene: 1 for one that shows a new one */
+	uint64_t draw; /* hash to be drawn for validation with */
+};
 
-/* The parts of that. Remembers a picture; returns which of its scene it is, 1 for one that shows a new one. */
-double scenes_meet(struct scenes *s, uint32_t label, const struct sketch *sketch, int64_t taken_s);
+/*
+ * Remembers a picture by its content hash and the time it was taken, in seconds; where nobody knows times,
+ * all the same.
+ */
+struct scene_seen scenes_meet(
+	struct scenes *s, uint32_t label, const struct sketch *sketch, int64_t taken_s, uint64_t hash);
 
 /*
  * Whether the which-th picture of a scene is to be taken for shown. The first SCENE_NEW never are, of the
@@ -81,3 +89,6 @@ double scenes_meet(struct scenes *s, uint32_t label, const struct sketch *sketch
  */
 #define SCENE_NEW 4
 bool scene_repeats(double which, uint64_t hash);
+
+/* The rank of a picture among the images of its label: its own, or that of one taken for shown. */
+int scene_rank(struct scene_seen seen, int rank, uint64_t hash);

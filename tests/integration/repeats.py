@@ -26,7 +26,7 @@ def picture(scene, shot):
 def held_after_bursts(first):
     """How many pictures of scenes of their own and of bursts are kept in a store that holds fewer than come."""
     d = Daemon({"Store": {"MaxUse": "1M"}, "Policy": {"MinQuality": "80", "RepeatsFirst": first},
-                "Training": {"Enabled": "false"}}).start()
+                "Training": {"Enabled": "false", "ValidationShare": "30%"}}).start()
     for i in range(SCENES):
         d.drop(f"yard/scene-{i}.pgm", picture(i, 0))
         burst = i * BURSTS // SCENES
@@ -42,6 +42,19 @@ def held_after_bursts(first):
     if first == "yes":
         said = [d.ask("show", i["id"])["reason"] for i in bursts]
         check(any("looks like several before it" in s for s in said), f"show says so: {said[:3]}")
+    sides = {burst: [0, 0] for burst in range(BURSTS)}
+    for i in bursts:
+        sides[int(i["name"].split("-")[1])][i["validation"]] += 1
+    later = [sides[burst] for burst in range(2, BURSTS)]  # no draw of the first pictures lasts for a burst
+    apart = sum(min(n) for n in later)
+    check(apart <= sum(map(sum, later)) / 8, f"a burst is for training or for validation: {sides}")
+    again = [i["name"] for i in bursts[:20]]
+    for name in again:
+        burst, i, shot = map(int, name.removesuffix(".pgm").split("-")[1:])
+        d.drop(f"yard/again-{name}", picture(-1 - burst, (i, shot)))
+    d.drained()
+    got = d.status()["captures"]["duplicate"]
+    check(got == len(again), f"what comes again is known, whatever it was drawn with: {got} of {len(again)}")
     print(f"RepeatsFirst={first}: {len(scenes)} pictures of {SCENES} scenes, {len(bursts)} of {BURSTS * BURST} in bursts")
     d.verify()
     d.stop()

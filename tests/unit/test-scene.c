@@ -31,7 +31,7 @@ static double meet(
 
 	draw_scene(&im, seed, contrast, base, shake);
 	sketch_of(&im, &sketch);
-	return scenes_meet(s, label, &sketch, 1000);
+	return scenes_meet(s, label, &sketch, 1000, seed).which;
 }
 
 /* So many scenes that a label's past is known. */
@@ -79,7 +79,44 @@ static void test_gap(void)
 	draw_scene(&im, 300, 200, 0, 0);
 	sketch_of(&im, &sketch);
 	for (size_t i = 0; i < ARRAY_SIZE(times); i++)
-		CHECK_NEAR(scenes_meet(s, 1, &sketch, times[i]), which[i], 0.3);
+		CHECK_NEAR(scenes_meet(s, 1, &sketch, times[i], 0).which, which[i], 0.3);
+	free(s);
+}
+
+/*
+ * A burst is for training or for validation as a whole. Of scenes the share is what was asked for, and of
+ * one picture for ever, too: no draw lasts.
+ */
+static void test_drawn_together(void)
+{
+	struct scenes *s = calloc(1, sizeof(*s));
+	_cleanup_coef_ struct coef_image im = {0};
+	int drawn[2] = {0}, apart = 0;
+	struct sketch sketch;
+	struct rng rng;
+
+	CHECK(s);
+	rng_init(&rng, 8);
+	for (uint64_t i = 0; i < 8000; i++) {
+		uint64_t hash = rng_u64(&rng);
+		struct scene_seen seen;
+
+		draw_scene(&im, i < 4000 ? i : 4000, 200, 0, 1e-3 * rng_unit(&rng));
+		sketch_of(&im, &sketch);
+		seen = scenes_meet(s, 1 + i / 4000, &sketch, 0, hash);
+		drawn[i / 4000] += member_is_validation(member_drawn_with(hash, seen.draw), 10);
+		for (int shot = 0; i >= 100 && i < 4000 && i % 100 == 0 && shot < 8; shot++) {
+			draw_scene(&im, i, 180, 10, 1e-3 * rng_unit(&rng));
+			sketch_of(&im, &sketch);
+			apart += scenes_meet(s, 1, &sketch, 0, rng_u64(&rng)).draw != seen.draw;
+		}
+	}
+	CHECK(apart < 39 * 8 / 20); /* where a draw ended within a burst */
+	CHECK_NEAR(drawn[0], 400, 100);
+	CHECK_NEAR(drawn[1], 400, 300);
+	CHECK(member_same_content(member_drawn_with(7, 9), 7));
+	CHECK(!member_same_content(member_drawn_with(0x70007, 9), 7));
+	CHECK_INT(member_rank(member_drawn_with(0x123456789, 0x987654321)), member_rank(0x123456789));
 	free(s);
 }
 
@@ -147,7 +184,7 @@ static void test_camera(void)
 			im.plane[0].coef[(size_t)((y + j / 2) * 8 + x + j % 2) * DCT_SIZE2] +=
 				(int16_t)(100 * (rng_unit(&rng) - 0.5));
 		sketch_of(&im, &sketch);
-		repeats += scene_repeats(scenes_meet(s, 1, &sketch, 0), rng_u64(&rng));
+		repeats += scene_repeats(scenes_meet(s, 1, &sketch, 0, 0).which, rng_u64(&rng));
 	}
 	CHECK(repeats < 4000 / 10);
 	free(s);
@@ -173,4 +210,4 @@ static void test_repeats(void)
 	CHECK_INT(member_rank_spent(member_rank_repeats(9), 5), member_rank_repeats(9));
 }
 
-TEST_MAIN(test_scenes, test_gap, test_sketch, test_line, test_camera, test_repeats)
+TEST_MAIN(test_scenes, test_gap, test_drawn_together, test_sketch, test_line, test_camera, test_repeats)

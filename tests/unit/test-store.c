@@ -92,6 +92,9 @@ static void test_life(void)
 
 	CHECK_INT(apply_free(s, insert(0x1000000000000001, 100, 3, 500)), 0);
 	CHECK_INT(apply_free(s, insert(0x1000000000000001, 100, 3, 500)), -EEXIST);
+	op = insert(0x1000000000000001, 100, 3, 500);
+	op->row.hash = member_drawn_with(op->row.hash, ~op->row.hash); /* in another scene */
+	CHECK_INT(apply_free(s, op), -EEXIST);
 	op = insert(0x2000000000000002, 90000, 2, 400);
 	op->row.flags = IMAGE_FILE;
 	CHECK_INT(apply_free(s, op), 0);
@@ -139,7 +142,7 @@ static void test_life(void)
 	CHECK_INT(view_row(v, row.id, &row), -ENOENT);
 	CHECK_INT(verify(0), 1);
 	view_counters(v, counters);
-	CHECK_INT(counters[COUNT_DUPLICATE], 1);
+	CHECK_INT(counters[COUNT_DUPLICATE], 2);
 	CHECK_INT(counters[COUNT_DROPPED], 1);
 	view_close(v);
 	store_close(s);
@@ -331,7 +334,7 @@ static void test_collision(void)
 	struct store *s = open_store(8 * MIB);
 	struct op *a = insert(77, 50, 2, 1), *b = insert(77, 60, 2, 1);
 
-	b->row.hash = 999;
+	b->row.hash = 999 << 16;
 	CHECK_INT(apply_free(s, a), 0);
 	CHECK_INT(apply_free(s, b), 0);
 	store_close(s);

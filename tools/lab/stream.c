@@ -460,6 +460,8 @@ static int rung_below(const struct curve *c, int quality)
 static int admit(struct stream *s, struct arrival *a, struct coef_image *im)
 {
 	struct held h = {.index = a->index, .label = a->label, .set = -1};
+	uint64_t hash = scene_hash(s, a->index);
+	struct scene_seen seen;
 	float price = s->bytes > 0.9 * s->o.budget ? MAX(s->price, s->target) : s->price;
 	int at = s->o.quality ? rung_below(&a->curve, s->o.quality)
 			      : choose_rung(MODE_ADAPTIVE, &a->curve, &s->population, price, false);
@@ -467,8 +469,8 @@ static int admit(struct stream *s, struct arrival *a, struct coef_image *im)
 	int quality = a->curve.quality[at];
 	double need;
 
-	h.rank = scenes_rank(
-		s->scenes, (uint32_t)h.label, &a->sketch, 0, s->rank[h.index], scene_hash(s, h.index));
+	seen = scenes_meet(s->scenes, (uint32_t)h.label, &a->sketch, 0, hash);
+	h.rank = scene_rank(seen, s->rank[h.index], hash);
 	if (refused_at_door(s, h.label, h.rank)) {
 		s->dropped++;
 		return 0;
