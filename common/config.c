@@ -95,8 +95,8 @@ static const struct setting settings[] = {
 		"So many of a label's images stay as a random sample of all its past; the others make room "
 		"once they have been learnt from, oldest first.", NULL},
 	{"Policy", "RepeatsFirst", TYPE_BOOL, AT(policy.repeats_first), 0, 0, "yes",
-		"An image that looks like several before it under the same label goes first when room is "
-		"needed.", NULL},
+		"Of images of a label that look alike those beyond a few go first when room is needed, and "
+		"all but the first once they have been learnt from.", NULL},
 	{"Policy", "Scoring", TYPE_CHOICE, AT(policy.scoring), 0, 0, "auto",
 		"full: every rung through the network at once; predict: an average image's curve until "
 		"idle time scores it; auto: predict what has waited for 10 minutes.", scoring_names},

@@ -224,7 +224,7 @@ bool call_find_id(struct call *c, const char *text, int64_t *ret)
 static void explain(const struct daemon *d, const struct image_row *row, char *out, size_t size)
 {
 	const char *repeats =
-		row->rank >= RANK_REPEATS ? " It looks like several before it: it goes first." : "";
+		row->rank >= RANK_REPEATS ? " It looks like others before it: it goes first." : "";
 	int n;
 
 	if (d->config.policy.mode == MODE_UNIFORM) {

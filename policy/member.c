@@ -6,7 +6,12 @@
 
 int member_rank(uint64_t hash)
 {
-	return (int)(hash >> 16 & (RANK_SPENT - 1));
+	return (int)(hash >> 16 & (RANK_SPENT - 1)) & ~RANK_FOLLOWS;
+}
+
+int member_rank_follows(int rank)
+{
+	return rank | RANK_FOLLOWS;
 }
 
 int member_rank_spent(int rank, int64_t slice)
@@ -15,6 +20,8 @@ int member_rank_spent(int rank, int64_t slice)
 
 	if (rank >= RANK_LASTING)
 		return rank;
+	if (rank & RANK_FOLLOWS)
+		return member_rank_repeats(rank);
 	return (slice == SLICE_LASTING ? 1 : since) * RANK_SPENT + rank % RANK_SPENT;
 }
 
@@ -29,8 +36,11 @@ int member_choose_lasting(const int *shown, int n, const int *lasting, int m, in
 	int gone = 0;
 
 	for (int i = 0; i < n; i++) {
-		ret_lasts[i] = have < want;
-		if (ret_lasts[i]) {
+		ret_lasts[i] = false;
+		if (shown[i] & RANK_FOLLOWS)
+			continue;
+		if (have < want) {
+			ret_lasts[i] = true;
 			have++;
 		} else if (want > 0 && gone < m && shown[i] < lasting[gone] % RANK_SPENT) {
 			ret_lasts[i] = true;

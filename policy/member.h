@@ -25,6 +25,7 @@
 #define RANK_SLICES	      16381 /* slices of training told apart in the ranks of what they showed */
 #define RANK_REPEATS	      ((RANK_SLICES + 2) * RANK_SPENT) /* from here on: repeats its scene */
 #define RANK_MAX	      (RANK_REPEATS + RANK_SPENT - 1)
+#define RANK_FOLLOWS	      1 /* set in ranks of what shows a scene that is known */
 #define SLICE_LASTING	      (-1)
 #define VALIDATION_IMAGES_MAX 2000 /* enough to know an accuracy to a percent */
 
@@ -69,13 +70,16 @@ bool member_same_content(uint64_t a, uint64_t b);
  */
 int member_rank_spent(int rank, int64_t slice);
 
+/* The rank of one that is not the first of its scene: unlike that, it goes first once it was shown. */
+int member_rank_follows(int rank);
+
 /* The rank of an image that repeats its scene (scene.h): behind all that was shown. */
 int member_rank_repeats(int rank);
 
 /*
- * Which of n ranks just shown (ascending) are to last when `have` others do, the m highest of which are
- * given (descending), and `want` may: those that rank before them. Returns how many of the m, from
- * the first on, no longer last.
+ * Which of n ranks just shown (ascending) are to last, only the first of scenes may, when `have` others do,
+ * the m highest of which are given (descending), and `want` may: those that rank before them. Returns how
+ * many of the m, from the first on, no longer last.
  */
 int member_choose_lasting(const int *shown, int n, const int *lasting, int m, int64_t have, int64_t want,
 	bool *ret_lasts);

@@ -169,5 +169,7 @@ bool scene_repeats(double which, uint64_t hash)
 
 int scene_rank(struct scene_seen seen, int rank, uint64_t hash)
 {
-	return scene_repeats(seen.which, hash) ? member_rank_repeats(rank) : rank;
+	if (scene_repeats(seen.which, hash))
+		return member_rank_repeats(rank);
+	return seen.which > 1 ? member_rank_follows(rank) : rank;
 }

@@ -41,7 +41,7 @@ def held_after_bursts(first):
     bursts = [i for i in images if i["name"].startswith("burst")]
     if first == "yes":
         said = [d.ask("show", i["id"])["reason"] for i in bursts]
-        check(any("looks like several before it" in s for s in said), f"show says so: {said[:3]}")
+        check(any("looks like others before it" in s for s in said), f"show says so: {said[:3]}")
     sides = {burst: [0, 0] for burst in range(BURSTS)}
     for i in bursts:
         sides[int(i["name"].split("-")[1])][i["validation"]] += 1

@@ -399,7 +399,7 @@ static void test_lasting(void)
 
 	rng_init(&r, 11);
 	for (int i = 0; i < ALL; i++)
-		all[i] = (int)rng_below(&r, RANK_SPENT);
+		all[i] = (int)rng_below(&r, RANK_SPENT) & ~RANK_FOLLOWS;
 	for (int at = 0; at < ALL; at += SLICE) {
 		int *shown = all + at;
 
@@ -420,6 +420,10 @@ static void test_lasting(void)
 	CHECK_INT(member_choose_lasting(all, 0, lasting, KEEP, KEEP, 30, lasts), KEEP - 30);
 	CHECK_INT(member_choose_lasting(all, 5, lasting, KEEP, KEEP, 0, lasts), KEEP);
 	CHECK(!lasts[0] && !lasts[4]);
+	all[1] = member_rank_follows(all[1]);
+	all[3] = member_rank_follows(all[3]);
+	CHECK_INT(member_choose_lasting(all, 5, lasting, 0, 0, 2, lasts), 0);
+	CHECK(lasts[0] && !lasts[1] && lasts[2] && !lasts[3] && !lasts[4]);
 }
 
 /* What has been shown ranks behind all that has not, what was shown first last of all. */
@@ -442,9 +446,14 @@ static void test_spent(void)
 	}
 	CHECK_INT(member_rank_spent(0, INT64_MAX), RANK_LASTING);
 	/* What lasts goes after all the others, and can be made one of them again. */
-	CHECK_INT(member_rank_spent(7, SLICE_LASTING), RANK_SPENT + 7);
-	CHECK_INT(member_rank_spent(RANK_SPENT + 7, 3), member_rank_spent(7, 3));
-	CHECK_INT(member_rank_spent(member_rank_spent(7, 3), SLICE_LASTING), member_rank_spent(7, 3));
+	CHECK_INT(member_rank_spent(8, SLICE_LASTING), RANK_SPENT + 8);
+	CHECK_INT(member_rank_spent(RANK_SPENT + 8, 3), member_rank_spent(8, 3));
+	CHECK_INT(member_rank_spent(member_rank_spent(8, 3), SLICE_LASTING), member_rank_spent(8, 3));
+	/* What follows in its scene is as good as the first until it was shown. */
+	CHECK_INT(member_rank_follows(8) - member_rank_follows(6), 8 - 6);
+	CHECK(member_rank_follows(8) < RANK_SPENT);
+	CHECK(member_rank_spent(member_rank_follows(8), 3) > member_rank_spent(RANK_SPENT - 2, 0));
+	CHECK(member_rank_spent(member_rank_follows(8), 3) <= RANK_MAX);
 	CHECK(member_about_to_give(s, 4, &s[0], 2));
 	CHECK(member_about_to_give(s, 4, &s[0], 4)); /* next but one */
 	CHECK(!member_about_to_give(s, 4, &s[0], 6));

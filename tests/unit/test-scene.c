@@ -205,9 +205,12 @@ static void test_repeats(void)
 			n += !repeats;
 		}
 	CHECK_NEAR(n / 100, 2 * SCENE_NEW - 0.6, 0.4);
-	CHECK(member_rank_repeats(9) > member_rank_spent(RANK_SPENT - 1, 0));
+	CHECK(member_rank_repeats(8) > member_rank_spent(RANK_SPENT - 2, 0));
 	CHECK(member_rank_repeats(RANK_SPENT - 1) <= RANK_MAX);
-	CHECK_INT(member_rank_spent(member_rank_repeats(9), 5), member_rank_repeats(9));
+	CHECK_INT(member_rank_spent(member_rank_repeats(8), 5), member_rank_repeats(8));
+	CHECK_INT(scene_rank((struct scene_seen){.which = 1}, 8, UINT64_MAX), 8);
+	CHECK_INT(scene_rank((struct scene_seen){.which = 2}, 8, UINT64_MAX), member_rank_follows(8));
+	CHECK_INT(scene_rank((struct scene_seen){.which = 99}, 8, UINT64_MAX), member_rank_repeats(8));
 }
 
 TEST_MAIN(test_scenes, test_gap, test_drawn_together, test_sketch, test_line, test_camera, test_repeats)
