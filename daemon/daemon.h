@@ -128,6 +128,7 @@ void keeper_tables_known(struct daemon *d, int sets, const struct table_set *new
 void keeper_check(struct daemon *d); /* over the limit, images to rescore? */
 void keeper_new_model(struct daemon *d);
 void keeper_rescore(struct daemon *d); /* images that the current model has not scored */
+bool keeper_refuses(const struct daemon *d); /* anything at all, at the door */
 bool keeper_at_the_door(const struct daemon *d, uint32_t stratum, int rank, int step);
 struct plan keeper_plan(const struct daemon *d, double budget);
 

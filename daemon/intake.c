@@ -58,6 +58,7 @@ struct capture {
 	uint32_t label;
 	struct job *job;     /* owned until submitted */
 	struct image_row row;
+	bool ranked;	     /* its stratum and rank are known */
 	bool drop_at_door;
 	struct buf stored;   /* owned: encoded bytes */
 	char why[160];	     /* quarantine reason; empty: none */
@@ -350,20 +351,25 @@ static void read_capture(uv_work_t *req)
 		c->hash = c->hash << 8 | digest[8 + i];
 }
 
-static int64_t taken_s(const struct capture *c, const struct curve_answer *a)
-{
-	return a->taken_s ? a->taken_s : c->mtime_s;
-}
-
-/* Draws it for training or validation, and ranks it, with what it may be a burst with. */
-static void set_membership(struct capture *c, const struct curve_answer *a)
+static bool thins_bursts(const struct capture *c)
 {
 	const struct config *config = &c->d->config;
-	struct scene_seen seen =
-		scenes_meet(&c->d->intake->scenes, c->label, &a->sketch, taken_s(c, a), c->hash);
 
+	return config->policy.mode == MODE_ADAPTIVE && config->policy.repeats_first;
+}
+
+/* Draws it for training or validation and ranks it, with what it may be one burst with; only once. */
+static void set_membership(struct capture *c, const struct sketched *s)
+{
+	struct scene_seen seen;
+
+	if (c->ranked)
+		return;
+	c->ranked = true;
+	c->row.taken_s = s->taken_s ? s->taken_s : c->mtime_s;
+	seen = scenes_meet(&c->d->intake->scenes, c->label, &s->sketch, c->row.taken_s, c->hash);
 	c->row.rank = member_rank(c->hash);
-	if (config->policy.mode == MODE_ADAPTIVE && config->policy.repeats_first)
+	if (thins_bursts(c))
 		c->row.rank = scene_rank(seen, c->row.rank, c->hash);
 	c->hash = member_drawn_with(c->hash, seen.draw);
 	c->row.stratum = stratum_of(c->label, is_validation(c));
@@ -373,18 +379,19 @@ static void set_row(struct capture *c, const struct curve_answer *a)
 {
 	const char *base = strrchr(c->file.path, '/');
 
+	set_membership(c, &a->sketched);
 	c->row = (struct image_row){
+		.stratum = c->row.stratum,
+		.rank = c->row.rank,
+		.taken_s = c->row.taken_s,
 		.layout = a->layout,
 		.width = a->width,
 		.height = a->height,
 		.orientation = a->orientation,
-		.taken_s = taken_s(c, a),
 		.flags = a->curve.scored ? IMAGE_SCORED : 0,
 		.model = a->curve.scored ? c->d->model.version : 0,
 	};
-	snprintf(c->row.name, sizeof(c->row.name), "%.*s", NAME_KEPT_MAX,
-		base ? base + 1 : c->file.path);
-	set_membership(c, a);
+	snprintf(c->row.name, sizeof(c->row.name), "%.*s", NAME_KEPT_MAX, base ? base + 1 : c->file.path);
 }
 
 /*
@@ -424,6 +431,23 @@ static int decide(struct capture *c, struct curve_answer *a)
 	row_set_harm(&c->row, &a->curve, rung);
 	c->drop_at_door = keeper_at_the_door(d, c->row.stratum, c->row.rank, c->row.step);
 	return c->row.quality;
+}
+
+/* Nobody need score what would be refused whatever comes of it. */
+static bool on_sketch(struct capture *c, struct reader *payload, bool *ret_bad)
+{
+	struct sketched s;
+	size_t at;
+
+	if (get_sketched(payload, &s) < 0 || !reader_finished(payload)) {
+		*ret_bad = true;
+		return false;
+	}
+	set_membership(c, &s);
+	c->drop_at_door = keeper_at_the_door(c->d, c->row.stratum, c->row.rank, -1);
+	at = frame_begin(&c->job->followup, MSG_SCORE);
+	frame_end(&c->job->followup, at);
+	return c->drop_at_door;
 }
 
 static bool on_curve(struct capture *c, struct reader *payload, bool *ret_bad)
@@ -488,6 +512,8 @@ static bool on_answer(struct job *job, uint8_t type, struct reader *payload, boo
 {
 	struct capture *c = job->user;
 
+	if (type == MSG_SKETCH && c->state == CAPTURE_SCORING)
+		return on_sketch(c, payload, ret_bad);
 	if (type == MSG_CURVE && c->state == CAPTURE_SCORING)
 		return on_curve(c, payload, ret_bad);
 	if (type == MSG_ENCODED && c->state == CAPTURE_ENCODING)
@@ -529,7 +555,7 @@ static bool on_answer_again(struct job *job, uint8_t type, struct reader *payloa
 {
 	struct capture *c = job->user;
 
-	if (type == MSG_CURVE && c->state == CAPTURE_ENCODING)
+	if ((type == MSG_SKETCH || type == MSG_CURVE) && c->state == CAPTURE_ENCODING)
 		set_state(c, CAPTURE_SCORING);
 	return on_answer(job, type, payload, ret_bad);
 }
@@ -579,9 +605,11 @@ static void start_scoring(struct capture *c)
 	job->finished = on_finished;
 	at = frame_begin(&job->request, MSG_CAPTURE);
 	buf_put_u32(&job->request, c->label);
-	buf_put_u8(&job->request, (predicts(c) ? ASK_NO_NETWORK : 0) |
-		(population_wants_rates(&c->d->population, c->hash) ? 0 : ASK_FEW_RATES) |
-		(population_wants_guess(&c->d->population, c->hash) ? ASK_GUESS : 0));
+	buf_put_u8(&job->request,
+		(predicts(c) ? ASK_NO_NETWORK : 0) |
+			(population_wants_rates(&c->d->population, c->hash) ? 0 : ASK_FEW_RATES) |
+			(population_wants_guess(&c->d->population, c->hash) ? ASK_GUESS : 0) |
+			(thins_bursts(c) && keeper_refuses(c->d) ? ASK_SKETCH : 0));
 	buf_put(&job->request, c->data.data, c->data.len);
 	frame_end(&job->request, at);
 	c->job = job;

@@ -213,7 +213,7 @@ static bool rank_of(void *user, const struct image_row *row)
 }
 
 /* Whether the store is as full as it gets and its last rounds dropped images. */
-static bool dropping_now(const struct daemon *d)
+bool keeper_refuses(const struct daemon *d)
 {
 	const struct usage *u = writer_usage(d->writer);
 
@@ -227,7 +227,7 @@ bool keeper_at_the_door(const struct daemon *d, uint32_t stratum, int rank, int 
 	int highest = RANK_MAX + 1;
 	size_t n;
 
-	if (d->config.policy.mode == MODE_UNIFORM || !dropping_now(d))
+	if (d->config.policy.mode == MODE_UNIFORM || !keeper_refuses(d))
 		return false;
 	if (d->config.policy.mode == MODE_DROP)
 		return step <= d->keeper->drop_step;

@@ -94,6 +94,28 @@ void get_stored(struct reader *r, struct stored_image *ret)
 	ret->label = reader_u32(r);
 }
 
+void put_sketched(struct buf *b, const struct sketched *l)
+{
+	buf_put_u64(b, (uint64_t)l->taken_s);
+	for (int i = 0; i < SKETCH_CELLS; i++)
+		buf_put_f32(b, l->sketch.cell[i]);
+}
+
+int get_sketched(struct reader *r, struct sketched *ret)
+{
+	struct sketched l = {.taken_s = (int64_t)reader_u64(r)};
+
+	for (int i = 0; i < SKETCH_CELLS; i++) {
+		l.sketch.cell[i] = reader_f32(r);
+		if (!(fabsf(l.sketch.cell[i]) <= 1))
+			return -EBADMSG;
+	}
+	if (r->failed)
+		return -EBADMSG;
+	*ret = l;
+	return 0;
+}
+
 void put_curve(struct buf *b, const struct curve_answer *a)
 {
 	buf_put_u32(b, (uint32_t)a->width);
@@ -101,7 +123,6 @@ void put_curve(struct buf *b, const struct curve_answer *a)
 	buf_put_u8(b, (uint8_t)a->orientation);
 	buf_put_u8(b, (uint8_t)a->own_quality);
 	buf_put_u8(b, a->layout);
-	buf_put_u64(b, (uint64_t)a->taken_s);
 	buf_put(b, a->format, sizeof(a->format));
 	buf_put_u8(b, a->curve.scored);
 	buf_put_f32(b, a->curve.entropy);
@@ -112,8 +133,7 @@ void put_curve(struct buf *b, const struct curve_answer *a)
 		buf_put_f32(b, a->curve.kl[i]);
 		buf_put_f32(b, a->curve.loss[i]);
 	}
-	for (int i = 0; i < SKETCH_CELLS; i++)
-		buf_put_f32(b, a->sketch.cell[i]);
+	put_sketched(b, &a->sketched);
 }
 
 int get_curve(struct reader *r, struct curve_answer *ret)
@@ -127,7 +147,6 @@ int get_curve(struct reader *r, struct curve_answer *ret)
 	a.orientation = reader_u8(r);
 	a.own_quality = reader_u8(r);
 	a.layout = reader_u8(r);
-	a.taken_s = (int64_t)reader_u64(r);
 	format = reader_take(r, sizeof(a.format));
 	if (format)
 		memcpy(a.format, format, sizeof(a.format) - 1);
@@ -151,12 +170,7 @@ int get_curve(struct reader *r, struct curve_answer *ret)
 			return -EBADMSG;
 		counted |= a.curve.rate[i] > 0;
 	}
-	for (int i = 0; i < SKETCH_CELLS; i++) {
-		a.sketch.cell[i] = reader_f32(r);
-		if (!(fabsf(a.sketch.cell[i]) <= 1))
-			return -EBADMSG;
-	}
-	if (!reader_finished(r) || !counted)
+	if (get_sketched(r, &a.sketched) < 0 || !reader_finished(r) || !counted)
 		return -EBADMSG;
 	*ret = a;
 	return 0;

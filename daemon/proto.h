@@ -42,6 +42,9 @@ enum message {
 	MSG_LOOK,    /* struct stored_image, bytes -> MSG_SEEN, or MSG_REFUSED */
 	/* from a worker */
 	MSG_SEEN, /* f32 for each class: the network's answer, softmax */
+	/* before MSG_CURVE, when ASK_SKETCH was among what was asked about a capture */
+	MSG_SKETCH, /* from a worker: struct sketched */
+	MSG_SCORE,  /* to it: of what was decoded last -> MSG_CURVE or MSG_REFUSED */
 };
 
 /* Appends a frame's head; frame_end fills in its length. */
@@ -60,6 +63,7 @@ enum asked {
 	ASK_NO_NETWORK = 1,
 	ASK_FEW_RATES = 2,
 	ASK_GUESS = 4,
+	ASK_SKETCH = 8, /* how a capture looks, before it is scored */
 };
 
 /* A stored image on its way back to a worker. */
@@ -74,13 +78,23 @@ struct stored_image {
 void put_stored(struct buf *b, const struct stored_image *s);
 void get_stored(struct reader *r, struct stored_image *ret);
 
+/* What tells whether a capture shows again what came just before it. */
+struct sketched {
+	int64_t taken_s; /* 0: it does not say */
+	struct sketch sketch;
+};
+
+void put_sketched(struct buf *b, const struct sketched *l);
+
+/* -EBADMSG unless it is a sketch. */
+int get_sketched(struct reader *r, struct sketched *ret);
+
 struct curve_answer {
 	int width, height, orientation, own_quality;
 	uint8_t layout;
-	int64_t taken_s;
 	char format[8];
 	struct curve curve;
-	struct sketch sketch; /* of a capture */
+	struct sketched sketched; /* of a capture */
 };
 
 void put_curve(struct buf *b, const struct curve_answer *a);

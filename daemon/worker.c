@@ -28,6 +28,9 @@ struct worker {
 	int n_known;
 	struct coef_image image; /* decoded last */
 	int own_quality;	 /* of image; 0: none */
+	struct curve_answer begun; /* what is known of the capture before it is scored */
+	uint32_t label;		 /* of it */
+	uint8_t asked;		 /* about it: ASK_SKETCH while it waits to be scored */
 	struct pack_lessons lessons; /* since the newest set */
 	bool fresh;		 /* image is a capture that the network has scored */
 	struct sensitivity network;
@@ -123,15 +126,24 @@ static void answer_curve(struct worker *w, struct curve_answer *a, uint32_t labe
 	frame_end(&w->out, at);
 }
 
+static void answer_sketch(struct worker *w)
+{
+	size_t at = frame_begin(&w->out, MSG_SKETCH);
+
+	put_sketched(&w->out, &w->begun.sketched);
+	frame_end(&w->out, at);
+}
+
 static void on_capture(struct worker *w, struct reader *r)
 {
-	uint32_t label = reader_u32(r);
-	uint8_t asked = reader_u8(r);
 	struct capture_info info;
-	struct curve_answer a = {0};
-	int e = capture_decode(r->data, r->len, w->max_pixels, &w->image, &info);
+	int e;
 
+	w->label = reader_u32(r);
+	w->asked = reader_u8(r);
+	w->begun = (struct curve_answer){0};
 	w->own_quality = 0;
+	e = capture_decode(r->data, r->len, w->max_pixels, &w->image, &info);
 	if (e < 0) {
 		char reason[REASON_MAX + 16];
 
@@ -143,11 +155,25 @@ static void on_capture(struct worker *w, struct reader *r)
 		return;
 	}
 	w->own_quality = info.quality;
-	w->fresh = w->model.params && !(asked & ASK_NO_NETWORK);
-	a.taken_s = info.taken_s;
-	sketch_of(&w->image, &a.sketch);
-	snprintf(a.format, sizeof(a.format), "%s", info.format);
-	answer_curve(w, &a, label, w->max_quality, asked, &w->lessons);
+	w->fresh = w->model.params && !(w->asked & ASK_NO_NETWORK);
+	w->begun.sketched.taken_s = info.taken_s;
+	sketch_of(&w->image, &w->begun.sketched.sketch);
+	snprintf(w->begun.format, sizeof(w->begun.format), "%s", info.format);
+	if (w->asked & ASK_SKETCH)
+		answer_sketch(w);
+	else
+		answer_curve(w, &w->begun, w->label, w->max_quality, w->asked, &w->lessons);
+}
+
+/* The capture that was sketched is worth it. */
+static void on_score(struct worker *w)
+{
+	if (!w->own_quality || !(w->asked & ASK_SKETCH)) {
+		refuse(w, -EINVAL, "nothing to score");
+		return;
+	}
+	w->asked &= (uint8_t)~ASK_SKETCH;
+	answer_curve(w, &w->begun, w->label, w->max_quality, w->asked, &w->lessons);
 }
 
 /* A stored image into w->image, its steps into t when it was packed; false: refused. */
@@ -160,6 +186,7 @@ static bool decode_stored(
 	get_stored(r, s);
 	set = table_set_find(w->known, w->n_known, s->tables);
 	w->own_quality = 0;
+	w->asked = 0;
 	w->fresh = false;
 	if (r->failed || (!s->whole_file && (!set || !table_set_tables(set, s->quality, t)))) {
 		refuse(w, -EBADMSG, "stored image without its tables");
@@ -182,7 +209,6 @@ static void on_stored(struct worker *w, struct reader *r)
 	if (!decode_stored(w, r, &s, &t))
 		return;
 	w->own_quality = s.quality;
-	a.taken_s = 0;
 	answer_curve(w, &a, s.label, s.quality, s.asked, NULL);
 }
 
@@ -330,6 +356,9 @@ static int handle(struct worker *w, uint8_t type, struct reader *r)
 	case MSG_CAPTURE:
 		on_capture(w, r);
 		break;
+	case MSG_SCORE:
+		on_score(w);
+		break;
 	case MSG_STORED:
 		on_stored(w, r);
 		break;
@@ -348,6 +377,7 @@ static int handle(struct worker *w, uint8_t type, struct reader *r)
 	case MSG_COUNTS:
 		on_counts(w);
 		break;
+	case MSG_SKETCH:
 	case MSG_CURVE:
 	case MSG_REFUSED:
 	case MSG_ENCODED:

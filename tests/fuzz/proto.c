@@ -8,6 +8,7 @@ static void read_payload(uint8_t type, struct reader payload)
 	static struct pack_lessons lessons;
 	struct sensitivity network;
 	struct curve_answer curve;
+	struct sketched sketched;
 	struct train_result result;
 
 	switch (type) {
@@ -18,8 +19,13 @@ static void read_payload(uint8_t type, struct reader payload)
 			for (int k = 1; k < curve.curve.n; k++)
 				CRASH_UNLESS(curve.curve.quality[k] > curve.curve.quality[k - 1]);
 			for (int k = 0; k < SKETCH_CELLS; k++)
-				CRASH_UNLESS(fabsf(curve.sketch.cell[k]) <= 1);
+				CRASH_UNLESS(fabsf(curve.sketched.sketch.cell[k]) <= 1);
 		}
+		break;
+	case MSG_SKETCH:
+		if (get_sketched(&payload, &sketched) == 0)
+			for (int k = 0; k < SKETCH_CELLS; k++)
+				CRASH_UNLESS(fabsf(sketched.sketch.cell[k]) <= 1);
 		break;
 	case MSG_COUNTED:
 		if (get_counts(&payload, &lessons, &network) == 0) {

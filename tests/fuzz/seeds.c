@@ -104,7 +104,7 @@ static void seed_proto(int corpus)
 		.orientation = 6,
 		.own_quality = 92,
 		.layout = 0x22,
-		.taken_s = 1700000000,
+		.sketched.taken_s = 1700000000,
 		.format = "jpeg"};
 	struct train_result done = {.trained_images = 500,
 		.validation_images = 50,
@@ -130,6 +130,11 @@ static void seed_proto(int corpus)
 	put_train_result(&b, &done);
 	frame_end(&b, at);
 	save(corpus, "proto", "curve-and-result", &b);
+	b.len = 0;
+	at = frame_begin(&b, MSG_SKETCH);
+	put_sketched(&b, &a.sketched);
+	frame_end(&b, at);
+	save(corpus, "proto", "sketch", &b);
 	b.len = 0;
 	at = frame_begin(&b, MSG_COUNTED);
 	put_counts(&b, lessons, &network);

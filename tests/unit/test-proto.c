@@ -7,11 +7,11 @@
 static struct curve_answer example(void)
 {
 	struct curve_answer a = {.width = 640, .height = 481, .orientation = 6, .own_quality = 92,
-		.layout = 0x22, .taken_s = 1700000000, .format = "jpeg"};
+		.layout = 0x22, .sketched.taken_s = 1700000000, .format = "jpeg"};
 
 	a.curve = (struct curve){.n = 3, .quality = {5, 50, 92}, .rate = {100, 900, 4000},
 		.kl = {0.5f, 0.1f, 0}, .loss = {0.4f, -0.1f, 0}, .scored = true};
-	a.sketch.cell[SKETCH_CELLS - 1] = -0.75f;
+	a.sketched.sketch.cell[SKETCH_CELLS - 1] = -0.75f;
 	return a;
 }
 
@@ -28,14 +28,42 @@ static void test_curve(void)
 	CHECK_INT(b.height, 481);
 	CHECK_INT(b.orientation, 6);
 	CHECK_INT(b.own_quality, 92);
-	CHECK_INT(b.taken_s, 1700000000);
+	CHECK_INT(b.sketched.taken_s, 1700000000);
 	CHECK_STR(b.format, "jpeg");
 	CHECK_INT(b.curve.rate[2], 4000);
 	CHECK_NEAR(b.curve.loss[1], -0.1, 1e-6);
-	CHECK_NEAR(b.sketch.cell[SKETCH_CELLS - 1], -0.75, 0);
+	CHECK_NEAR(b.sketched.sketch.cell[SKETCH_CELLS - 1], -0.75, 0);
 	for (size_t len = 0; len < buf.len; len++) {
 		r = (struct reader){buf.data, len, false};
 		CHECK_INT(get_curve(&r, &b), -EBADMSG);
+	}
+}
+
+static void test_sketch(void)
+{
+	static const float hostile[] = {1.5f, -1.01f, NAN, INFINITY};
+	struct curve_answer a = example();
+	struct sketched b;
+	_cleanup_buf_ struct buf buf = {0};
+	struct reader r;
+
+	put_sketched(&buf, &a.sketched);
+	for (size_t len = 0; len < buf.len; len++) {
+		r = (struct reader){buf.data, len, false};
+		CHECK_INT(get_sketched(&r, &b), -EBADMSG);
+	}
+	r = (struct reader){buf.data, buf.len, false};
+	CHECK_INT(get_sketched(&r, &b), 0);
+	CHECK(reader_finished(&r));
+	CHECK_INT(b.taken_s, 1700000000);
+	CHECK_NEAR(b.sketch.cell[SKETCH_CELLS - 1], -0.75, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(hostile); i++) {
+		a.sketched.sketch.cell[i] = hostile[i];
+		buf.len = 0;
+		put_sketched(&buf, &a.sketched);
+		r = (struct reader){buf.data, buf.len, false};
+		CHECK_INT(get_sketched(&r, &b), -EBADMSG);
+		a.sketched.sketch.cell[i] = 0;
 	}
 }
 
@@ -58,8 +86,8 @@ static void test_hostile_curve(void)
 		case 7: a.curve.kl[0] = -1; break;
 		case 8: a.curve.loss[2] = INFINITY; break;
 		case 9: a.curve.n = 0; break;
-		case 10: a.sketch.cell[0] = 1.5f; break;
-		case 11: a.sketch.cell[15] = NAN; break;
+		case 10: a.sketched.sketch.cell[0] = 1.5f; break;
+		case 11: a.sketched.sketch.cell[15] = NAN; break;
 		}
 		put_curve(&buf, &a);
 		r = (struct reader){buf.data, buf.len, false};
@@ -128,4 +156,4 @@ static void test_others(void)
 	CHECK_INT(get_train_order(&r, &p), -EBADMSG);
 }
 
-TEST_MAIN(test_curve, test_hostile_curve, test_frames, test_others)
+TEST_MAIN(test_curve, test_sketch, test_hostile_curve, test_frames, test_others)
