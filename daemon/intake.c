@@ -186,6 +186,15 @@ static enum fate fate_of(const struct op *op)
 	return op->result == -EEXIST ? FATE_DUPLICATE : FATE_STORED;
 }
 
+static const char *why_of(const struct capture *c, const struct op *op, enum fate fate)
+{
+	if (fate == FATE_QUARANTINED)
+		return op->text;
+	if (fate != FATE_DROPPED)
+		return "";
+	return c->row.rank >= RANK_REPEATS ? "looks like others before it" : "the store is full";
+}
+
 static void note_decision(const struct capture *c, const struct op *op)
 {
 	const char *base = strrchr(c->file.path, '/');
@@ -200,7 +209,7 @@ static void note_decision(const struct capture *c, const struct op *op)
 		n.quality = op->row.quality;
 	}
 	snprintf(n.name, sizeof(n.name), "%.*s", NAME_KEPT_MAX, base ? base + 1 : c->file.path);
-	snprintf(n.why, sizeof(n.why), "%.95s", op->kind == OP_QUARANTINE ? op->text : "");
+	snprintf(n.why, sizeof(n.why), "%.95s", why_of(c, op, n.fate));
 	recent_add(&c->d->recent, &n);
 	if (n.fate == FATE_STORED && hooks_wants(c->d->hooks, HOOK_STORED))
 		hooks_tell(c->d->hooks, HOOK_STORED, decision_json(c->d, &n));

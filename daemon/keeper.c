@@ -212,12 +212,18 @@ static bool rank_of(void *user, const struct image_row *row)
 	return false;
 }
 
+/* The limit for what images may not grow out of: beyond is room for models and for relief itself. */
+static int64_t images_limit(const struct daemon *d)
+{
+	return d->limit - training_model_reserve(d) - store_relief_bytes(d->limit);
+}
+
 /* Whether the store is as full as it gets and its last rounds dropped images. */
 bool keeper_refuses(const struct daemon *d)
 {
 	const struct usage *u = writer_usage(d->writer);
 
-	return d->keeper->dropping && u->total - u->index_free > d->limit - d->limit / 50;
+	return d->keeper->dropping && u->total - u->index_free > images_limit(d) - d->limit / 50;
 }
 
 bool keeper_at_the_door(const struct daemon *d, uint32_t stratum, int rank, int step)
@@ -568,9 +574,8 @@ static int degrade(struct keeper *k, int want, float limit)
 static bool nearly_full(const struct daemon *d)
 {
 	const struct usage *u = writer_usage(d->writer);
-	int64_t kept = training_model_reserve(d) + store_relief_bytes(d->limit);
 
-	return u->total - u->index_free >= d->limit - kept - d->limit / 10;
+	return u->total - u->index_free >= images_limit(d) - d->limit / 10;
 }
 
 float keeper_door_price(const struct daemon *d)
@@ -657,9 +662,7 @@ void keeper_check(struct daemon *d)
 {
 	const struct usage *u = writer_usage(d->writer);
 	struct keeper *k = d->keeper;
-	/* What images may not grow into: room for models and for relief itself. */
-	int64_t kept = training_model_reserve(d) + store_relief_bytes(d->limit);
-	int64_t over = u->total - (d->limit - kept);
+	int64_t over = u->total - images_limit(d);
 
 	if (d->stopping)
 		return;

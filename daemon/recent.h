@@ -16,7 +16,7 @@ struct decision {
 	int quality;
 	enum fate fate;
 	char name[NAME_KEPT_MAX + 1];
-	char why[96]; /* of a quarantine */
+	char why[96]; /* was it not stored; empty: it was, or is there already */
 };
 
 struct recent {

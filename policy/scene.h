@@ -87,7 +87,7 @@ struct scene_seen scenes_meet(
  * later ones fewer and fewer are not, by a content hash: of a scene that ends about 2 SCENE_NEW pictures,
  * and of one that does not about one in a hundred, for what four by four cells do not tell.
  */
-#define SCENE_NEW 4
+#define SCENE_NEW 2
 bool scene_repeats(double which, uint64_t hash);
 
 /* The rank of a picture among the images of its label: its own, or that of one taken for shown. */
