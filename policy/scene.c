@@ -11,13 +11,13 @@
 #define COMPARED     64	   /* pictures that say how far others are apart */
 #define GAP_MAX_S    300   /* a scene that nothing was taken of for longer is over */
 #define FADES	     32	   /* pictures of a label, after which half of a scene is forgotten */
+#define FLAT	     4.0f  /* grey levels: deviations below say little */
+#define DC_SCALE     8	   /* a block's DC for its mean */
 
 /* In pictures of a label; among its first ones the given share of those met. */
 #define PAST_AGE   128 /* a half: after that, one has nothing to do with what comes */
 #define PAST_EVERY 32  /* an eighth: one in so many is remembered for that */
 #define DRAW_MAX   256 /* a quarter: so long a draw lasts */
-#define FLAT	  4.0f /* grey levels: deviations below say little */
-#define DC_SCALE  8    /* a block's DC for its mean */
 
 static float cell_mean(const struct coef_plane *p, int x0, int x1, int y0, int y1)
 {
@@ -131,28 +131,37 @@ static void remember(struct label_scenes *l, const struct sketch *sketch)
 	l->next_past = l->met + CLAMP(l->met / 8, 1, PAST_EVERY);
 }
 
+static void learn_apart(struct label_scenes *l, const struct sketch *sketch)
+{
+	double past = distance_from_past(l, sketch);
+
+	if (!isfinite(past))
+		return;
+	l->compared = MIN(l->compared + 1, COMPARED);
+	l->log_apart += (log(MAX(past, DISTANCE_MIN)) - l->log_apart) / l->compared;
+}
+
+static bool draw_lasts(const struct label_scenes *l, const struct scene *scene)
+{
+	return l->met - scene->drawn < CLAMP(scene->drawn / 4, 1, DRAW_MAX);
+}
+
 struct scene_seen scenes_meet(
 	struct scenes *s, uint32_t label, const struct sketch *sketch, int64_t taken_s, uint64_t hash)
 {
 	struct label_scenes *l = scenes_of(s, label);
-	double least, past, apart = l->compared ? exp(l->log_apart) : 0;
+	double least, apart = l->compared ? exp(l->log_apart) : 0;
 	struct scene *scene = nearest_scene(l, sketch, taken_s, &least);
-	int64_t drawn = l->met + 1;
+	int64_t drawn = ++l->met;
 
 	l->last = ++s->met;
-	l->met++;
-	past = distance_from_past(l, sketch);
-	if (scene && apart > 2 * DISTANCE_MIN && least < apart &&
-		l->met - scene->drawn < CLAMP(scene->drawn / 4, 1, DRAW_MAX)) {
+	if (scene && apart > 2 * DISTANCE_MIN && least < apart && draw_lasts(l, scene)) {
 		hash = scene->draw;
 		drawn = scene->drawn;
 	}
 	if (!scene || apart < APART_MIN || least >= ALIKE * apart)
 		scene = new_scene(l, sketch);
-	if (isfinite(past)) {
-		l->compared = MIN(l->compared + 1, COMPARED);
-		l->log_apart += (log(MAX(past, DISTANCE_MIN)) - l->log_apart) / l->compared;
-	}
+	learn_apart(l, sketch);
 	remember(l, sketch);
 	scene->pictures = 1 + scene->pictures * exp2(-(double)(l->met - scene->last) / FADES);
 	scene->last = l->met;

@@ -2,7 +2,8 @@
  * Near-duplicates: a camera that stands still takes bursts. The hundredth picture of a scene has next to
  * nothing to tell that the first few did not, but takes as much room and as many showings as one of
  * something new, and scenes are of very unequal length. So what repeats its scene is taken for shown: it
- * stays while there is room, and goes first (member.h).
+ * stays while there is room, and goes first; and so does all but a scene's first picture once it was shown
+ * (member.h).
  *
  * Pictures show one scene when their grey means in four by four cells are alike, brightness and contrast
  * apart, and they were taken within minutes of each other: when the squared distance of the two is less
