@@ -454,9 +454,11 @@ static bool on_sketch(struct capture *c, struct reader *payload, bool *ret_bad)
 	}
 	set_membership(c, &s);
 	c->drop_at_door = keeper_at_the_door(c->d, c->row.stratum, c->row.rank, -1);
+	if (c->drop_at_door)
+		return true;
 	at = frame_begin(&c->job->followup, MSG_SCORE);
 	frame_end(&c->job->followup, at);
-	return c->drop_at_door;
+	return false;
 }
 
 static bool on_curve(struct capture *c, struct reader *payload, bool *ret_bad)

@@ -212,18 +212,24 @@ static bool rank_of(void *user, const struct image_row *row)
 	return false;
 }
 
-/* The limit for what images may not grow out of: beyond is room for models and for relief itself. */
+/* What the store may grow to by images: beyond is room for models and for relief itself. */
 static int64_t images_limit(const struct daemon *d)
 {
 	return d->limit - training_model_reserve(d) - store_relief_bytes(d->limit);
 }
 
-/* Whether the store is as full as it gets and its last rounds dropped images. */
-bool keeper_refuses(const struct daemon *d)
+/* Bytes until images have to go, free pages of the index among them; negative when they do. */
+static int64_t room_left(const struct daemon *d)
 {
 	const struct usage *u = writer_usage(d->writer);
 
-	return d->keeper->dropping && u->total - u->index_free > images_limit(d) - d->limit / 50;
+	return images_limit(d) - (u->total - u->index_free);
+}
+
+/* Whether the store is as full as it gets and its last rounds dropped images. */
+bool keeper_refuses(const struct daemon *d)
+{
+	return d->keeper->dropping && room_left(d) < d->limit / 50;
 }
 
 bool keeper_at_the_door(const struct daemon *d, uint32_t stratum, int rank, int step)
@@ -573,9 +579,7 @@ static int degrade(struct keeper *k, int want, float limit)
 /* With less than a tenth to spare images are degraded for what comes. */
 static bool nearly_full(const struct daemon *d)
 {
-	const struct usage *u = writer_usage(d->writer);
-
-	return u->total - u->index_free >= images_limit(d) - d->limit / 10;
+	return room_left(d) <= d->limit / 10;
 }
 
 float keeper_door_price(const struct daemon *d)

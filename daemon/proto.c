@@ -94,25 +94,25 @@ void get_stored(struct reader *r, struct stored_image *ret)
 	ret->label = reader_u32(r);
 }
 
-void put_sketched(struct buf *b, const struct sketched *l)
+void put_sketched(struct buf *b, const struct sketched *s)
 {
-	buf_put_u64(b, (uint64_t)l->taken_s);
+	buf_put_u64(b, (uint64_t)s->taken_s);
 	for (int i = 0; i < SKETCH_CELLS; i++)
-		buf_put_f32(b, l->sketch.cell[i]);
+		buf_put_f32(b, s->sketch.cell[i]);
 }
 
 int get_sketched(struct reader *r, struct sketched *ret)
 {
-	struct sketched l = {.taken_s = (int64_t)reader_u64(r)};
+	struct sketched s = {.taken_s = (int64_t)reader_u64(r)};
 
 	for (int i = 0; i < SKETCH_CELLS; i++) {
-		l.sketch.cell[i] = reader_f32(r);
-		if (!(fabsf(l.sketch.cell[i]) <= 1))
+		s.sketch.cell[i] = reader_f32(r);
+		if (!(fabsf(s.sketch.cell[i]) <= 1))
 			return -EBADMSG;
 	}
 	if (r->failed)
 		return -EBADMSG;
-	*ret = l;
+	*ret = s;
 	return 0;
 }
 

@@ -84,7 +84,7 @@ struct sketched {
 	struct sketch sketch;
 };
 
-void put_sketched(struct buf *b, const struct sketched *l);
+void put_sketched(struct buf *b, const struct sketched *s);
 
 /* -EBADMSG unless it is a sketch. */
 int get_sketched(struct reader *r, struct sketched *ret);

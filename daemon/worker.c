@@ -134,6 +134,11 @@ static void answer_sketch(struct worker *w)
 	frame_end(&w->out, at);
 }
 
+static void score_begun(struct worker *w)
+{
+	answer_curve(w, &w->begun, w->label, w->max_quality, w->asked, &w->lessons);
+}
+
 static void on_capture(struct worker *w, struct reader *r)
 {
 	struct capture_info info;
@@ -162,7 +167,7 @@ static void on_capture(struct worker *w, struct reader *r)
 	if (w->asked & ASK_SKETCH)
 		answer_sketch(w);
 	else
-		answer_curve(w, &w->begun, w->label, w->max_quality, w->asked, &w->lessons);
+		score_begun(w);
 }
 
 /* The capture that was sketched is worth it. */
@@ -173,7 +178,7 @@ static void on_score(struct worker *w)
 		return;
 	}
 	w->asked &= (uint8_t)~ASK_SKETCH;
-	answer_curve(w, &w->begun, w->label, w->max_quality, w->asked, &w->lessons);
+	score_begun(w);
 }
 
 /* A stored image into w->image, its steps into t when it was packed; false: refused. */

@@ -8,11 +8,12 @@
  * all that it has not seen, so that what comes is held until it has taught, and among the spent what
  * was shown first goes first: each is shown about as often as the others. A share of each stratum may
  * be lasting instead: the lowest ranks of all its past, which go last. What repeats its scene (scene.h)
- * goes first. Which stratum gives next brings labels to the root of what came of them: between
- * class-balancing reservoir sampling (Chrysakis and Moens 2020), where the largest gives, and a sample of all
- * that came. With labels as frequent as each other all three are the same; otherwise the root is far better
- * than the former for a network that is asked what comes, and no worse where each label is asked about as
- * often (DESIGN.md, Policy). But a stratum that has bytes to itself does not give while it takes less.
+ * goes first, and so does what merely follows in it once it was shown. Which stratum gives next brings
+ * labels to the root of what came of them: between class-balancing reservoir sampling (Chrysakis and Moens
+ * 2020), where the largest gives, and a sample of all that came. With labels as frequent as each other all
+ * three are the same; otherwise the root is far better than the former for a network that is asked what
+ * comes, and no worse where each label is asked about as often (DESIGN.md, Policy). But a stratum that has
+ * bytes to itself does not give while it takes less.
  */
 #pragma once
 

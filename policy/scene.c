@@ -103,10 +103,10 @@ static struct scene *nearest_scene(
 	for (int i = 0; i < l->n; i++) {
 		double d = squared_distance(&l->v[i].sketch, sketch);
 
-		if (d >= *ret_distance || fabs((double)taken_s - (double)l->v[i].taken_s) > GAP_MAX_S)
-			continue;
-		*ret_distance = d;
-		nearest = &l->v[i];
+		if (d < *ret_distance && fabs((double)taken_s - (double)l->v[i].taken_s) <= GAP_MAX_S) {
+			*ret_distance = d;
+			nearest = &l->v[i];
+		}
 	}
 	return nearest;
 }

@@ -91,5 +91,8 @@ struct scene_seen scenes_meet(
 #define SCENE_NEW 2
 bool scene_repeats(double which, uint64_t hash);
 
-/* The rank of a picture among the images of its label: its own, or that of one taken for shown. */
+/*
+ * The rank of a picture among the images of its label: its own, that of one which follows in its scene, or
+ * that of one taken for shown.
+ */
 int scene_rank(struct scene_seen seen, int rank, uint64_t hash);

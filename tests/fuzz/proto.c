@@ -3,6 +3,12 @@
 #include "daemon/proto.h"
 #include "tests/fuzz/fuzz.h"
 
+static void check_sketch(const struct sketch *s)
+{
+	for (int k = 0; k < SKETCH_CELLS; k++)
+		CRASH_UNLESS(fabsf(s->cell[k]) <= 1);
+}
+
 static void read_payload(uint8_t type, struct reader payload)
 {
 	static struct pack_lessons lessons;
@@ -18,14 +24,12 @@ static void read_payload(uint8_t type, struct reader payload)
 			CRASH_UNLESS(curve.curve.n >= 1 && curve.curve.n <= RUNGS_MAX);
 			for (int k = 1; k < curve.curve.n; k++)
 				CRASH_UNLESS(curve.curve.quality[k] > curve.curve.quality[k - 1]);
-			for (int k = 0; k < SKETCH_CELLS; k++)
-				CRASH_UNLESS(fabsf(curve.sketched.sketch.cell[k]) <= 1);
+			check_sketch(&curve.sketched.sketch);
 		}
 		break;
 	case MSG_SKETCH:
 		if (get_sketched(&payload, &sketched) == 0)
-			for (int k = 0; k < SKETCH_CELLS; k++)
-				CRASH_UNLESS(fabsf(sketched.sketch.cell[k]) <= 1);
+			check_sketch(&sketched.sketch);
 		break;
 	case MSG_COUNTED:
 		if (get_counts(&payload, &lessons, &network) == 0) {
