@@ -100,6 +100,25 @@ check(code == 1 and json.loads(text)["refused"] == 3 and json.loads(text)["given
 for args in (["import"], ["import", odd, "--label", "a/b"], ["import", odd, "more"]):
     check(e.ctl(*args, check_status=False)[0] == 2, f"{args} is wrong use")
 check(e.ctl("import", "/nowhere", check_status=False)[0] == 1, "no such directory")
+
+# Two imports at once give pictures of one label; what one that was killed left is in nobody's way.
+before = e.sum()
+with open(os.path.join(e.spool, "a", ".import.part"), "wb") as f:
+    os.fchmod(f.fileno(), 0o444)
+both = []
+for k in range(2):
+    folder = os.path.join(e.root, f"half-{k}", "a")
+    os.makedirs(folder)
+    for i in range(100):
+        with open(os.path.join(folder, f"{i}.png"), "wb") as f:
+            f.write(picture(k, 1000 + i))
+    both.append(subprocess.Popen([LARDERCTL, "--socket", e.socket, "--json", "import", os.path.dirname(folder)],
+                                 stdout=subprocess.PIPE, text=True))
+given = [json.loads(p.communicate(timeout=60)[0])["given"] for p in both]
+e.drained()
+check(given == [100, 100] and e.sum() == before + 200, f"two at once: {given}, {e.status()['captures']}")
+check(e.status()["captures"]["quarantined"] == 0, f"none of them in pieces: {e.status()['captures']}")
+check(".import.part" not in os.listdir(os.path.join(e.spool, "a")), "nothing is left")
 e.stop()
 p = subprocess.run([LARDERCTL, "--socket", e.socket, "import", odd], capture_output=True, check=False)
 check(p.returncode == 3, "no daemon")

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -23,6 +24,7 @@
 #define POLL_MS	    100
 #define DEPTH_MAX   16
 #define FILE_MAX    (INT64_C(1) << 30)
+#define PART	    ".import.part" /* captures end in another name */
 
 struct import {
 	struct ctl *c;
@@ -72,22 +74,32 @@ static int wait_for_spool(struct import *m, int64_t most)
 	return status;
 }
 
+/* Moved where nothing is yet. Not all file systems can do that at once. */
+static int move_to(int folder, const char *name)
+{
+	if (renameat2(folder, PART, folder, name, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	if (linkat(folder, PART, folder, name, 0) < 0)
+		return -errno;
+	return unlinkat(folder, PART, 0) < 0 ? -errno : 0;
+}
+
 /* A name in the folder that nothing has yet: the same names come from many folders. */
-static int give_name(int folder, const char *part, const char *name)
+static int give_name(int folder, const char *name)
 {
 	char other[320];
+	int r = -EEXIST;
 
-	for (int k = 0; k < 10000; k++) {
+	for (int k = 0; k < 10000 && r == -EEXIST; k++) {
 		if (k)
 			snprintf(other, sizeof(other), "%d-%s", k, name);
 		else
 			snprintf(other, sizeof(other), "%s", name);
-		if (linkat(folder, part, folder, other, 0) == 0)
-			return unlinkat(folder, part, 0) < 0 ? -errno : 0;
-		if (errno != EEXIST)
-			break;
+		r = move_to(folder, other);
 	}
-	return -errno;
+	return r;
 }
 
 /* The folder of a label, made when it is missing: the daemon's group has to be able to take files out of it. */
@@ -98,7 +110,7 @@ static int label_folder(const struct import *m, const char *label)
 	int fd;
 
 	if (!*label)
-		return dup(m->spool_fd);
+		return openat(m->spool_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	made = mkdirat(m->spool_fd, label, 0770) == 0;
 	fd = openat(m->spool_fd, label, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd >= 0 && made && fstat(fd, &st) == 0 && fchmod(fd, (st.st_mode & 07777) | S_IWGRP) < 0) {
@@ -108,13 +120,28 @@ static int label_folder(const struct import *m, const char *label)
 	return fd < 0 ? -errno : fd;
 }
 
-/* One picture into the spool. */
+/* What an import that was killed left goes first. */
+static int write_part(int folder, const struct buf *b, struct timespec taken)
+{
+	const struct timespec times[2] = {taken, taken}; /* unless the picture says when */
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	if (unlinkat(folder, PART, 0) < 0 && errno != ENOENT)
+		return -errno;
+	fd = openat(folder, PART, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return -errno;
+	r = io_write_full(fd, b->data, b->len);
+	return r == 0 && futimens(fd, times) < 0 ? -errno : r;
+}
+
+/* One picture into the spool. Another import may be giving pictures of the same label: one at a time. */
 static int copy(struct import *m, int dir, const char *name, const char *label)
 {
 	_cleanup_buf_ struct buf b = {0};
-	struct timespec times[2];
 	struct stat st;
-	_cleanup_close_ int folder = label_folder(m, label), fd = -1, in = -1;
+	_cleanup_close_ int folder = label_folder(m, label), in = -1;
 	int r;
 
 	if (folder < 0)
@@ -127,17 +154,13 @@ static int copy(struct import *m, int dir, const char *name, const char *label)
 	r = io_read_fd(in, FILE_MAX, &b);
 	if (r < 0)
 		return r;
-	fd = openat(folder, ".import.part", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
-	if (fd < 0)
+	if (flock(folder, LOCK_EX) < 0 && errno != ENOLCK && errno != EOPNOTSUPP) /* until it is closed */
 		return -errno;
-	times[0] = times[1] = st.st_mtim; /* when it was taken, unless the picture says */
-	r = io_write_full(fd, b.data, b.len);
-	if (r == 0 && futimens(fd, times) < 0)
-		r = -errno;
+	r = write_part(folder, &b, st.st_mtim);
 	if (r == 0)
-		r = give_name(folder, ".import.part", name);
+		r = give_name(folder, name);
 	if (r < 0)
-		unlinkat(folder, ".import.part", 0);
+		unlinkat(folder, PART, 0);
 	m->bytes += (int64_t)b.len;
 	return r;
 }
