@@ -14,10 +14,19 @@
 #define ARRAY_SIZE(a)     (sizeof(a) / sizeof((a)[0]))
 #undef MIN /* sys/param.h has its own */
 #undef MAX
-#define MIN(a, b)         ((a) < (b) ? (a) : (b))
-#define MAX(a, b)         ((a) > (b) ? (a) : (b))
+#define MIN(a, b)	  PICK(a, <, b, __COUNTER__)
+#define MAX(a, b)	  PICK(a, >, b, __COUNTER__)
 #define CLAMP(x, lo, hi)  MIN(MAX(x, lo), hi)
 #define ROUND_UP(x, unit) (((x) + (unit)-1) / (unit) * (unit))
+
+/* Each operand is worked out once, whatever it does: many are calls. */
+#define PICK(a, before, b, n) PICK_NAMED(a, before, b, n)
+#define PICK_NAMED(a, before, b, n)                                                                \
+	({                                                                                         \
+		__typeof__(a) _a##n = (a);                                                         \
+		__typeof__(b) _b##n = (b);                                                         \
+		_a##n before _b##n ? _a##n : _b##n;                                                \
+	})
 
 #define _cleanup_(f)        __attribute__((cleanup(f)))
 #define _printf_(fmt, args) __attribute__((format(printf, fmt, args), nonnull(fmt)))

@@ -4,13 +4,13 @@
 #include <string.h>
 
 #define FORMAT	 1
-#define STEP_MAX 255
+#define STEP_MAX UINT64_C(255)
 
 static uint16_t step_of(uint16_t base, uint32_t factor)
 {
 	uint64_t step = ((uint64_t)base * factor + (1 << 25)) >> 26;
 
-	return (uint16_t)CLAMP(step, 1, STEP_MAX);
+	return (uint16_t)CLAMP(step, UINT64_C(1), STEP_MAX);
 }
 
 void table_set_steps(struct table_set *set)

@@ -454,9 +454,9 @@ void pack_set_scales(const struct pack_counts *sum, struct pack_model *m)
 {
 	for (int t = 0; t < 2; t++)
 		for (int k = 0; k < DCT_SIZE2; k++) {
-			uint64_t mean = 16 * sum->magnitude[t][k] / MAX(sum->blocks[t], 1);
+			uint64_t mean = 16 * sum->magnitude[t][k] / MAX(sum->blocks[t], UINT64_C(1));
 
-			m->scale[t][k] = (uint8_t)MIN(log4(MAX(mean, 1)), 255);
+			m->scale[t][k] = (uint8_t)MIN(log4(MAX(mean, UINT64_C(1))), 255);
 		}
 }
 

@@ -167,4 +167,19 @@ static void test_log(void)
 	CHECK_INT(debug, 4 * LOG_BURST);
 }
 
-TEST_MAIN(test_digests, test_wire, test_io, test_rng, test_log)
+/* Operands are often calls that do something. */
+static void test_macros(void)
+{
+	int calls = 0;
+
+	CHECK_INT(MIN(++calls, 5), 1);
+	CHECK_INT(MIN(0, ++calls), 0);
+	CHECK_INT(MAX(++calls, 0), 3);
+	CHECK_INT(MAX(9, ++calls), 9);
+	CHECK_INT(CLAMP(++calls, 1, 4), 4);
+	CHECK_INT(CLAMP(++calls, 1, 9), 6);
+	CHECK_INT(MAX(MIN(++calls, 9), MIN(calls, 2)), 7);
+	CHECK_INT(calls, 7);
+}
+
+TEST_MAIN(test_macros, test_digests, test_wire, test_io, test_rng, test_log)

@@ -67,7 +67,7 @@ void plot_points_only(struct plot *p)
 
 static double *copy(const double *v, int n)
 {
-	double *c = v ? malloc(MAX((size_t)n, 1) * sizeof(*c)) : NULL;
+	double *c = v ? malloc((size_t)MAX(n, 1) * sizeof(*c)) : NULL;
 
 	if (c)
 		memcpy(c, v, (size_t)n * sizeof(*c));

@@ -127,9 +127,9 @@ static void by_steps(const struct curve *curve, int n, const struct population *
 int allocate(const struct curve *curve, int n, const struct population *p, double budget,
 	struct allocations *ret)
 {
-	_cleanup_free_ struct step *step = malloc(MAX((size_t)n, 1) * RUNGS_MAX * sizeof(*step));
-	_cleanup_free_ int *at = malloc(MAX((size_t)n, 1) * sizeof(*at));
-	_cleanup_free_ struct next_step *next = malloc(MAX((size_t)n, 1) * sizeof(*next));
+	_cleanup_free_ struct step *step = malloc((size_t)MAX(n, 1) * RUNGS_MAX * sizeof(*step));
+	_cleanup_free_ int *at = malloc((size_t)MAX(n, 1) * sizeof(*at));
+	_cleanup_free_ struct next_step *next = malloc((size_t)MAX(n, 1) * sizeof(*next));
 	struct totals t = {0};
 	struct population own = *p; /* that decides nothing by its rates */
 	double saved;

@@ -121,9 +121,9 @@ double kmeans(const double *point, int n, int dims, int k, int restarts, uint64_
 	double *ret_centre)
 {
 	size_t centres = (size_t)k * (size_t)dims * sizeof(double);
-	_cleanup_free_ double *nearest = malloc(MAX((size_t)n, 1) * sizeof(double)),
+	_cleanup_free_ double *nearest = malloc((size_t)MAX(n, 1) * sizeof(double)),
 			      *centre = malloc(centres);
-	_cleanup_free_ int *label = malloc(MAX((size_t)n, 1) * sizeof(int)),
+	_cleanup_free_ int *label = malloc((size_t)MAX(n, 1) * sizeof(int)),
 			   *count = calloc((size_t)k, sizeof(int));
 	double best = INFINITY;
 	struct rng r;

@@ -27,9 +27,9 @@ int lab_dataset(const struct lab *l, int n, struct dataset *ret)
 {
 	struct dataset d = {.n = n, .size = l->shape.size, .classes = l->shape.classes};
 
-	d.rgb = malloc(MAX((size_t)n, 1) * picture_bytes(l));
-	d.label = calloc(MAX((size_t)n, 1), sizeof(int));
-	d.weight = malloc(MAX((size_t)n, 1) * sizeof(float));
+	d.rgb = malloc((size_t)MAX(n, 1) * picture_bytes(l));
+	d.label = calloc((size_t)MAX(n, 1), sizeof(int));
+	d.weight = malloc((size_t)MAX(n, 1) * sizeof(float));
 	if (!d.rgb || !d.label || !d.weight) {
 		dataset_done(&d);
 		return -ENOMEM;

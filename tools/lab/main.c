@@ -293,7 +293,7 @@ static int default_budgets(struct lab *l)
 {
 	struct rates rates = {.l = l};
 	int n = l->data.split[TRAIN].n, r = rates_at(&rates, 50);
-	_cleanup_free_ struct choice *v = malloc(MAX((size_t)n, 1) * sizeof(*v));
+	_cleanup_free_ struct choice *v = malloc((size_t)MAX(n, 1) * sizeof(*v));
 	double sum = 0;
 	char text[16];
 

@@ -146,7 +146,7 @@ static int run_choice(struct compare *c, struct rates *rates, enum coder coder, 
 	int n, uint64_t seed, const char *what, struct result *ret)
 {
 	_cleanup_dataset_ struct dataset d = {0};
-	_cleanup_free_ uint8_t *quality = malloc(MAX((size_t)n, 1));
+	_cleanup_free_ uint8_t *quality = malloc((size_t)MAX(n, 1));
 	int r = quality ? choice_dataset(c->l, coder == OURS ? rates : NULL, v, n, &d) : -ENOMEM;
 
 	for (int i = 0; r == 0 && i < n; i++)
@@ -356,7 +356,7 @@ static int run_stream_once(struct compare *c, enum policy p, int budget, uint64_
 		r = stream_dataset(s, &d);
 	device->l = c->l;
 	device->network = s->network;
-	quality = malloc(MAX((size_t)s->n, 1));
+	quality = malloc((size_t)MAX(s->n, 1));
 	if (r < 0 || !quality || !s->n)
 		return r < 0 ? r : -ENOMEM;
 	for (int i = 0; r == 0 && i < s->n; i++) {

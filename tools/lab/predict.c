@@ -80,7 +80,7 @@ static int by_value(const void *a, const void *b)
 /* Ranks, ties sharing their mean. */
 static int to_ranks(const double *v, int n, double *ret)
 {
-	_cleanup_free_ struct rank *r = malloc(MAX((size_t)n, 1) * sizeof(*r));
+	_cleanup_free_ struct rank *r = malloc((size_t)MAX(n, 1) * sizeof(*r));
 
 	if (!r)
 		return -ENOMEM;
@@ -99,8 +99,8 @@ static int to_ranks(const double *v, int n, double *ret)
 /* Spearman's rank correlation. */
 static double rank_correlation(const double *a, const double *b, int n)
 {
-	_cleanup_free_ double *x = malloc(MAX((size_t)n, 1) * sizeof(*x)),
-			      *y = malloc(MAX((size_t)n, 1) * sizeof(*y));
+	_cleanup_free_ double *x = malloc((size_t)MAX(n, 1) * sizeof(*x)),
+			      *y = malloc((size_t)MAX(n, 1) * sizeof(*y));
 	double xx = 0, yy = 0, xy = 0, mean = (n - 1) / 2.0;
 
 	if (!x || !y || to_ranks(a, n, x) < 0 || to_ranks(b, n, y) < 0)
@@ -235,7 +235,7 @@ static int prepare(struct predict *p)
 static int write_allocations(struct predict *p, FILE *claims)
 {
 	int n = p->n - p->n_learn, r = 0;
-	_cleanup_free_ struct curve *curve = malloc(MAX((size_t)n, 1) * sizeof(*curve));
+	_cleanup_free_ struct curve *curve = malloc((size_t)MAX(n, 1) * sizeof(*curve));
 	double worst_steps = 1, worst_own = 1;
 
 	if (!curve)

@@ -67,7 +67,7 @@ static void spend_class(struct stream *s, int label, int slice, struct ranked *s
 
 static int spend(struct stream *s, int slice)
 {
-	size_t n = MAX((size_t)s->n, 1);
+	size_t n = (size_t)MAX(s->n, 1);
 	_cleanup_free_ struct ranked *shown = malloc(n * sizeof(*shown));
 	_cleanup_free_ struct ranked *lasting = malloc(n * sizeof(*lasting));
 	_cleanup_free_ int *rank = malloc(n * sizeof(*rank));

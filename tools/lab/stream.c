@@ -767,7 +767,7 @@ static int make_held(struct lab *l, void *arg, int i, struct scratch *scratch, u
 
 int stream_dataset(struct stream *s, struct dataset *ret)
 {
-	_cleanup_free_ int *at = malloc(MAX((size_t)s->n, 1) * sizeof(*at));
+	_cleanup_free_ int *at = malloc((size_t)MAX(s->n, 1) * sizeof(*at));
 	struct held_set set = {s, at};
 	int n = 0, r;
 

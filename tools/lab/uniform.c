@@ -261,7 +261,7 @@ static int make_choice(struct lab *l, void *arg, int i, struct scratch *s, uint8
 int choice_dataset(
 	struct lab *l, const struct rates *ours, const struct choice *v, int n, struct dataset *ret)
 {
-	_cleanup_free_ struct choice *labelled = malloc(MAX((size_t)n, 1) * sizeof(*labelled));
+	_cleanup_free_ struct choice *labelled = malloc((size_t)MAX(n, 1) * sizeof(*labelled));
 	struct choice_job job = {ours, labelled};
 	int k = 0, r;
 
