@@ -128,6 +128,40 @@ check(seen.count(b"\x1b[?1049h") == 1 and seen.endswith(b"\x1b[?1049l"), "the sc
 check(seen.count(b"\x1b[?25l") == seen.count(b"\x1b[?25h"), "and the cursor")
 os.close(terminal)
 
+# It waits for a daemon that went away.
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(LARDERCTL, [LARDERCTL, "--socket", d.socket, "watch"])
+
+
+def until(word):
+    text = b""
+    while word not in text:
+        text += os.read(terminal, 65536)
+
+
+until(b"fate")
+d.stop()
+until(b"waiting for it")
+d.start()
+until(b"fate")
+os.write(terminal, b"q")
+try:
+    while os.read(terminal, 65536):
+        pass
+except OSError:
+    pass
+check(os.waitpid(pid, 0)[1] == 0, "q ends it then, too")
+os.close(terminal)
+
+# What cannot be said whole is no success; what is not expected is not passed over.
+with open("/dev/full", "w", encoding="utf-8") as full:
+    p = subprocess.run([LARDERCTL, "--socket", d.socket, "list"], stdout=full, stderr=subprocess.PIPE, check=False)
+check(p.returncode == 1 and b"No space left" in p.stderr, f"output to a full disk: {p}")
+for verb in ("status", "watch", "plan", "train", "pause", "resume", "reload", "vacuum", "verify", "metrics"):
+    code, _, err = d.ctl(verb, "more", check_status=False)
+    check(code == 2 and f"{verb}: 'more'" in err, f"{verb} more: {code} {err}")
+
 # What other limits would mean: more room, more or better images; nothing changes.
 plans = d.ask("plan", "--max-use", "2M", "--max-use", "20M", "--max-use", "2G")
 check([p["max_use"] for p in plans] == [2 << 20, 20 << 20, 2 << 30], f"plans {plans}")

@@ -54,6 +54,37 @@ check("1 images written" in d.ctl("export", out)[1], "and what is missing is")
 some = os.path.join(d.root, "some")
 check(d.ask("export", some, "--label", "kind 0")["written"] == sum(r["label"] == "kind 0" for r in rows), "by label")
 
+# A table is replaced by a whole one or stays; nothing goes on once nothing can be written.
+def table(folder):
+    with open(os.path.join(folder, "images.csv"), encoding="utf-8") as f:
+        return f.read()
+
+
+before = table(out)
+os.remove(os.path.join(out, rows[0]["file"]))
+folder = os.path.join(out, rows[0]["label"] or "unlabelled")
+os.rename(folder, folder + "-away")
+with open(folder, "wb"):  # where a folder would have to be
+    pass
+code, _, err = d.ctl("export", out, check_status=False)
+check(code == 1 and len(err.splitlines()) == 1 and folder in err, f"said once: {code} {err}")
+check(table(out) == before and os.path.exists(os.path.join(out, "images.csv.part")), "the table is as it was")
+os.remove(folder)
+os.rename(folder + "-away", folder)
+d.ctl("export", out)
+check(table(out) == before and not os.path.exists(os.path.join(out, "images.csv.part")), "and made anew")
+d.stop()
+check(d.ctl("export", out, check_status=False)[0] == 3 and table(out) == before, "nobody there to ask")
+d.start()
+tars = os.path.join(d.root, "tars")
+for name in ("train-000001.tar", "train-000003.tar"):  # of a longer row; of somebody else
+    os.makedirs(tars, exist_ok=True)
+    with open(os.path.join(tars, name), "wb"):
+        pass
+d.ctl("export", tars, "--format", "webdataset")
+check(sorted(os.listdir(tars)) == ["classes.txt", "images.csv", "train-000000.tar", "train-000003.tar",
+                                   "validation-000000.tar"], f"one row of tar files: {os.listdir(tars)}")
+
 # One picture; and what cannot be written says so.
 one = os.path.join(d.root, "one.jpg")
 d.ctl("show", rows[0]["id"], "--open", one)

@@ -11,13 +11,14 @@
 enum { EXIT_OK, EXIT_REFUSED, EXIT_USAGE, EXIT_NO_DAEMON, EXIT_FINDINGS };
 
 struct ctl {
+	const char *socket; /* borrowed; where larderd is asked */
 	int fd;
 	bool json;
 	int argc;
 	char **argv; /* from the verb on */
 };
 
-/* The reply, or NULL: said why on stderr and set *ret_status. */
+/* The reply, or NULL: said why on stderr and set *ret_status; EXIT_NO_DAEMON: there is none any more. */
 json_t *call(struct ctl *c, const char *method, json_t *parameters, int *ret_status);
 
 /* A field as text (empty when it is none) and as a number. */

@@ -11,7 +11,8 @@
  *   order of the alphabet.
  *
  * Folders: what is there already is not fetched again, so an export that was stopped goes on where it was,
- * and files appear whole or not at all. Tar files are written anew; one that is not whole ends in .part.
+ * and files appear whole or not at all. Tar files and the table are written anew; what is not whole ends in
+ * .part, and the table of an earlier export stays until there is another.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -128,6 +129,7 @@ struct export
 	struct tar tar[PARTS];
 	json_t *classes; /* label -> number */
 	int64_t total, written, there;
+	bool stuck; /* nothing can be written any more */
 	int status;
 };
 
@@ -194,6 +196,7 @@ static int export_file(struct export *x, const json_t *im, const char *id)
 		x->split ? "/" : "", label);
 	if (dir < 0) {
 		fprintf(stderr, "larderctl: %s/%s: %s\n", x->path, folder, strerror(-dir));
+		x->stuck = true;
 		return EXIT_REFUSED;
 	}
 	ending = there_already(dir, id);
@@ -203,8 +206,10 @@ static int export_file(struct export *x, const json_t *im, const char *id)
 		ending = ending_of(&b);
 		snprintf(name, sizeof(name), "%s.%s", id, ending);
 		snprintf(file, sizeof(file), "%s/%s", x->path, folder);
-		if (status == EXIT_OK)
+		if (status == EXIT_OK) {
 			status = save(dir, file, name, &b);
+			x->stuck = status != EXIT_OK;
+		}
 		x->written += status == EXIT_OK;
 	}
 	snprintf(file, sizeof(file), "%s/%s.%s", folder, id, ending);
@@ -241,6 +246,7 @@ static int export_sample(struct export *x, const json_t *im, const char *id)
 		r = tar_sample_ends(tar);
 	if (r < 0) {
 		fprintf(stderr, "larderctl: %s/%s: %s\n", x->path, tar->name, strerror(-r));
+		x->stuck = true;
 		return EXIT_REFUSED;
 	}
 	x->written++;
@@ -311,7 +317,7 @@ static bool export_one(void *user, const json_t *im)
 
 	x->status = MAX(export_image(x, im), x->status);
 	say_progress(x);
-	return true;
+	return !x->stuck && x->status != EXIT_NO_DAEMON;
 }
 
 static bool parse_format(const char *s, bool *ret_webdataset)
@@ -321,6 +327,38 @@ static bool parse_format(const char *s, bool *ret_webdataset)
 		return true;
 	fprintf(stderr, "larderctl: --format: bad value '%s'; allowed: folder, webdataset\n", s);
 	return false;
+}
+
+#define TABLE	   "images.csv"
+#define TABLE_PART TABLE ".part"
+
+static int table_begin(struct export *x)
+{
+	int fd = openat(x->dir, TABLE_PART, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+
+	if (fd < 0)
+		return -errno;
+	x->table = fdopen(fd, "w");
+	if (x->table)
+		return 0;
+	close_fd(&fd);
+	return -ENOMEM;
+}
+
+/* It takes its name when it is whole. */
+static int table_finish(struct export *x, bool whole)
+{
+	int r = 0;
+
+	if (fflush(x->table) != 0 || fsync(fileno(x->table)) < 0)
+		r = -errno;
+	else if (ferror(x->table))
+		r = -EIO;
+	if (fclose(x->table) != 0 && r == 0)
+		r = -errno;
+	if (r == 0 && whole && renameat(x->dir, TABLE_PART, x->dir, TABLE) < 0)
+		r = -errno;
+	return r;
 }
 
 /* Everything that the filter leaves into the open directory. */
@@ -335,13 +373,14 @@ static int export_all(struct export *x, const struct filter *f)
 		status = filter_walk(x->c, f, export_one, x);
 	if (isatty(STDERR_FILENO))
 		fputs("\r\033[K", stderr);
+	status = MAX(status, x->status);
 	for (int p = 0; p < PARTS; p++)
-		r = MIN(tar_finish(&x->tar[p]), r);
+		r = MIN(tar_finish(&x->tar[p], !x->stuck && status != EXIT_NO_DAEMON), r);
 	if (r < 0) {
 		fprintf(stderr, "larderctl: %s: %s\n", x->path, strerror(-r));
 		status = EXIT_REFUSED;
 	}
-	return MAX(status, x->status);
+	return status;
 }
 
 int run_export(struct ctl *c)
@@ -353,7 +392,7 @@ int run_export(struct ctl *c)
 	struct export x = {.c = c, .dir = -1};
 	_cleanup_close_ int dir = -1;
 	struct filter f = {0};
-	int o, fd, status;
+	int o, r, status;
 
 	optind = 0;
 	while ((o = getopt_long(c->argc, c->argv, "", options, NULL)) >= 0) {
@@ -374,17 +413,16 @@ int run_export(struct ctl *c)
 	}
 	x.path = c->argv[optind];
 	x.dir = dir = io_open_dir(AT_FDCWD, x.path);
-	fd = dir < 0 ? dir : openat(dir, "images.csv", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	x.table = fd < 0 ? NULL : fdopen(fd, "w");
-	if (!x.table) {
-		fprintf(stderr, "larderctl: %s%s: %s\n", x.path, dir < 0 ? "" : "/images.csv",
-			strerror(dir < 0 ? -dir : errno));
+	r = dir < 0 ? dir : table_begin(&x);
+	if (r < 0) {
+		fprintf(stderr, "larderctl: %s%s: %s\n", x.path, dir < 0 ? "" : "/" TABLE_PART, strerror(-r));
 		return EXIT_REFUSED;
 	}
 	status = export_all(&x, &f);
 	json_decref(x.classes);
-	if (ferror(x.table) | (fclose(x.table) != 0)) {
-		fprintf(stderr, "larderctl: %s/images.csv: %s\n", x.path, strerror(errno));
+	r = table_finish(&x, !x.stuck && status != EXIT_NO_DAEMON);
+	if (r < 0) {
+		fprintf(stderr, "larderctl: %s/" TABLE ": %s\n", x.path, strerror(-r));
 		status = EXIT_REFUSED;
 	}
 	if (c->json)

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "common/config.h"
 #include "common/parse.h"
@@ -17,6 +18,15 @@ struct command {
 	int (*run)(struct ctl *c);
 };
 
+/* Whether the other end has closed the connection. */
+static bool is_lost(int fd)
+{
+	char byte;
+	ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
+
 json_t *call(struct ctl *c, const char *method, json_t *parameters, int *ret_status)
 {
 	char error[1024];
@@ -24,7 +34,7 @@ json_t *call(struct ctl *c, const char *method, json_t *parameters, int *ret_sta
 
 	if (!reply) {
 		fprintf(stderr, "larderctl: %s\n", error);
-		*ret_status = EXIT_REFUSED;
+		*ret_status = is_lost(c->fd) ? EXIT_NO_DAEMON : EXIT_REFUSED;
 	}
 	return reply;
 }
@@ -136,19 +146,24 @@ static const struct option options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-static int run_command(struct ctl *c, const struct command *command, const char *socket_path)
+static int run_command(struct ctl *c, const struct command *command)
 {
 	int status;
 
-	c->fd = varlink_connect(socket_path);
+	optind = 1;
+	if (!*command->arguments && !ends_here(c))
+		return EXIT_USAGE;
+	c->fd = varlink_connect(c->socket);
 	if (c->fd < 0) {
-		fprintf(stderr, "larderctl: cannot reach larderd at %s: %s\n", socket_path,
-			strerror(-c->fd));
+		fprintf(stderr, "larderctl: cannot reach larderd at %s: %s\n", c->socket, strerror(-c->fd));
 		return EXIT_NO_DAEMON;
 	}
 	status = command->run(c);
-	close(c->fd);
-	return status;
+	close_fd(&c->fd);
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	fprintf(stderr, "larderctl: the output could not be written whole: %s\n", strerror(errno));
+	return status == EXIT_OK ? EXIT_REFUSED : status;
 }
 
 int main(int argc, char **argv)
@@ -200,9 +215,10 @@ int main(int argc, char **argv)
 	}
 	c.argc = argc - optind;
 	c.argv = argv + optind;
+	c.socket = path ? path : config.control.socket;
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (!strcmp(commands[i].name, c.argv[0]))
-			return run_command(&c, &commands[i], path ? path : config.control.socket);
+			return run_command(&c, &commands[i]);
 	fprintf(stderr, "larderctl: unknown verb '%s'; allowed:", c.argv[0]);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		fprintf(stderr, "%s %s", i ? "," : "", commands[i].name);

@@ -34,6 +34,8 @@ int run_train(struct ctl *c)
 		if (o == '?')
 			return EXIT_USAGE;
 	}
+	if (!ends_here(c))
+		return EXIT_USAGE;
 	return simple(c, CONTROL_INTERFACE ".Train", json_pack("{sb sb}", "now", now, "wait", wait));
 }
 
@@ -58,10 +60,6 @@ int run_vacuum(struct ctl *c)
 	char size[24];
 	json_t *reply;
 
-	if (c->argc > 1) {
-		fputs("larderctl: vacuum: no argument is expected\n", stderr);
-		return EXIT_USAGE;
-	}
 	reply = call(c, CONTROL_INTERFACE ".Vacuum", json_object(), &status);
 	if (reply && c->json)
 		print_json(reply);
@@ -102,6 +100,8 @@ int run_verify(struct ctl *c)
 		repairs = repairs || o == 'r';
 		force = force || o == 'f';
 	}
+	if (!ends_here(c))
+		return EXIT_USAGE;
 	if (force && !repairs) {
 		fputs("larderctl: verify: --force goes with --repair\n", stderr);
 		return EXIT_USAGE;

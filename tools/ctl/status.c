@@ -196,6 +196,10 @@ int run_plan(struct ctl *c)
 		}
 		json_array_append_new(sizes, json_integer((json_int_t)size));
 	}
+	if (!ends_here(c)) {
+		json_decref(sizes);
+		return EXIT_USAGE;
+	}
 	if (!json_array_size(sizes))
 		status = default_sizes(c, sizes);
 	if (status == EXIT_OK)

@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/macros.h"
 
+#define NAME	   "%s-%06d.tar"
 #define BLOCK	   512
 #define FILE_BYTES (INT64_C(256) << 20) /* a file ends when it has more */
 
@@ -18,7 +20,7 @@ static int begin(struct tar *t)
 {
 	int fd;
 
-	snprintf(t->name, sizeof(t->name), "%s-%06d.tar.part", t->stem, t->number);
+	snprintf(t->name, sizeof(t->name), NAME ".part", t->stem, t->number);
 	fd = openat(t->dir, t->name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	t->f = fd < 0 ? NULL : fdopen(fd, "w");
 	if (t->f || fd < 0)
@@ -70,28 +72,42 @@ int tar_add(struct tar *t, const char *name, const void *data, size_t len, int64
 	return r < 0 ? r : put(t, data, len);
 }
 
-int tar_finish(struct tar *t)
+/* The open file is over; it gets its name when it is whole. */
+static int end(struct tar *t, bool whole)
 {
-	static const char end[2 * BLOCK];
-	char whole[64];
+	static const char zeros[2 * BLOCK];
+	char name[64];
 	int r;
 
 	if (!t->f)
 		return 0;
-	r = put(t, end, sizeof(end));
+	r = put(t, zeros, sizeof(zeros));
 	if (r == 0 && (fflush(t->f) != 0 || fsync(fileno(t->f)) < 0))
 		r = -errno;
 	if (fclose(t->f) != 0 && r == 0)
 		r = -errno;
 	t->f = NULL;
 	t->bytes = 0;
-	snprintf(whole, sizeof(whole), "%s-%06d.tar", t->stem, t->number++);
-	if (r == 0 && renameat(t->dir, t->name, t->dir, whole) < 0)
+	snprintf(name, sizeof(name), NAME, t->stem, t->number++);
+	if (r == 0 && whole && renameat(t->dir, t->name, t->dir, name) < 0)
 		r = -errno;
 	return r;
 }
 
 int tar_sample_ends(struct tar *t)
 {
-	return t->bytes >= FILE_BYTES ? tar_finish(t) : 0;
+	return t->bytes >= FILE_BYTES ? end(t, true) : 0;
+}
+
+int tar_finish(struct tar *t, bool whole)
+{
+	char name[64];
+	int r = end(t, whole);
+
+	while (r == 0 && whole) {
+		snprintf(name, sizeof(name), NAME, t->stem, t->number++);
+		if (unlinkat(t->dir, name, 0) < 0)
+			return errno == ENOENT ? 0 : -errno;
+	}
+	return r;
 }

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -23,4 +24,9 @@ int tar_add(struct tar *t, const char *name, const void *data, size_t len, int64
 
 /* Members that belong together are all there: a file that is large enough ends here. */
 int tar_sample_ends(struct tar *t);
-int tar_finish(struct tar *t);
+
+/*
+ * Ends the row; not whole: the last file stays a .part. What a longer row before it left behind goes,
+ * lest it be read with this one.
+ */
+int tar_finish(struct tar *t, bool whole);

@@ -277,6 +277,22 @@ static bool pause_or_quit(int ms)
 	return over;
 }
 
+/* Asks whether larderd is there again; the screen says what is waited for. */
+static int find_again(struct ctl *c, struct screen *s)
+{
+	int fd = varlink_connect(c->socket);
+
+	if (fd < 0) {
+		printf("\033[H\033[Jno larderd at %s: waiting for it; q ends", c->socket);
+		fflush(stdout);
+		return EXIT_NO_DAEMON;
+	}
+	close_fd(&c->fd);
+	c->fd = fd;
+	s->n_samples = 0;
+	return draw(c, s);
+}
+
 static int watch_terminal(struct ctl *c, struct screen *s, int interval_ms)
 {
 	struct sigaction quit = {.sa_handler = on_signal};
@@ -292,9 +308,9 @@ static int watch_terminal(struct ctl *c, struct screen *s, int interval_ms)
 	sigaction(SIGHUP, &quit, NULL);
 	tcsetattr(STDIN_FILENO, TCSANOW, &raw);
 	fputs("\033[?1049h\033[?25l", stdout); /* another screen, no cursor */
-	do
-		status = draw(c, s);
-	while (status == EXIT_OK && !pause_or_quit(interval_ms));
+	status = draw(c, s);
+	while ((status == EXIT_OK || status == EXIT_NO_DAEMON) && !pause_or_quit(interval_ms))
+		status = status == EXIT_OK ? draw(c, s) : find_again(c, s);
 	fputs("\033[?7h\033[?25h\033[?1049l", stdout);
 	fflush(stdout);
 	tcsetattr(STDIN_FILENO, TCSANOW, &before);
@@ -313,6 +329,8 @@ int run_watch(struct ctl *c)
 	while ((o = getopt_long(c->argc, c->argv, "+", options, NULL)) >= 0)
 		if (o == '?' || !parse_option_int("interval", optarg, 1, 3600, &interval))
 			return EXIT_USAGE;
+	if (!ends_here(c))
+		return EXIT_USAGE;
 	if (c->json) {
 		fprintf(stderr,
 			"larderctl: watch has no JSON; status --json has the same numbers\n");
