@@ -9,14 +9,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "common/clock.h"
 #include "common/log.h"
 #include "common/wire.h"
 
 #define ARGUMENTS_MAX 32
 #define NOBODY	      65534
 #define NICE	      10
-#define AGAIN_US      (10 * US_PER_SEC) /* after a run that failed */
+#define REST_MS	      10000 /* after a run that failed */
 
 struct hook {
 	struct hooks *hooks;
@@ -25,8 +24,7 @@ struct hook {
 	struct buf waiting;  /* lines for the next run */
 	int n_waiting;
 	int64_t missed; /* events that found no room since the last run */
-	bool running;
-	int64_t not_before_us; /* a command that fails is not tried for each event */
+	bool running; /* or resting: a command that fails is not tried for each event */
 	int open_handles;
 	uv_process_t process;
 	uv_pipe_t in;
@@ -70,8 +68,7 @@ bool hooks_wants(const struct hooks *h, enum hook_kind kind)
 
 static bool may_start(const struct hook *k)
 {
-	return !k->running && hooks_wants(k->hooks, (enum hook_kind)(k - k->hooks->hook)) &&
-	       clock_steady_us() >= k->not_before_us;
+	return !k->running && hooks_wants(k->hooks, (enum hook_kind)(k - k->hooks->hook));
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -86,26 +83,38 @@ static void on_closed(uv_handle_t *handle)
 		start(k);
 }
 
-static void close_hook(struct hook *k)
+static void close_once(uv_handle_t *handle)
 {
-	uv_handle_t *handles[] = {
-		(uv_handle_t *)&k->process, (uv_handle_t *)&k->in, (uv_handle_t *)&k->timer};
+	if (!uv_is_closing(handle))
+		uv_close(handle, on_closed);
+}
 
-	for (size_t i = 0; i < ARRAY_SIZE(handles); i++)
-		if (!uv_is_closing(handles[i]))
-			uv_close(handles[i], on_closed);
+static void on_rested(uv_timer_t *timer)
+{
+	close_once((uv_handle_t *)timer);
+}
+
+/* The run is over; one that failed counts as running for a while longer. */
+static void end_run(struct hook *k, bool failed)
+{
+	close_once((uv_handle_t *)&k->process);
+	close_once((uv_handle_t *)&k->in);
+	if (failed && !k->hooks->stopping)
+		uv_timer_start(&k->timer, on_rested, REST_MS, 0);
+	else
+		close_once((uv_handle_t *)&k->timer);
 }
 
 static void on_hook_exit(uv_process_t *process, int64_t status, int signal)
 {
 	struct hook *k = process->data;
 
-	if (status || signal)
-		k->not_before_us = clock_steady_us() + AGAIN_US;
-	if ((status || signal) && !k->hooks->stopping)
+	bool failed = status || signal;
+
+	if (failed && !k->hooks->stopping)
 		log_warn("%s: '%s' ended with status %d, signal %d", k->name, k->command, (int)status,
 			signal);
-	close_hook(k);
+	end_run(k, failed);
 }
 
 /* Whatever it started goes with it: it leads its session. */
@@ -123,8 +132,7 @@ static void on_given(uv_write_t *w, int status)
 	struct hook *k = w->data;
 
 	(void)status; /* it need not read */
-	if (!uv_is_closing((uv_handle_t *)&k->in))
-		uv_close((uv_handle_t *)&k->in, on_closed);
+	close_once((uv_handle_t *)&k->in);
 }
 
 /* Splits at blanks, in place; at most ARGUMENTS_MAX. */
@@ -177,14 +185,13 @@ static void start(struct hook *k)
 	k->missed = 0;
 	if (r < 0) {
 		log_warn("%s: cannot start '%s': %s", k->name, k->command, uv_strerror(r));
-		k->not_before_us = clock_steady_us() + AGAIN_US;
-		close_hook(k);
+		end_run(k, true);
 		return;
 	}
 	uv_timer_start(&k->timer, on_too_long, HOOK_SEC * 1000, 0);
 	lines = uv_buf_init((char *)k->given.data, (unsigned)k->given.len);
 	if (uv_write(&k->write, (uv_stream_t *)&k->in, &lines, 1, on_given) < 0)
-		uv_close((uv_handle_t *)&k->in, on_closed);
+		close_once((uv_handle_t *)&k->in);
 }
 
 void hooks_tell(struct hooks *h, enum hook_kind kind, json_t *event)
@@ -216,11 +223,16 @@ void hooks_tell(struct hooks *h, enum hook_kind kind, json_t *event)
 void hooks_stop(struct hooks *h)
 {
 	h->stopping = true;
-	for (int i = 0; i < HOOKS; i++)
-		if (h->hook[i].running && !uv_is_closing((uv_handle_t *)&h->hook[i].process)) {
-			kill(-uv_process_get_pid(&h->hook[i].process), SIGKILL);
-			uv_process_kill(&h->hook[i].process, SIGKILL);
+	for (int i = 0; i < HOOKS; i++) {
+		struct hook *k = &h->hook[i];
+
+		if (k->running && uv_is_closing((uv_handle_t *)&k->process)) { /* it rests */
+			close_once((uv_handle_t *)&k->timer);
+		} else if (k->running) {
+			kill(-uv_process_get_pid(&k->process), SIGKILL);
+			uv_process_kill(&k->process, SIGKILL);
 		}
+	}
 }
 
 void hooks_free(struct hooks *h)

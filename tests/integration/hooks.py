@@ -20,6 +20,9 @@ with open(out + ".facts", "w") as f:
                "new": [x for x in open("/proc/self/status") if x.startswith("NoNewPrivs")]}, f)
 if sys.argv[1] == "fail":
     sys.exit(3)
+if sys.argv[1] == "once":
+    time.sleep(0.5)
+    sys.exit(lines and json.loads(lines[0])["name"] == "first.png")
 time.sleep(float(sys.argv[2]))
 """
 
@@ -93,6 +96,14 @@ for command in (f"{script} fail", "/nowhere/hook"):
     said = os.path.getsize(d.log) - before
     check(0 < said < 2000 and "OnStored" in d.tail(), f"said once: {said} bytes, {d.tail()}")
     d.stop()
+d.configure({"Hooks": {"OnStored": f"{script} once"}})
+d.start()
+d.drop("stripes/first.png", picture(0, 9000))
+d.wait_for(lambda: heard("once"), 10, "the run that will fail")
+d.drop("stripes/second.png", picture(0, 9001))
+d.drained()
+d.wait_for(lambda: len(heard("once")) == 2, 20, "what came while it failed, with nothing after it")
+d.stop()
 d.configure({"Hooks": {"OnStored": "hook"}})
 p = subprocess.run([LARDERD, "--check-config", "--config", d.config], capture_output=True, check=False)
 check(p.returncode == 1 and b"absolute path and its arguments" in p.stderr, f"a bad command: {p.stderr}")
