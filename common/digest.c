@@ -4,58 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const uint32_t K[64] = {
-	0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-	0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-	0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-	0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-	0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-	0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-	0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-	0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
-};
-
-static uint32_t ror(uint32_t x, int n)
-{
-	return (x >> n) | (x << (32 - n));
-}
-
-static uint32_t be32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-/* Round r of eight: word n of the standard's a to h is v[(n - r) mod 8] by then. */
-static inline __attribute__((always_inline)) void sha256_round(uint32_t v[8], int r, uint32_t in)
-{
-	uint32_t a = v[(0 - r) & 7], b = v[(1 - r) & 7], c = v[(2 - r) & 7];
-	uint32_t e = v[(4 - r) & 7], f = v[(5 - r) & 7], g = v[(6 - r) & 7];
-	uint32_t *d = &v[(3 - r) & 7], *h = &v[(7 - r) & 7];
-
-	*h += (ror(e, 6) ^ ror(e, 11) ^ ror(e, 25)) + ((e & f) ^ (~e & g)) + in;
-	*d += *h;
-	*h += (ror(a, 2) ^ ror(a, 13) ^ ror(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
-}
-
-static void sha256_block(uint32_t h[8], const uint8_t *p)
-{
-	uint32_t w[64], v[8];
-
-	for (int i = 0; i < 16; i++)
-		w[i] = be32(p + 4 * i);
-	for (int i = 16; i < 64; i++) {
-		uint32_t a = w[i - 15], b = w[i - 2];
-
-		w[i] = w[i - 16] + (ror(a, 7) ^ ror(a, 18) ^ (a >> 3)) + w[i - 7] +
-			(ror(b, 17) ^ ror(b, 19) ^ (b >> 10));
-	}
-	memcpy(v, h, sizeof(v));
-	for (int i = 0; i < 64; i += 8) /* the eight words change places by their names, not in memory */
-		for (int r = 0; r < 8; r++)
-			sha256_round(v, r, K[i + r] + w[i + r]);
-	for (int i = 0; i < 8; i++)
-		h[i] += v[i];
-}
+#include "common/sha256_blocks.h"
 
 void sha256(const void *data, size_t len, uint8_t ret_digest[SHA256_BYTES])
 {
@@ -66,15 +15,13 @@ void sha256(const void *data, size_t len, uint8_t ret_digest[SHA256_BYTES])
 	size_t rest = len % 64, tail_len = rest < 56 ? 64 : 128;
 	uint64_t bits = (uint64_t)len * 8;
 
-	for (size_t i = 0; i + 64 <= len; i += 64)
-		sha256_block(h, p + i);
+	sha256_blocks(h, p, len / SHA256_BLOCK);
 	if (rest)
 		memcpy(tail, p + (len - rest), rest);
 	tail[rest] = 0x80;
 	for (int i = 0; i < 8; i++)
 		tail[tail_len - 1 - (size_t)i] = (uint8_t)(bits >> (8 * i));
-	for (size_t i = 0; i < tail_len; i += 64)
-		sha256_block(h, tail + i);
+	sha256_blocks(h, tail, tail_len / SHA256_BLOCK);
 	for (int i = 0; i < 32; i++)
 		ret_digest[i] = (uint8_t)(h[i / 4] >> (24 - 8 * (i % 4)));
 }

@@ -7,6 +7,7 @@
 #include "common/io.h"
 #include "common/log.h"
 #include "common/rng.h"
+#include "common/sha256_blocks.h"
 #include "common/wire.h"
 #include "tests/unit/test.h"
 
@@ -34,6 +35,27 @@ static void test_digests(void)
 		"cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 	CHECK_INT(crc32c(0, "123456789", 9), 0xe3069283);
 	CHECK_INT(crc32c(crc32c(0, "1234", 4), "56789", 5), 0xe3069283);
+}
+
+/* The processor's instructions, where there are any, against none. */
+static void test_sha256_blocks(void)
+{
+	uint8_t data[5 * SHA256_BLOCK + 1];
+	uint32_t own[8], plain[8];
+	struct rng r;
+
+	rng_init(&r, 7);
+	for (int i = 0; i < 500; i++) {
+		size_t blocks = (size_t)i % 6;
+
+		for (size_t k = 0; k < sizeof(data); k++)
+			data[k] = (uint8_t)rng_u64(&r);
+		for (int k = 0; k < 8; k++)
+			own[k] = plain[k] = (uint32_t)rng_u64(&r);
+		sha256_blocks(own, data + i % 2, blocks);
+		sha256_blocks_plain(plain, data + i % 2, blocks);
+		CHECK(memcmp(own, plain, sizeof(own)) == 0);
+	}
 }
 
 static void test_wire(void)
@@ -182,4 +204,4 @@ static void test_macros(void)
 	CHECK_INT(calls, 7);
 }
 
-TEST_MAIN(test_macros, test_digests, test_wire, test_io, test_rng, test_log)
+TEST_MAIN(test_macros, test_digests, test_sha256_blocks, test_wire, test_io, test_rng, test_log)
