@@ -34,6 +34,16 @@ packed = count("images WHERE tables <> 0")
 check(packed > 30, f"{packed} images are packed")
 d.verify()
 
+# The first few of many, in an order: what is kept meanwhile is cut now and then.
+every = d.ask("list")
+for key in ("bytes", "name"):
+    for reverse in (False, True):
+        wanted = sorted(every, key=lambda i: i[key], reverse=reverse)
+        got = d.ask("list", "--sort", key, *["--reverse"] * reverse, "--limit", "7")
+        check([i[key] for i in got] == [i[key] for i in wanted[:7]], f"by {key}: {got}")
+    check([i[key] for i in d.ask("list", "--sort", key)] == sorted(i[key] for i in every), f"all by {key}")
+check(len(every) > 150, f"{len(every)} images")
+
 out = os.path.join(d.root, "out")
 d.ctl("export", out)
 with open(os.path.join(out, "images.csv"), encoding="utf-8", newline="") as f:

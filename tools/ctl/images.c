@@ -61,9 +61,10 @@ static const struct order {
 
 struct listing {
 	const struct order *order; /* NULL: by id, as they come */
-	bool json, csv, reverse;
-	int64_t left;
-	json_t *kept; /* owned: to be sorted, or for JSON */
+	bool json, csv, reverse, starved;
+	int64_t limit, printed;
+	json_t **kept; /* owned: to be sorted; the first so many of those seen, and some that are to be cut */
+	size_t n, room;
 };
 
 static int compare_values(const json_t *a, const json_t *b)
@@ -87,46 +88,55 @@ static int compare_images(const void *a, const void *b, void *user)
 	return l->reverse ? -order : order;
 }
 
-static void print_one(const struct listing *l, const json_t *im)
+static void print_one(struct listing *l, const json_t *im)
 {
-	if (l->csv)
+	if (l->json)
+		fputs(l->printed ? ",\n" : "[\n", stdout);
+	if (l->json)
+		json_dumpf(im, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+	else if (l->csv)
 		print_csv_line(im);
 	else
 		print_line(im);
+	l->printed++;
+}
+
+/* Sorts what was kept, and lets go of what is beyond the limit. */
+static void cut_kept(struct listing *l)
+{
+	if (l->n)
+		qsort_r(l->kept, l->n, sizeof(json_t *), compare_images, l);
+	while ((int64_t)l->n > l->limit)
+		json_decref(l->kept[--l->n]);
+}
+
+/* Never many more than the limit: a store may have a million. */
+static bool keep_image(struct listing *l, const json_t *im)
+{
+	if (l->n == l->room && l->n && (int64_t)l->n / 2 >= l->limit)
+		cut_kept(l);
+	if (l->n == l->room) {
+		size_t room = 2 * l->room + 100;
+		json_t **kept = realloc(l->kept, room * sizeof(json_t *));
+
+		l->starved = !kept;
+		if (!kept)
+			return false;
+		l->kept = kept;
+		l->room = room;
+	}
+	l->kept[l->n++] = json_incref((json_t *)im);
+	return true;
 }
 
 static bool list_image(void *user, const json_t *im)
 {
 	struct listing *l = user;
 
-	if (l->json || l->order)
-		json_array_append(l->kept, (json_t *)im);
-	else
-		print_one(l, im);
-	return l->order || --l->left > 0;
-}
-
-/* Sorts what was kept, cuts it to the limit and prints it. -1: out of memory. */
-static int print_kept(struct listing *l)
-{
-	size_t n = json_array_size(l->kept);
-	const json_t **image = calloc(n + 1, sizeof(const json_t *));
-	json_t *out = json_array();
-
-	for (size_t i = 0; image && i < n; i++)
-		image[i] = json_array_get(l->kept, i);
-	if (image && l->order)
-		qsort_r(image, n, sizeof(const json_t *), compare_images, l);
-	for (size_t i = 0; image && i < n && (!l->order || (int64_t)i < l->left); i++)
-		if (l->json)
-			json_array_append(out, (json_t *)image[i]);
-		else
-			print_one(l, image[i]);
-	if (l->json)
-		print_json(out);
-	json_decref(out);
-	free(image);
-	return image ? 0 : -1;
+	if (l->order)
+		return keep_image(l, im);
+	print_one(l, im);
+	return l->printed < l->limit;
 }
 
 static bool find_order(const char *name, const struct order **ret)
@@ -153,7 +163,7 @@ int run_list(struct ctl *c)
 		{"limit", required_argument, NULL, OPT_LIMIT}, {"sort", required_argument, NULL, OPT_SORT},
 		{"reverse", no_argument, NULL, OPT_REVERSE}, {"csv", no_argument, NULL, OPT_CSV},
 		{NULL, 0, NULL, 0}};
-	struct listing l = {.json = c->json, .left = INT64_MAX};
+	struct listing l = {.json = c->json, .limit = INT64_MAX};
 	struct filter f = {0};
 	int status, o;
 
@@ -162,7 +172,7 @@ int run_list(struct ctl *c)
 		bool good = true;
 
 		if (o == OPT_LIMIT)
-			good = parse_option_int("limit", optarg, 1, INT64_MAX, &l.left);
+			good = parse_option_int("limit", optarg, 1, INT64_MAX, &l.limit);
 		else if (o == OPT_SORT)
 			good = find_order(optarg, &l.order);
 		else if (o == OPT_REVERSE)
@@ -180,17 +190,24 @@ int run_list(struct ctl *c)
 		fputs("larderctl: list: --reverse goes with --sort\n", stderr);
 		return EXIT_USAGE;
 	}
-	l.kept = json_array();
 	if (l.csv && !l.json)
 		puts("id,label,part,quality,stored_bytes,width,height,taken_utc,pinned,divergence,name");
 	else if (!l.json)
 		puts("id             q    bytes   width x height  taken (UTC)                label  name");
 	status = filter_walk(c, &f, list_image, &l);
-	if (status == EXIT_OK && (l.json || l.order) && print_kept(&l) < 0) {
+	if (l.starved) {
 		fputs("larderctl: out of memory\n", stderr);
 		status = EXIT_REFUSED;
 	}
-	json_decref(l.kept);
+	cut_kept(&l);
+	for (size_t i = 0; i < l.n; i++) {
+		if (status == EXIT_OK)
+			print_one(&l, l.kept[i]);
+		json_decref(l.kept[i]);
+	}
+	free(l.kept);
+	if (l.json && status == EXIT_OK)
+		puts(l.printed ? "\n]" : "[]");
 	return status;
 }
 
