@@ -67,7 +67,13 @@ check(len(out.split("\n")) <= len(images) + 4, "a line an image, whatever its na
 check("\x1b" not in out, "no escapes from names")
 with open(d.log, "rb") as f:
     check(b"\x1b" not in f.read(), "nor in the log")
-check(d.ctl("watch", "--once", check_status=False)[1].count("\x1b") == 0, "nor in watch")
+check(d.ctl("watch")[1].count("\x1b") == 0, "nor in watch")
+out = d.ctl("status")[1]
+check(re.search(r"^labels    odd\\x0a.* 4, .* 1 and %d more; 0 without$" % (LABELS + 2 - 12), out, re.M), f"the largest label first: {out}")
+page = os.path.join(d.root, "page.html")
+d.ctl("report", page)
+with open(page, encoding="utf-8") as f:
+    check(f"and {LABELS + 2 - 40} labels more" in f.read(), "in the report, too")
 
 # Metrics: every line a comment or a sample, whatever the labels are called; no family twice.
 code, out, _ = d.ctl("metrics")

@@ -55,6 +55,13 @@ int fetch_parts(struct ctl *c, const char *method, const json_t *parameters, str
 int save_file(const char *path, const struct buf *b);
 int save_image(struct ctl *c, const char *id, const char *path);
 
+/* status.c: the labels that images have, from a status's store; those with most first. NULL: out of memory. */
+struct label_count {
+	const char *name; /* borrowed from the status */
+	int64_t images;
+};
+struct label_count *label_counts(const json_t *store, size_t *ret_n); /* to be freed */
+
 /* Verbs. */
 int run_status(struct ctl *c);
 int run_plan(struct ctl *c);

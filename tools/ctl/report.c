@@ -292,23 +292,22 @@ static void put_qualities(const struct report *r)
 
 static void put_labels(const struct report *r)
 {
-	const json_t *store = json_object_get(r->status, "store"),
-		     *counts = json_object_get(store, "by_label");
-	int64_t most = MAX(largest(counts), number(store, "unlabelled"));
-	const char *key;
-	int n = 0;
-	json_t *v;
+	const json_t *store = json_object_get(r->status, "store");
+	int64_t without = number(store, "unlabelled"), most = without;
+	size_t n;
+	_cleanup_free_ struct label_count *all = label_counts(store, &n);
 
+	if (n)
+		most = MAX(most, all[0].images);
 	fputs("<h2>Of which labels</h2>\n<table><tr><th>Label</th><th class=r>Images</th><th></th></tr>\n",
 		r->f);
-	json_object_foreach ((json_t *)counts, key, v)
-		if (json_integer_value(v) && n++ < LABELS)
-			put_count(r->f, key, (int64_t)json_integer_value(v), most);
-	if (number(store, "unlabelled"))
-		put_count(r->f, "(without a label)", number(store, "unlabelled"), most);
+	for (size_t i = 0; i < MIN(n, (size_t)LABELS); i++)
+		put_count(r->f, all[i].name, all[i].images, most);
+	if (without)
+		put_count(r->f, "(without a label)", without, most);
 	fputs("</table>\n", r->f);
 	if (n > LABELS)
-		fprintf(r->f, "<p class=\"dim\">and %d labels more</p>\n", n - LABELS);
+		fprintf(r->f, "<p class=\"dim\">and %zu labels more, of no more images each</p>\n", n - LABELS);
 }
 
 /* One picture of a card; jpeg is base64. */

@@ -7,6 +7,8 @@
 #include "common/parse.h"
 #include "tools/ctl/ctl.h"
 
+#define LABELS_SHOWN 12
+
 static int compare_numbers(const void *a, const void *b)
 {
 	return atoi(*(const char *const *)a) - atoi(*(const char *const *)b);
@@ -42,23 +44,45 @@ static void print_histogram(const json_t *counts)
 	free(keys);
 }
 
-static void print_labels(const json_t *labels)
+static int compare_counts(const void *a, const void *b)
 {
-	const char *key;
-	json_t *v;
-	int n = 0;
+	const struct label_count *x = a, *y = b;
 
-	json_object_foreach((json_t *)labels, key, v) {
-		if (!json_integer_value(v))
-			continue;
-		if (n++ == 12) {
-			fputs(" ...", stdout);
-			break;
-		}
-		fputs(n == 1 ? "" : ", ", stdout);
-		print_clean(key);
-		printf(" %lld", (long long)json_integer_value(v));
+	return x->images != y->images ? (x->images < y->images) - (x->images > y->images)
+				      : strcmp(x->name, y->name);
+}
+
+struct label_count *label_counts(const json_t *store, size_t *ret_n)
+{
+	json_t *labels = json_object_get(store, "by_label"), *v;
+	struct label_count *all = calloc(json_object_size(labels) + 1, sizeof(*all));
+	const char *key;
+	size_t n = 0;
+
+	json_object_foreach (labels, key, v)
+		if (all && json_integer_value(v))
+			all[n++] = (struct label_count){key, json_integer_value(v)};
+	if (n)
+		qsort(all, n, sizeof(*all), compare_counts);
+	*ret_n = n;
+	return all;
+}
+
+static void print_labels(const json_t *store)
+{
+	size_t n, shown;
+	_cleanup_free_ struct label_count *all = label_counts(store, &n);
+
+	shown = n > LABELS_SHOWN + 1 ? LABELS_SHOWN : n; /* "and 1 more" says less than that one */
+	fputs("labels    ", stdout);
+	for (size_t i = 0; i < shown; i++) {
+		fputs(i ? ", " : "", stdout);
+		print_clean(all[i].name);
+		printf(" %" PRId64, all[i].images);
 	}
+	if (shown < n)
+		printf(" and %zu more", n - shown);
+	printf("%s%" PRId64 " without\n", n ? "; " : "", number(store, "unlabelled"));
 }
 
 static void print_more_spools(const json_t *list)
@@ -98,10 +122,7 @@ static void print_status(const json_t *s)
 		format_size(number(store, "bytes"), a, sizeof(a)),
 		format_size(number(store, "use"), b, sizeof(b)),
 		format_size(number(store, "limit"), c, sizeof(c)));
-	fputs("labels    ", stdout);
-	print_labels(json_object_get(store, "by_label"));
-	printf("%s%" PRId64 " without\n", json_object_size(json_object_get(store, "by_label")) ? "; " : "",
-		number(store, "unlabelled"));
+	print_labels(store);
 	printf("policy    %s, mean quality %.1f, price %.3g\n", text(policy, "mode"),
 		json_number_value(json_object_get(policy, "mean_quality")),
 		json_number_value(json_object_get(policy, "price")));
