@@ -343,7 +343,7 @@ static void send_limits(struct daemon *d)
 	buf_put_u32(&frame, (uint32_t)d->config.store.inline_max_bytes);
 	buf_put_u32(&frame, (uint32_t)d->config.model.input_size);
 	frame_end(&frame, at);
-	pool_add_setup(d->pool, 0, &frame);
+	pool_set_setup(d->pool, POOL_LIMITS, &frame);
 }
 
 struct table_frames {
@@ -372,7 +372,7 @@ static void send_tables(struct daemon *d)
 	view_tables(d->view, add_table_frame, &f);
 	keeper_tables_known(d, f.n, &f.newest);
 	if (f.n)
-		pool_add_setup(d->pool, 0, &f.frames);
+		pool_add_setup(d->pool, POOL_TABLES, &f.frames);
 	buf_done(&f.frames);
 }
 

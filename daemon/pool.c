@@ -1,8 +1,6 @@
 #include "daemon/pool.h"
 
 #include <errno.h>
-#ifdef __GLIBC__
-#endif
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +25,7 @@ struct slot {
 	int open_handles; /* until 0 the slot is in use */
 	bool alive, proved; /* proved: has answered once */
 	bool pipe_failed;   /* ended for that */
+	bool retiring;	    /* it goes after the job it has */
 	struct job *job;  /* in conversation; owned */
 	struct buf answer;
 };
@@ -37,7 +36,7 @@ struct pool {
 	int width, waiting;
 	bool stopping;
 	struct job *head, **tail;
-	struct buf setup[POOL_SETUP_KINDS];
+	struct buf setup[POOL_SETUPS];
 	uv_timer_t restart;
 	bool backing_off;
 	void (*quiet)(void *user);
@@ -246,6 +245,13 @@ static void on_worker_exit(uv_process_t *process, int64_t status, int signal)
 	retry_job(s, why, of_it);
 }
 
+/* Without a job: at the end of its input it exits. */
+static void send_home(struct slot *s)
+{
+	if (s->alive && !uv_is_closing((uv_handle_t *)&s->in))
+		uv_close((uv_handle_t *)&s->in, on_slot_closed);
+}
+
 static void on_timer(uv_timer_t *t)
 {
 	struct slot *s = t->data;
@@ -254,8 +260,8 @@ static void on_timer(uv_timer_t *t)
 		log_warn("worker %d did not answer within %d s", uv_process_get_pid(&s->process),
 			ANSWER_SEC);
 		kill_worker(s);
-	} else if (s->alive && !uv_is_closing((uv_handle_t *)&s->in)) {
-		uv_close((uv_handle_t *)&s->in, on_slot_closed); /* end of input: it exits */
+	} else {
+		send_home(s);
 	}
 }
 
@@ -271,7 +277,10 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
 static void release(struct slot *s)
 {
 	s->proved = true;
-	uv_timer_start(&s->timer, on_timer, QUIET_MS, 0);
+	if (s->retiring)
+		send_home(s);
+	else
+		uv_timer_start(&s->timer, on_timer, QUIET_MS, 0);
 }
 
 /* One whole answer. */
@@ -350,7 +359,7 @@ static int spawn(struct slot *s)
 	s->process.data = s->in.data = s->out.data = s->timer.data = s;
 	s->open_handles = 4;
 	s->alive = r == 0;
-	s->proved = s->pipe_failed = false;
+	s->proved = s->pipe_failed = s->retiring = false;
 	if (r < 0) {
 		log_error("cannot start a worker: %s", uv_strerror(r));
 		back_off(p);
@@ -358,7 +367,7 @@ static int spawn(struct slot *s)
 		return r;
 	}
 	uv_read_start((uv_stream_t *)&s->out, on_alloc, on_read);
-	for (int k = 0; k < POOL_SETUP_KINDS; k++)
+	for (int k = 0; k < POOL_SETUPS; k++)
 		if (p->setup[k].len && send_copy(s, &p->setup[k]) < 0)
 			give_up_worker(s);
 	return 0;
@@ -412,14 +421,28 @@ void pool_submit(struct pool *p, struct job *job)
 	dispatch(p);
 }
 
-void pool_set_setup(struct pool *p, int kind, struct buf *frames)
+static void retire_workers(struct pool *p)
+{
+	for (int i = 0; i < p->width; i++) {
+		p->slot[i].retiring = true;
+		if (!p->slot[i].job)
+			send_home(&p->slot[i]);
+	}
+}
+
+void pool_set_setup(struct pool *p, enum pool_setup kind, struct buf *frames)
 {
 	buf_done(&p->setup[kind]);
-	pool_add_setup(p, kind, frames);
+	if (kind == POOL_LIMITS) {
+		buf_put(&p->setup[kind], frames->data, frames->len);
+		retire_workers(p);
+	} else {
+		pool_add_setup(p, kind, frames);
+	}
 	buf_done(frames);
 }
 
-void pool_add_setup(struct pool *p, int kind, const struct buf *frames)
+void pool_add_setup(struct pool *p, enum pool_setup kind, const struct buf *frames)
 {
 	buf_put(&p->setup[kind], frames->data, frames->len);
 	for (int i = 0; i < p->width; i++)
@@ -448,7 +471,7 @@ void pool_free(struct pool *p)
 {
 	if (!p)
 		return;
-	for (int k = 0; k < POOL_SETUP_KINDS; k++)
+	for (int k = 0; k < POOL_SETUPS; k++)
 		buf_done(&p->setup[k]);
 	for (int i = 0; i < p->width; i++)
 		buf_done(&p->slot[i].answer);

@@ -52,11 +52,12 @@ int pool_width(const struct pool *p);
 int pool_alive(const struct pool *p);
 
 /*
- * Frames every worker gets before its first job, by kind; replacing one sends it to workers that
- * live. kind 0 must be MSG_LIMITS. Takes the buffer over.
+ * Frames that every worker gets before its first job, in this order. A worker's sandbox is made by the
+ * limits it began with: new ones are for new workers, and those that live go after the job they have. What
+ * else is replaced is sent to those that live. Takes the buffer over.
  */
-#define POOL_SETUP_KINDS 2
-void pool_set_setup(struct pool *p, int kind, struct buf *frames);
+enum pool_setup { POOL_LIMITS, POOL_TABLES, POOL_MODEL, POOL_SETUPS };
+void pool_set_setup(struct pool *p, enum pool_setup kind, struct buf *frames);
 
-/* Adds frames behind those of a kind, and sends them. */
-void pool_add_setup(struct pool *p, int kind, const struct buf *frames);
+/* Adds frames behind those of a kind, not limits, and sends them. */
+void pool_add_setup(struct pool *p, enum pool_setup kind, const struct buf *frames);

@@ -52,7 +52,7 @@ static void on_tables_stored(void *user, struct op *op)
 	buf_put_u32(&frame, (uint32_t)op->row.tables);
 	buf_put(&frame, op->data.data, op->data.len);
 	frame_end(&frame, at);
-	pool_add_setup(d->pool, 0, &frame);
+	pool_add_setup(d->pool, POOL_TABLES, &frame);
 	op_free(op);
 }
 

@@ -167,7 +167,7 @@ static void send_model(struct daemon *d, const uint8_t *data, size_t len)
 
 	buf_put(&frame, data, len);
 	frame_end(&frame, at);
-	pool_set_setup(d->pool, 1, &frame);
+	pool_set_setup(d->pool, POOL_MODEL, &frame);
 }
 
 /* At the start, before the writer runs: reads from the store directly. */

@@ -217,8 +217,7 @@ static void on_stored(struct worker *w, struct reader *r)
 	answer_curve(w, &a, s.label, s.quality, s.asked, NULL);
 }
 
-/* The answer that is a file of its own, or why there is none. */
-/* Ends the answer that was begun with at; e: what came of writing the file into it. */
+/* Ends the answer that begin_file() began; e: what came of writing the file into it. */
 static void end_file(struct worker *w, size_t at, int e, const char *why_not)
 {
 	if (e < 0) {
@@ -229,6 +228,7 @@ static void end_file(struct worker *w, size_t at, int e, const char *why_not)
 	frame_end(&w->out, at);
 }
 
+/* The answer that is a file of its own. */
 static size_t begin_file(struct worker *w)
 {
 	size_t at = frame_begin(&w->out, MSG_ENCODED);

@@ -2,7 +2,9 @@
 """Broken and hostile captures: each ends in quarantine with a reason, and nothing else suffers."""
 import os
 import socket
+import struct
 import time
+import zlib
 
 from harness import Daemon, check, children, finish, picture, png
 
@@ -80,6 +82,27 @@ for pid in workers:
     if "ASAN_OPTIONS" not in os.environ:
         check(status.get("Seccomp") == "2", "seccomp filter")
     check(status.get("NoNewPrivs") == "1", "no new privileges")
+
+
+# The memory a worker may have goes by MaxPixels: one that began with less makes way for one that may have more.
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+SIDE = 9000
+large = (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 8, 0, 0, 0, 0)) +
+         chunk(b"IDAT", zlib.compress((b"\0" + bytes(SIDE)) * SIDE, 1)) + chunk(b"IEND", b""))
+before = d.status()["captures"]
+d.drop("large.png", large)
+d.drained()
+check(d.status()["captures"]["quarantined"] == before["quarantined"] + 1, "too large")
+d.configure({"Spool": {"MaxFileSize": "1M", "MaxPixels": "100M"}, "Store": {"MaxUse": "32M"}})
+d.ctl("reload")
+d.drop("large.png", large)
+d.drained(60)
+after = d.status()["captures"]
+check(after["stored"] == before["stored"] + 1 and after["quarantined"] == before["quarantined"] + 1, f"and not too large now: {after}")
+d.wait_for(lambda: not set(workers) & {pid for pid, _ in children(d.process.pid)}, 20, "those from before to go")
 d.verify()
 d.stop()
 d.remove()
