@@ -347,6 +347,11 @@ static void set_access(const char *path, const char *group)
 		log_info("%s: not given to group '%s': %s", path, group, strerror(errno));
 }
 
+void control_set_access(const struct daemon *d)
+{
+	set_access(d->config.control.socket, d->config.control.group);
+}
+
 static void make_parent(const char *path)
 {
 	char dir[CONFIG_PATH_MAX];
@@ -385,7 +390,7 @@ int control_open(struct daemon *d, char error[256])
 		snprintf(error, 256, "control socket %.150s: %s", path, strerror(-r));
 		return r;
 	}
-	set_access(path, d->config.control.group);
+	control_set_access(d);
 	return 0;
 }
 

@@ -465,6 +465,8 @@ int daemon_reload(struct daemon *d, char error[CONFIG_ERROR_MAX])
 	if (r == 0) {
 		d->config = next;
 		send_limits(d);
+		spools_set_settle(d->spools, next.spool.settle_us);
+		control_set_access(d);
 		watch_disk(d);
 		daemon_update_limit(d);
 		training_check(d);

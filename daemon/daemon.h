@@ -180,5 +180,6 @@ void probe_idle(int64_t last_capture_us, bool training, int trainer_threads, str
 
 /* control.c: the varlink socket. */
 int control_open(struct daemon *d, char error[256]);
+void control_set_access(const struct daemon *d); /* as Control.Group says now */
 void control_stop(struct control *c);
 void control_free(struct control *c);

@@ -479,6 +479,14 @@ int spool_open(uv_loop_t *loop, const char *path, bool absolute, int64_t settle_
 	return 0;
 }
 
+void spool_set_settle(struct spool *s, int64_t settle_us)
+{
+	if (s->settle_us == settle_us)
+		return;
+	s->settle_us = settle_us;
+	spool_rescan(s); /* what waits may have waited enough */
+}
+
 void spool_stop(struct spool *s)
 {
 	s->closed = true;

@@ -31,6 +31,9 @@ void spool_rescan(struct spool *s);
 /* Room has come: go on where there was none. */
 void spool_resume(struct spool *s);
 
+/* Files found by a scan must be quiet for so long from now on. */
+void spool_set_settle(struct spool *s, int64_t settle_us);
+
 /* Scan within ms: something there could not be taken now. */
 void spool_retry(struct spool *s, int64_t ms);
 

@@ -48,6 +48,12 @@ void spools_free(struct spools *s)
 	free(s);
 }
 
+void spools_set_settle(struct spools *s, int64_t settle_us)
+{
+	for (int i = 0; i < s->n; i++)
+		spool_set_settle(s->one[i].spool, settle_us);
+}
+
 /* Which spool a path is of, and what of it is below; -1: none. */
 static int which(const struct spools *s, const char *path, const char **ret_below)
 {

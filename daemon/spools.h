@@ -17,6 +17,9 @@ int spools_open(uv_loop_t *loop, const struct config *c, spool_fn fn, void *user
 void spools_stop(struct spools *s);
 void spools_free(struct spools *s);
 
+/* SettleSec has changed. */
+void spools_set_settle(struct spools *s, int64_t settle_us);
+
 /*
  * The directory that a capture's path begins at, as a descriptor that stays, and the rest of the path;
  * -ENOENT when it is in no spool. From any thread.

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """The control interface: every verb, wrong use, and clients that misbehave."""
 import csv
+import grp
 import io
 import json
 import os
 import pty
 import socket
 import subprocess
+import time
 
 from harness import LARDERCTL, LARDERD, Daemon, check, finish, picture
 
@@ -182,6 +184,22 @@ check(d.ctl("reload", check_status=False)[0] == 1, "a bad reload is refused")
 d.configure({"Policy": {"Quality": "60"}, "Store": {"MaxUse": "5M"}})
 d.ctl("reload")
 check(d.status()["store"]["limit"] == 5 << 20, "reloaded")
+d.configure({"Spool": {"SettleSec": "1h"}})
+d.ctl("reload")
+beside = os.path.join(d.spool, ".beside")
+with open(beside, "wb") as f:
+    f.write(picture(0, 7000))
+stored = d.sum()
+os.link(beside, os.path.join(d.spool, "linked.png"))  # no close tells of it: it has to be quiet for a while
+time.sleep(1)
+check(d.sum() == stored, "it is not taken within an hour")
+may = None if os.getuid() == 0 else {*os.getgroups(), os.getgid()}  # groups to give it to
+mine = next(g.gr_name for g in grp.getgrall()[::-1] if may is None or g.gr_gid in may)
+d.configure({"Spool": {"SettleSec": "100ms"}, "Control": {"Group": mine}})
+d.ctl("reload")
+d.wait_for(lambda: d.sum() == stored + 1, 10, "it to be taken with another SettleSec")
+check(os.stat(d.socket).st_gid == grp.getgrnam(mine).gr_gid, f"the socket is {mine}'s")
+d.ctl("remove", next(i["id"] for i in d.ask("list") if i["name"] == "linked.png"))
 
 # Varlink itself, and clients that are no clients.
 
