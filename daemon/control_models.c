@@ -77,7 +77,7 @@ void run_use_model(struct call *c)
 	m.validation_images = 0; /* not measured here */
 	m.validation_accuracy = 0;
 	client_hold(c->client);
-	training_use_model(c->d, &m, on_model_used, c->client);
+	models_use(c->d, &m, on_model_used, c->client);
 }
 
 void run_history(struct call *c)

@@ -140,7 +140,7 @@ void daemon_update_limit(struct daemon *d)
 	struct limits limits;
 
 	d->limit = daemon_limit(&d->config, writer_usage(d->writer)->total);
-	limits = (struct limits){d->limit, training_model_reserve(d),
+	limits = (struct limits){d->limit, models_reserve(d),
 		d->config.store.quarantine_max_bytes};
 	writer_set_limits(d->writer, &limits);
 	if (d->limit != before)
@@ -604,7 +604,7 @@ static int start(struct daemon *d, char error[256])
 		return -ENOMEM;
 	send_limits(d);
 	send_tables(d);
-	r = training_load_model(d);
+	r = models_load(d);
 	if (r < 0)
 		return r;
 	daemon_update_limit(d);

@@ -146,24 +146,15 @@ struct stored_image stored_of_row(const struct image_row *row);
 /* Codes the divergences of the rungs up to rung at into the row. */
 void row_set_harm(struct image_row *row, const struct curve *c, int at);
 
-/* training.c: when to train, the trainer process, models. */
+/* training.c: when to train, and the trainer process. */
 struct training *training_new(struct daemon *d);
 void training_stop(struct training *t);
 void training_free(struct training *t);
-int training_load_model(struct daemon *d);
 void training_check(struct daemon *d); /* something changed that may start or stop it */
 void training_request(struct daemon *d, bool now);
 void training_pause(struct daemon *d, bool pause);
 void training_wait(struct daemon *d, void (*fn)(void *user, bool ok, const char *text), void *user);
 void training_forget(struct daemon *d, void *user);
-
-/*
- * Makes m, a model from elsewhere, the current one; fn hears when it is stored, or why not. A training
- * that is going on has to be over first.
- */
-void training_use_model(struct daemon *d, const struct model *m,
-	void (*fn)(void *user, bool ok, const char *text), void *user);
-int64_t training_model_reserve(const struct daemon *d);
 
 struct training_status {
 	const char *state; /* idle, waiting, running, paused */
@@ -173,6 +164,16 @@ struct training_status {
 };
 
 void training_status(const struct daemon *d, struct training_status *ret);
+
+/*
+ * models.c: models in the store. load: at the start, before the writer runs. use: makes m, a model from
+ * elsewhere, the current one; fn hears when it is stored, or why not; a training that is going on has to be
+ * over first. reserve: bytes that models will take and do not yet, kept free of images.
+ */
+int models_load(struct daemon *d);
+void models_use(struct daemon *d, const struct model *m,
+	void (*fn)(void *user, bool ok, const char *text), void *user);
+int64_t models_reserve(const struct daemon *d);
 
 /* probe.c: measurements for policy/idle.h; trainer_threads is taken out of the load. */
 struct idle_sample;

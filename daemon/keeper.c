@@ -110,7 +110,7 @@ static double image_budget(const struct daemon *d)
 {
 	const struct usage *u = writer_usage(d->writer);
 
-	return (double)(d->limit - training_model_reserve(d) - (u->total - u->index - u->objects));
+	return (double)(d->limit - models_reserve(d) - (u->total - u->index - u->objects));
 }
 
 /*
@@ -215,7 +215,7 @@ static bool rank_of(void *user, const struct image_row *row)
 /* What the store may grow to by images: beyond is room for models and for relief itself. */
 static int64_t images_limit(const struct daemon *d)
 {
-	return d->limit - training_model_reserve(d) - store_relief_bytes(d->limit);
+	return d->limit - models_reserve(d) - store_relief_bytes(d->limit);
 }
 
 /* Bytes until images have to go, free pages of the index among them; negative when they do. */

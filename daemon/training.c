@@ -1,5 +1,5 @@
 /*
- * When to train, the trainer process, and what becomes of its model.
+ * When to train, the trainer process, and whether its model is taken.
  *
  * TRAINING_IDLE    nothing new to learn
  * TRAINING_WAITING there is, but the device is not idle
@@ -9,8 +9,8 @@
  *
  * IDLE -> WAITING [training_check]     WAITING -> IDLE [training_check]
  * WAITING -> RUNNING [start_trainer]   RUNNING -> STOPPING [stop_trainer]
- * RUNNING -> STORING [on_trained]      IDLE, WAITING -> STORING [training_use_model]
- * RUNNING, STORING, STOPPING -> IDLE [release]
+ * RUNNING -> STORING [on_trained]      IDLE, WAITING -> STORING [models_use]
+ * RUNNING, STORING, STOPPING -> IDLE [training_release]
  */
 #include <assert.h>
 #include <errno.h>
@@ -21,53 +21,17 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "daemon/course.h"
-#include "daemon/daemon.h"
-#include "daemon/proto.h"
 #include "daemon/salvage.h"
+#include "daemon/training_internal.h"
 #include "policy/gate.h"
 #include "policy/idle.h"
 
 #define CHECK_MS	 1000
 #define CLASS_MIN_IMAGES 5
 #define MEMORY_MAX	 (INT64_C(512) << 20)
-#define RETRY_US	 (5 * 60 * US_PER_SEC) /* after a trainer failed */
 #define READ_STEP	 65536
-#define WAITERS_MAX	 16
 
-enum training_state { TRAINING_IDLE, TRAINING_WAITING, TRAINING_RUNNING, TRAINING_STORING, TRAINING_STOPPING };
-
-struct waiter {
-	void (*fn)(void *user, bool ok, const char *text);
-	void *user;
-};
-
-struct training {
-	struct daemon *d;
-	enum training_state state;
-	bool forced, now, paused; /* forced: asked for; now: without waiting for idle */
-	char why[200];
-	int64_t labelled_at_last; /* counter when the last training or slice began */
-	struct course course;
-	int64_t retry_after_us;
-	uint32_t epoch, epochs;
-	float loss;
-	int64_t started_labelled;
-	double share; /* of the steps, to get to */
-	uv_timer_t timer;
-	bool timer_on;
-
-	uv_process_t process;
-	uv_pipe_t in, out;
-	int held; /* by open handles, and by a model that is being stored */
-	uv_write_t write;
-	struct buf order, answer, checkpoint;
-	bool answered; /* the trainer has said how it ended */
-	struct waiter waiter[WAITERS_MAX];
-	int n_waiters;
-};
-
-static void set_state(struct training *t, enum training_state to)
+void training_set_state(struct training *t, enum training_state to)
 {
 	static const uint8_t allowed[] = {
 		[TRAINING_IDLE] = 1 << TRAINING_WAITING | 1 << TRAINING_IDLE | 1 << TRAINING_STORING,
@@ -105,14 +69,13 @@ void training_free(struct training *t)
 	free(t);
 }
 
-/* The last handle is closed, the model stored: on to what comes next. */
-static void release(struct training *t)
+void training_release(struct training *t)
 {
 	if (--t->held > 0)
 		return;
 	buf_done(&t->order);
 	buf_done(&t->answer);
-	set_state(t, TRAINING_IDLE);
+	training_set_state(t, TRAINING_IDLE);
 	if (!t->d->stopping)
 		training_check(t->d);
 }
@@ -127,7 +90,7 @@ static int trainer_threads(const struct daemon *d)
 	return d->config.training.threads ? (int)d->config.training.threads : pool_width(d->pool);
 }
 
-static void tell_waiters(struct training *t, bool ok, const char *text)
+void training_tell_waiters(struct training *t, bool ok, const char *text)
 {
 	int n = t->n_waiters;
 
@@ -155,280 +118,6 @@ void training_forget(struct daemon *d, void *user)
 			t->waiter[i--] = t->waiter[--t->n_waiters];
 }
 
-static void model_name(int64_t version, char ret[48])
-{
-	snprintf(ret, 48, "model-%06" PRId64 ".safetensors", version);
-}
-
-static void send_model(struct daemon *d, const uint8_t *data, size_t len)
-{
-	_cleanup_buf_ struct buf frame = {0};
-	size_t at = frame_begin(&frame, MSG_MODEL);
-
-	buf_put(&frame, data, len);
-	frame_end(&frame, at);
-	pool_set_setup(d->pool, POOL_MODEL, &frame);
-}
-
-/* At the start, before the writer runs: reads from the store directly. */
-int training_load_model(struct daemon *d)
-{
-	struct training *t = d->training;
-	_cleanup_buf_ struct buf meta = {0}, file = {0};
-	struct reader r;
-	char name[48];
-	int64_t version;
-	int e = view_meta(d->view, "model", &meta);
-
-	if (store_read_model(d->store, "checkpoint", &t->checkpoint) < 0)
-		buf_done(&t->checkpoint); /* none */
-	if (e == -ENOENT)
-		return 0;
-	r = (struct reader){meta.data, meta.len, false};
-	version = (int64_t)reader_u64(&r);
-	t->labelled_at_last = (int64_t)reader_u64(&r);
-	if (e < 0 || r.failed || version == 0)
-		return e;
-	course_get(&t->course, &r);
-	t->share = course_share(&t->course);
-	model_name(version, name);
-	e = store_read_model(d->store, name, &file);
-	if (e == 0)
-		e = model_read(file.data, file.len, &d->model);
-	if (e < 0) {
-		log_error("models/%s cannot be used: %s; scoring waits for the next training", name,
-			strerror(-e));
-		t->labelled_at_last = 0;
-		return 0;
-	}
-	d->model.version = version;
-	send_model(d, file.data, file.len);
-	log_info("model %" PRId64 ": %d classes, accuracy %.3f on %d validation images", version,
-		d->model.shape.classes, d->model.validation_accuracy, d->model.validation_images);
-	return 0;
-}
-
-static int64_t model_bytes(const struct daemon *d)
-{
-	struct net_shape s = {.size = (int)d->config.model.input_size,
-		.classes = d->model.params ? d->model.shape.classes : (int)CLAMP(d->n_labels, 2, 1024)};
-	struct net_layout at;
-
-	for (int l = 0; l < NET_LAYERS; l++)
-		s.channels[l] = (int)d->config.model.channels[l];
-	net_layout(&s, &at);
-	return ROUND_UP((int64_t)at.total * 2 + 8192 + 300 * s.classes, INT64_C(4096));
-}
-
-/* How many models are kept: KeepModels, but not over an eighth of the limit; always one. */
-static int64_t models_kept(const struct daemon *d)
-{
-	return CLAMP(d->limit / 8 / model_bytes(d), 1, d->config.training.keep_models);
-}
-
-/* A checkpoint is worth its room only when that is little. */
-static bool checkpoint_fits(const struct daemon *d)
-{
-	return 4 * model_bytes(d) < d->limit / 16;
-}
-
-/* Room that models will take and do not yet: kept free of images. */
-int64_t training_model_reserve(const struct daemon *d)
-{
-	int64_t want = (models_kept(d) + 1) * model_bytes(d);
-
-	if (checkpoint_fits(d))
-		want += 8 * model_bytes(d); /* the old and the new one, for a moment */
-	return MAX(MIN(want, d->limit / 4) - writer_usage(d->writer)->models, 0);
-}
-
-struct model_task {
-	struct task task;
-	struct daemon *d;
-	struct buf data;
-	char name[48];
-	int64_t version, kept;
-	int result;
-	struct train_result trained;
-	void (*told)(void *user, bool ok, const char *text); /* of one from elsewhere; else NULL */
-	void *user;
-};
-
-static void run_checkpoint(struct store *store, struct task *task)
-{
-	struct model_task *m = (struct model_task *)task;
-
-	m->result = store_write_model(store, m->name, m->data.data, m->data.len);
-}
-
-static void checkpoint_done(struct task *task)
-{
-	struct model_task *m = (struct model_task *)task;
-
-	if (m->result < 0)
-		log_warn("checkpoint not kept: %s", strerror(-m->result));
-	buf_done(&m->data);
-	free(m);
-}
-
-static void drop_checkpoint(struct training *t)
-{
-	struct model_task *m;
-
-	if (!t->checkpoint.len)
-		return;
-	buf_done(&t->checkpoint);
-	m = calloc(1, sizeof(*m));
-	if (!m)
-		return;
-	m->task.run = run_checkpoint; /* no data: removed */
-	m->task.done = checkpoint_done;
-	snprintf(m->name, sizeof(m->name), "checkpoint");
-	writer_task(t->d->writer, &m->task);
-}
-
-static void keep_checkpoint(struct training *t, struct reader *payload)
-{
-	struct model_task *m;
-
-	buf_done(&t->checkpoint);
-	buf_put(&t->checkpoint, payload->data, payload->len);
-	if (!checkpoint_fits(t->d))
-		return; /* in memory: it survives a pause, not a reboot */
-	m = calloc(1, sizeof(*m));
-	if (!m)
-		return;
-	m->task.run = run_checkpoint;
-	m->task.done = checkpoint_done;
-	snprintf(m->name, sizeof(m->name), "checkpoint");
-	buf_put(&m->data, payload->data, payload->len);
-	writer_task(t->d->writer, &m->task);
-}
-
-/* Old models beyond what is kept go first, so that the new one has their room. */
-static void run_model(struct store *store, struct task *task)
-{
-	struct model_task *m = (struct model_task *)task;
-	char name[48];
-
-	for (int64_t v = m->version - m->kept; v > 0 && v > m->version - m->kept - 100; v--) {
-		model_name(v, name);
-		store_write_model(store, name, NULL, 0);
-	}
-	m->result = store_write_model(store, m->name, m->data.data, m->data.len);
-	if (m->result == -ENOSPC && m->version > 1) {
-		/* So small a store holds one model: the old one makes way. It is in memory still. */
-		model_name(m->version - 1, name);
-		store_write_model(store, name, NULL, 0);
-		m->result = store_write_model(store, m->name, m->data.data, m->data.len);
-	}
-}
-
-static void save_meta(struct daemon *d, int64_t version)
-{
-	struct op *op = op_new(OP_META);
-
-	if (!op)
-		return;
-	snprintf(op->key, sizeof(op->key), "model");
-	buf_put_u64(&op->data, (uint64_t)version);
-	buf_put_u64(&op->data, (uint64_t)d->training->labelled_at_last);
-	course_put(&d->training->course, &op->data);
-	writer_add(d->writer, op);
-}
-
-static void model_stored(struct task *task)
-{
-	struct model_task *m = (struct model_task *)task;
-	struct daemon *d = m->d;
-	struct model next = {0};
-	char text[200];
-
-	if (m->result == 0)
-		m->result = model_read(m->data.data, m->data.len, &next);
-	if (m->result < 0) {
-		snprintf(text, sizeof(text), "the new model cannot be stored: %s%s", strerror(-m->result),
-			m->told ? "" : "; training again in 5 minutes");
-		log_error("%s", text);
-		if (!m->told) {
-			d->training->labelled_at_last = 0; /* what it learned from is to be learned again */
-			d->training->retry_after_us = clock_steady_us() + RETRY_US;
-		}
-	} else {
-		model_done(&d->model);
-		d->model = next;
-		d->model.version = m->version;
-		send_model(d, m->data.data, m->data.len);
-		save_meta(d, m->version);
-		if (m->told)
-			snprintf(text, sizeof(text), "model %" PRId64 ": %d classes, from elsewhere",
-				m->version, d->model.shape.classes);
-		else
-			snprintf(text, sizeof(text),
-				"model %" PRId64 ": accuracy %.3f on %d validation images, trained on %d in"
-				" %.0f s",
-				m->version, m->trained.candidate_accuracy, m->trained.validation_images,
-				m->trained.trained_images, m->trained.seconds);
-		log_notice("%s", text);
-		daemon_update_limit(d);
-		keeper_new_model(d);
-	}
-	if (m->told)
-		m->told(m->user, m->result == 0, text);
-	else
-		tell_waiters(d->training, m->result == 0, text);
-	buf_done(&m->data);
-	free(m);
-	release(d->training);
-}
-
-/* The next version; NULL when memory is short. */
-static struct model_task *next_model(struct daemon *d)
-{
-	struct model_task *m = calloc(1, sizeof(*m));
-
-	if (!m)
-		return NULL;
-	m->d = d;
-	m->task.run = run_model;
-	m->task.done = model_stored;
-	m->version = d->model.version + 1;
-	m->kept = models_kept(d);
-	model_name(m->version, m->name);
-	return m;
-}
-
-/* Stores it; then it is the current one. */
-static void store_model(struct training *t, struct model_task *m)
-{
-	set_state(t, TRAINING_STORING);
-	t->held++;
-	writer_task(t->d->writer, &m->task);
-}
-
-void training_use_model(struct daemon *d, const struct model *model,
-	void (*fn)(void *user, bool ok, const char *text), void *user)
-{
-	struct training *t = d->training;
-	struct model_task *m;
-
-	if (t->state != TRAINING_IDLE && t->state != TRAINING_WAITING) {
-		fn(user, false, "a training is going on; see larderctl pause, or wait for it");
-		return;
-	}
-	m = next_model(d);
-	if (!m || model_write(model, &m->data) < 0) {
-		if (m)
-			buf_done(&m->data);
-		free(m);
-		fn(user, false, "out of memory");
-		return;
-	}
-	m->told = fn;
-	m->user = user;
-	store_model(t, m);
-}
-
 static void remember(struct daemon *d, const struct train_result *r, bool accepted)
 {
 	daemon_remember(d,
@@ -445,7 +134,6 @@ static void on_trained(struct training *t, struct reader *payload)
 {
 	struct daemon *d = t->d;
 	struct train_result r;
-	struct model_task *m;
 	char text[200];
 	bool accepted;
 
@@ -455,7 +143,7 @@ static void on_trained(struct training *t, struct reader *payload)
 	}
 	t->labelled_at_last = t->started_labelled;
 	t->forced = t->now = false;
-	drop_checkpoint(t);
+	models_drop_checkpoint(t);
 	accepted = gate_accepts(r.candidate_accuracy, d->model.params && r.current_accuracy >= 0,
 		r.current_accuracy, r.validation_images);
 	course_end(&t->course, accepted);
@@ -465,18 +153,12 @@ static void on_trained(struct training *t, struct reader *payload)
 			"candidate rejected: accuracy %.3f, current model %.3f, on %d validation images",
 			r.candidate_accuracy, r.current_accuracy, r.validation_images);
 		log_notice("%s", text);
-		save_meta(d, d->model.version);
-		tell_waiters(t, true, text);
+		models_save_meta(d, d->model.version);
+		training_tell_waiters(t, true, text);
 		return;
 	}
-	m = next_model(d);
-	if (!m) {
-		tell_waiters(t, false, "out of memory");
-		return;
-	}
-	m->trained = r;
-	buf_put(&m->data, payload->data, payload->len);
-	store_model(t, m);
+	if (models_store_candidate(t, &r, payload) < 0)
+		training_tell_waiters(t, false, "out of memory");
 }
 
 /* A slice of the course is done; its checkpoint is kept. */
@@ -487,7 +169,7 @@ static void on_slice(struct training *t, struct reader *payload)
 	t->labelled_at_last = t->started_labelled;
 	log_info("%.0f %% of a training done, on %" PRIu32 " images", 100 * t->share, images);
 	course_shown(&t->course);
-	save_meta(t->d, t->d->model.version);
+	models_save_meta(t->d, t->d->model.version);
 }
 
 static void on_refused(struct training *t, struct reader *payload)
@@ -500,7 +182,7 @@ static void on_refused(struct training *t, struct reader *payload)
 		t->labelled_at_last = t->started_labelled;
 	log_info("not trained: %s", t->why);
 	t->forced = t->now = false;
-	tell_waiters(t, false, t->why);
+	training_tell_waiters(t, false, t->why);
 	salvage_if_damaged(t->d, -error);
 }
 
@@ -513,7 +195,7 @@ static void on_message(struct training *t, uint8_t type, struct reader *payload)
 		t->loss = reader_f32(payload);
 		break;
 	case MSG_CHECKPOINT:
-		keep_checkpoint(t, payload);
+		models_keep_checkpoint(t, payload);
 		break;
 	case MSG_TRAINED:
 		t->answered = true;
@@ -563,7 +245,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
 
 static void on_closed(uv_handle_t *h)
 {
-	release(h->data);
+	training_release(h->data);
 }
 
 static void close_all(struct training *t)
@@ -595,17 +277,17 @@ static void on_trainer_exit(uv_process_t *process, int64_t status, int signal)
 
 		snprintf(text, sizeof(text), "the trainer failed: status %d, signal %d", (int)status, signal);
 		log_error("%s; trying again in 5 minutes", text);
-		t->retry_after_us = clock_steady_us() + RETRY_US;
+		t->retry_after_us = clock_steady_us() + TRAINING_RETRY_US;
 		t->forced = t->now = false;
-		drop_checkpoint(t);
-		tell_waiters(t, false, text);
+		models_drop_checkpoint(t);
+		training_tell_waiters(t, false, text);
 	}
 	close_all(t);
 }
 
 static void stop_trainer(struct training *t)
 {
-	set_state(t, TRAINING_STOPPING);
+	training_set_state(t, TRAINING_STOPPING);
 	uv_process_kill(&t->process, SIGKILL);
 	log_info("training interrupted: %s", t->why);
 }
@@ -678,10 +360,10 @@ static void start_trainer(struct training *t)
 	t->epoch = 0;
 	t->epochs = (uint32_t)d->config.training.epochs;
 	t->started_labelled = d->counters[COUNT_LABELLED];
-	set_state(t, TRAINING_RUNNING);
+	training_set_state(t, TRAINING_RUNNING);
 	if (r < 0) {
 		log_error("cannot start the trainer: %s", uv_strerror(r));
-		t->retry_after_us = clock_steady_us() + RETRY_US;
+		t->retry_after_us = clock_steady_us() + TRAINING_RETRY_US;
 		close_all(t);
 		return;
 	}
@@ -782,12 +464,12 @@ void training_check(struct daemon *d)
 		return;
 	}
 	if (!wanted(t)) {
-		set_state(t, TRAINING_IDLE);
+		training_set_state(t, TRAINING_IDLE);
 		if (clock_steady_us() < t->retry_after_us)
 			look_again(t);
 		return;
 	}
-	set_state(t, TRAINING_WAITING);
+	training_set_state(t, TRAINING_WAITING);
 	if (allowed(t))
 		start_trainer(t);
 	look_again(t);
@@ -810,7 +492,7 @@ void training_pause(struct daemon *d, bool pause)
 void training_stop(struct training *t)
 {
 	if (t->state == TRAINING_RUNNING) {
-		set_state(t, TRAINING_STOPPING);
+		training_set_state(t, TRAINING_STOPPING);
 		uv_process_kill(&t->process, SIGKILL);
 	} else if (t->state == TRAINING_STORING && t->held > 1 && uv_is_active((uv_handle_t *)&t->process)) {
 		uv_process_kill(&t->process, SIGKILL); /* it has nothing more to say */
