@@ -3,7 +3,7 @@
  *
  * TRAINING_IDLE    nothing new to learn
  * TRAINING_WAITING there is, but the device is not idle
- * TRAINING_RUNNING a trainer process is at work
+ * TRAINING_RUNNING a trainer process is at work, or held while it is too hot
  * TRAINING_STORING a model, from a trainer or from elsewhere, is being stored
  * TRAINING_STOPPING the trainer has been killed and not yet reaped
  *
@@ -356,6 +356,7 @@ static void start_trainer(struct training *t)
 	r = uv_spawn(d->loop, &t->process, &o);
 	t->process.data = t->in.data = t->out.data = t;
 	t->held = 3;
+	t->cooling_since_us = 0;
 	t->answered = false;
 	t->epoch = 0;
 	t->epochs = (uint32_t)d->config.training.epochs;
@@ -418,30 +419,43 @@ static bool wanted(struct training *t)
 }
 
 /* Whether it may run at this moment; else why not. */
-static bool allowed(struct training *t)
+static enum idle allowed(struct training *t)
 {
 	struct daemon *d = t->d;
 	struct idle_sample s;
+	enum idle verdict;
 
 	if (t->now) {
 		snprintf(t->why, sizeof(t->why), "asked for");
-		return true;
+		return IDLE_YES;
 	}
 	if (d->model.params == NULL && t->state != TRAINING_RUNNING && intake_in_flight(d->intake) > 0) {
 		snprintf(t->why, sizeof(t->why), "captures are being taken");
-		return false;
+		return IDLE_NO;
 	}
 	s = (struct idle_sample){.quiet_us = clock_steady_us() - d->last_capture_us};
 	if (s.quiet_us < d->config.idle.quiet_us) /* the common case under load needs no measuring */
 		return idle_decide(&s, &d->config, t->why, sizeof(t->why));
 	probe_idle(d->last_capture_us, t->state == TRAINING_RUNNING, trainer_threads(d), &s);
-	if (!idle_decide(&s, &d->config, t->why, sizeof(t->why)))
-		return false;
+	s.cooling_us = t->cooling_since_us ? clock_steady_us() - t->cooling_since_us : 0;
+	verdict = idle_decide(&s, &d->config, t->why, sizeof(t->why));
+	if (verdict != IDLE_YES)
+		return verdict;
 	if (t->forced)
 		snprintf(t->why, sizeof(t->why), "asked for, and the device is idle");
 	else
 		snprintf(t->why, sizeof(t->why), "%" PRId64 " new labelled images", new_images(t));
-	return true;
+	return IDLE_YES;
+}
+
+/* Stops it where it is, and lets it go on from there. */
+static void hold_trainer(struct training *t, bool hold)
+{
+	if (hold == (t->cooling_since_us != 0))
+		return;
+	uv_process_kill(&t->process, hold ? SIGSTOP : SIGCONT);
+	t->cooling_since_us = hold ? clock_steady_us() : 0;
+	log_info("training %s: %s", hold ? "is held" : "goes on", t->why);
 }
 
 void training_check(struct daemon *d)
@@ -457,10 +471,14 @@ void training_check(struct daemon *d)
 		return;
 	}
 	if (t->state == TRAINING_RUNNING) {
-		if (allowed(t))
-			look_again(t);
-		else
+		enum idle verdict = allowed(t);
+
+		if (verdict == IDLE_NO) {
 			stop_trainer(t);
+			return;
+		}
+		hold_trainer(t, verdict == IDLE_HOT);
+		look_again(t);
 		return;
 	}
 	if (!wanted(t)) {
@@ -470,7 +488,7 @@ void training_check(struct daemon *d)
 		return;
 	}
 	training_set_state(t, TRAINING_WAITING);
-	if (allowed(t))
+	if (allowed(t) == IDLE_YES)
 		start_trainer(t);
 	look_again(t);
 }

@@ -33,6 +33,7 @@ struct training {
 	uv_timer_t timer;
 	bool timer_on;
 
+	int64_t cooling_since_us; /* the trainer, for its heat; 0: it is not */
 	uv_process_t process;
 	uv_pipe_t in, out;
 	int held; /* by open handles, and by a model that is being stored */

@@ -3,7 +3,12 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "common/clock.h"
 #include "common/parse.h"
+
+#define COOLER_BY   5.0			  /* degrees */
+#define COOLING_US  (2 * 60 * US_PER_SEC)  /* after that it is as cool as it gets */
+#define HELD_MAX_US (10 * 60 * US_PER_SEC) /* a trainer's memory is not held for longer */
 
 static bool in_hours(const struct hours *h, int minute)
 {
@@ -21,7 +26,18 @@ static bool above(double value, double limit)
 	return !isnan(value) && value > limit;
 }
 
-bool idle_decide(const struct idle_sample *s, const struct config *c, char *ret_why, size_t size)
+static enum idle decide_heat(const struct idle_sample *s, const struct config *c, char *ret_why, size_t size)
+{
+	double cool = c->idle.max_temp - (s->cooling_us && s->cooling_us < COOLING_US ? COOLER_BY : 0);
+
+	if (!above(s->celsius, cool))
+		return IDLE_YES;
+	snprintf(ret_why, size, "%.0f degrees; MaxTemp=%g%s", s->celsius, c->idle.max_temp,
+		s->cooling_us ? ", cooling down" : "");
+	return s->cooling_us < HELD_MAX_US ? IDLE_HOT : IDLE_NO;
+}
+
+enum idle idle_decide(const struct idle_sample *s, const struct config *c, char *ret_why, size_t size)
 {
 	char a[24], b[24];
 
@@ -36,18 +52,16 @@ bool idle_decide(const struct idle_sample *s, const struct config *c, char *ret_
 	else if (s->on_battery && s->battery < c->idle.min_battery)
 		snprintf(ret_why, size, "battery at %.0f%%; MinBattery=%g", s->battery,
 			c->idle.min_battery);
-	else if (above(s->celsius, c->idle.max_temp))
-		snprintf(ret_why, size, "%.0f degrees; MaxTemp=%g", s->celsius, c->idle.max_temp);
 	else if (!s->training && above(s->cpu_pressure, c->idle.max_cpu_pressure))
 		snprintf(ret_why, size, "CPU pressure %.1f%%; MaxCpuPressure=%g", s->cpu_pressure,
 			c->idle.max_cpu_pressure);
-	else if (above(s->io_pressure, c->idle.max_io_pressure))
+	else if (!s->training && above(s->io_pressure, c->idle.max_io_pressure))
 		snprintf(ret_why, size, "I/O pressure %.1f%%; MaxIoPressure=%g", s->io_pressure,
 			c->idle.max_io_pressure);
 	else if (above(s->load_per_core, c->idle.max_load))
 		snprintf(ret_why, size, "load %.2f per core; MaxLoad=%g", s->load_per_core,
 			c->idle.max_load);
 	else
-		return true;
-	return false;
+		return decide_heat(s, c, ret_why, size);
+	return IDLE_NO;
 }

@@ -16,8 +16,18 @@ struct idle_sample {
 	double battery;	 /* charge, percent */
 	double celsius;	 /* hottest zone */
 	int minute;	 /* local time, of the day */
-	bool training;	 /* a trainer is running: its own CPU pressure does not count */
+	bool training;	 /* a trainer is running: the pressure it makes itself does not count */
+	int64_t cooling_us; /* for so long it has been held because it was too hot; 0: it is not */
 };
 
-/* True when training may run; else why not, for people, in ret_why. */
-bool idle_decide(const struct idle_sample *s, const struct config *c, char *ret_why, size_t size);
+enum idle {
+	IDLE_NO,
+	IDLE_HOT, /* nothing but the temperature is against it: what has begun may be held, and go on */
+	IDLE_YES,
+};
+
+/*
+ * Whether training may run; if not why, for people, in ret_why. What is held for its heat goes on when it is
+ * some degrees cooler, or nothing cools any more: else it would be stopped and begun again every second.
+ */
+enum idle idle_decide(const struct idle_sample *s, const struct config *c, char *ret_why, size_t size);

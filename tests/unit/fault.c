@@ -9,12 +9,14 @@
  *   LARDER_FAULT_COUNT	a file of 4 KiB that is shared: calls so far, and how many failed
  *   LARDER_CLOCK		a file of 4 KiB that is shared: seconds to be added to the wall clock, and to the one
  *			that goes on while the machine sleeps
+ *   LARDER_SYS		a directory in the place of /sys: temperatures, batteries
  *   LARDER_SLOW_SYNC	milliseconds that each fsync and fdatasync takes longer
  *
  * Reads and writes are those of files and sockets: what the event loop tells itself by (event descriptors, pipes
  * of its own) cannot fail. The log is left alone, so that what went wrong can be read.
  */
 #undef _FILE_OFFSET_BITS /* both names of each call are meant */
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +26,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -49,6 +52,7 @@ static struct {
 	int error;
 	long at, more;
 	long slow_ms; /* each sync */
+	const char *sys;
 	struct counts *counts; /* shared by all processes */
 	_Atomic long *clock;   /* likewise */
 } fault;
@@ -97,6 +101,7 @@ __attribute__((constructor)) static void begin(void)
 
 	fault.clock = shared("LARDER_CLOCK");
 	fault.slow_ms = number("LARDER_SLOW_SYNC", 0);
+	fault.sys = getenv("LARDER_SYS");
 	if (!role || !call || !is_role(role))
 		return;
 	for (int k = 1; k <= WATCH; k++)
@@ -232,16 +237,35 @@ static mode_t mode_of(int flags, va_list ap)
 	return flags & (O_CREAT | O_TMPFILE) ? va_arg(ap, mode_t) : 0;
 }
 
+#define PATH_SIZE 1024
+
+static const char *in_sys(const char *path, char other[PATH_SIZE])
+{
+	if (!fault.sys || strncmp(path, "/sys/", 5) != 0)
+		return path;
+	snprintf(other, PATH_SIZE, "%s%s", fault.sys, path + 4);
+	return other;
+}
+
+DIR *opendir(const char *path)
+{
+	NEXT(DIR *, opendir, const char *);
+	char other[PATH_SIZE];
+
+	return next(in_sys(path, other));
+}
+
 #define OPEN_CALL(name)                                                                            \
 	int name(const char *path, int flags, ...)                                                 \
 	{                                                                                          \
 		NEXT(int, name, const char *, int, ...);                                           \
+		char other[PATH_SIZE];                                                             \
 		va_list ap;                                                                        \
 		mode_t mode;                                                                       \
 		va_start(ap, flags);                                                               \
 		mode = mode_of(flags, ap);                                                         \
 		va_end(ap);                                                                        \
-		return hit(OPEN) ? -1 : next(path, flags, mode);                                   \
+		return hit(OPEN) ? -1 : next(in_sys(path, other), flags, mode);                    \
 	}
 #define OPENAT_CALL(name)                                                                          \
 	int name(int dir, const char *path, int flags, ...)                                        \

@@ -1,4 +1,5 @@
 /* Everything in policy/ that is pure numbers: ladder, curve, plan, member, choose, idle, gate, age. */
+#include "common/clock.h"
 #include "policy/age.h"
 #include "policy/choose.h"
 #include "policy/gate.h"
@@ -615,40 +616,66 @@ static void test_idle(void)
 	((struct idle_sample){.quiet_us = 60000000, .cpu_pressure = 1, .io_pressure = 1,           \
 		.load_per_core = 0.1, .battery = NAN, .celsius = NAN, .minute = 600})
 	s = SAMPLE;
-	CHECK(idle_decide(&s, &c, why, sizeof(why)));
+	CHECK_INT(idle_decide(&s, &c, why, sizeof(why)), IDLE_YES);
 	s.quiet_us = 1000000;
-	CHECK(!idle_decide(&s, &c, why, sizeof(why)) && strstr(why, "QuietSec"));
+	CHECK(idle_decide(&s, &c, why, sizeof(why)) == IDLE_NO && strstr(why, "QuietSec"));
 	s = SAMPLE;
 	s.cpu_pressure = 50;
-	CHECK(!idle_decide(&s, &c, why, sizeof(why)) && strstr(why, "CPU pressure"));
+	CHECK(idle_decide(&s, &c, why, sizeof(why)) == IDLE_NO && strstr(why, "CPU pressure"));
 	s.training = true; /* its own pressure does not stop it */
-	CHECK(idle_decide(&s, &c, why, sizeof(why)));
+	CHECK_INT(idle_decide(&s, &c, why, sizeof(why)), IDLE_YES);
 	s = SAMPLE;
 	s.io_pressure = 50;
-	CHECK(!idle_decide(&s, &c, why, sizeof(why)) && strstr(why, "I/O"));
+	CHECK(idle_decide(&s, &c, why, sizeof(why)) == IDLE_NO && strstr(why, "I/O"));
+	s.training = true; /* nor does its reading */
+	CHECK_INT(idle_decide(&s, &c, why, sizeof(why)), IDLE_YES);
 	s = SAMPLE;
 	s.load_per_core = 3;
-	CHECK(!idle_decide(&s, &c, why, sizeof(why)) && strstr(why, "load"));
+	CHECK(idle_decide(&s, &c, why, sizeof(why)) == IDLE_NO && strstr(why, "load"));
 	s = SAMPLE;
 	s.celsius = 90;
-	CHECK(!idle_decide(&s, &c, why, sizeof(why)) && strstr(why, "MaxTemp"));
+	CHECK(idle_decide(&s, &c, why, sizeof(why)) == IDLE_HOT && strstr(why, "MaxTemp"));
+	s.load_per_core = 3; /* what is against it besides decides */
+	CHECK_INT(idle_decide(&s, &c, why, sizeof(why)), IDLE_NO);
 	s = SAMPLE;
 	s.on_battery = true;
 	s.battery = 90;
-	CHECK(!idle_decide(&s, &c, why, sizeof(why)) && strstr(why, "OnBattery"));
+	CHECK(idle_decide(&s, &c, why, sizeof(why)) == IDLE_NO && strstr(why, "OnBattery"));
 	c.idle.on_battery = true;
-	CHECK(idle_decide(&s, &c, why, sizeof(why)));
+	CHECK_INT(idle_decide(&s, &c, why, sizeof(why)), IDLE_YES);
 	s.battery = 20;
-	CHECK(!idle_decide(&s, &c, why, sizeof(why)) && strstr(why, "MinBattery"));
+	CHECK(idle_decide(&s, &c, why, sizeof(why)) == IDLE_NO && strstr(why, "MinBattery"));
 	s = SAMPLE;
 	c.idle.hours = (struct hours){1, {{22 * 60, 6 * 60}}};
-	CHECK(!idle_decide(&s, &c, why, sizeof(why)) && strstr(why, "Hours"));
+	CHECK(idle_decide(&s, &c, why, sizeof(why)) == IDLE_NO && strstr(why, "Hours"));
 	s.minute = 23 * 60;
-	CHECK(idle_decide(&s, &c, why, sizeof(why)));
+	CHECK_INT(idle_decide(&s, &c, why, sizeof(why)), IDLE_YES);
 	s.minute = 6 * 60;
-	CHECK(!idle_decide(&s, &c, why, sizeof(why)));
+	CHECK_INT(idle_decide(&s, &c, why, sizeof(why)), IDLE_NO);
 	s.minute = 5 * 60;
-	CHECK(idle_decide(&s, &c, why, sizeof(why)));
+	CHECK_INT(idle_decide(&s, &c, why, sizeof(why)), IDLE_YES);
+}
+
+/* What was held goes on when it is cooler by some degrees, or as cool as it gets; not for ever. */
+static void test_heat(void)
+{
+	const struct {
+		double celsius;
+		int seconds;
+		enum idle verdict;
+	} cases[] = {{74, 0, IDLE_YES}, {76, 0, IDLE_HOT}, {74, 1, IDLE_HOT}, {71, 60, IDLE_HOT}, {70, 1, IDLE_YES},
+		{74, 180, IDLE_YES}, {76, 180, IDLE_HOT}, {76, 700, IDLE_NO}, {74, 700, IDLE_YES}, {NAN, 1, IDLE_YES}};
+	struct idle_sample s = {
+		.quiet_us = 60000000, .load_per_core = NAN, .battery = NAN, .minute = 600, .training = true};
+	struct config c;
+	char why[200];
+
+	config_init(&c);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		s.celsius = cases[i].celsius;
+		s.cooling_us = cases[i].seconds * US_PER_SEC;
+		CHECK_INT(idle_decide(&s, &c, why, sizeof(why)), cases[i].verdict);
+	}
 }
 
 static void test_gate(void)
@@ -769,4 +796,4 @@ static void test_age(void)
 TEST_MAIN(test_course, test_age, test_suggest, test_rates, test_fill_rates, test_target, test_ladder,
 	test_monotone, test_hull, test_guesses, test_choose, test_cold_start, test_mixed_sources,
 	test_old_population, test_codes, test_plan, test_member, test_share, test_spent, test_lasting,
-	test_worth, test_balance, test_root, test_shares, test_modes, test_idle, test_gate, test_predictor)
+	test_worth, test_balance, test_root, test_shares, test_modes, test_idle, test_heat, test_gate, test_predictor)

@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""A device that gets hot: a training is held where it is until it is cooler, and makes way for captures all the same."""
+import os
+
+from harness import Daemon, check, children, finish, picture
+
+d = Daemon({"Model": {"InputSize": "16", "Channels": "8 8 16"}, "Training": {"MinNewImages": "50", "Epochs": "10000"}})
+zone = os.path.join(d.root, "sys", "class", "thermal", "thermal_zone0", "temp")
+os.makedirs(os.path.dirname(zone))
+
+
+def heat(celsius):
+    with open(zone + ".new", "w", encoding="ascii") as f:
+        f.write(f"{celsius * 1000}\n")
+    os.rename(zone + ".new", zone)
+
+
+def trainer():
+    return next((pid for pid, role in children(d.process.pid) if role == ["--trainer"]), None)
+
+
+def is_held(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        return f.read().rsplit(")", 1)[1].split()[0] == "T"
+
+
+def why():
+    return d.status()["training"]["why"]
+
+
+heat(90)
+d.start(env={"LD_PRELOAD": os.environ["LARDER_FAULT"], "LARDER_SYS": os.path.join(d.root, "sys")})
+for i in range(120):
+    d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.png", picture(i % 2, i))
+d.drained()
+d.wait_for(lambda: "90 degrees; MaxTemp=75" in why(), 20, "it to be too hot")
+check(d.status()["training"]["state"] == "waiting" and trainer() is None, "nothing begins")
+heat(50)
+d.wait_for(lambda: d.status()["training"]["epoch"] > 0, 60, "a training to begin")
+pid = trainer()
+for hot, not_yet in ((80, 74), (76, 71)):
+    heat(hot)
+    d.wait_for(lambda: is_held(pid), 20, "the trainer to be held")
+    d.wait_for(lambda: f"{hot} degrees" in why() and "cooling down" in why(), 20, f"the status to say so: {why()}")
+    epoch = d.status()["training"]["epoch"]
+    heat(not_yet)
+    d.wait_for(lambda: f"{not_yet} degrees" in why(), 20, f"it to be cooler: {why()}")
+    check(is_held(pid) and d.status()["training"]["epoch"] == epoch, "not cool enough to go on")
+    heat(69)
+    d.wait_for(lambda: not is_held(pid) and d.status()["training"]["epoch"] > epoch, 60, "it to go on")
+    check(trainer() == pid, "it is the same one")
+
+# What is held makes way for a capture, and is ended with the daemon.
+heat(80)
+d.wait_for(lambda: is_held(pid), 20, "the trainer to be held")
+before = d.sum()
+d.drop("late.png", picture(0, 9000))
+d.wait_for(lambda: d.sum() == before + 1, 10, "the capture")
+d.wait_for(lambda: not os.path.exists(f"/proc/{pid}"), 10, "the trainer to be gone")
+heat(50)
+d.wait_for(lambda: trainer() and d.status()["training"]["epoch"] > 0, 60, "another training")
+pid = trainer()
+heat(80)
+d.wait_for(lambda: is_held(pid), 20, "it to be held")
+d.stop()
+check(not os.path.exists(f"/proc/{pid}"), "it goes with the daemon")
+d.remove()
+finish()
