@@ -3,7 +3,7 @@
  *
  * TRAINING_IDLE    nothing new to learn
  * TRAINING_WAITING there is, but the device is not idle
- * TRAINING_RUNNING a trainer process is at work, or held while it is too hot
+ * TRAINING_RUNNING a trainer process is at work, or held while captures come or it is too hot
  * TRAINING_STORING a model, from a trainer or from elsewhere, is being stored
  * TRAINING_STOPPING the trainer has been killed and not yet reaped
  *
@@ -30,6 +30,8 @@
 #define CLASS_MIN_IMAGES 5
 #define MEMORY_MAX	 (INT64_C(512) << 20)
 #define READ_STEP	 65536
+#define HELD_MAX_US	 (10 * 60 * US_PER_SEC)
+#define ENDED_LOADING_MAX 3
 
 void training_set_state(struct training *t, enum training_state to)
 {
@@ -190,6 +192,8 @@ static void on_message(struct training *t, uint8_t type, struct reader *payload)
 {
 	switch (type) {
 	case MSG_PROGRESS:
+		t->loaded = true;
+		t->ended_loading = 0;
 		t->epoch = reader_u32(payload);
 		t->epochs = reader_u32(payload);
 		t->loss = reader_f32(payload);
@@ -259,6 +263,7 @@ static void on_trainer_exit(uv_process_t *process, int64_t status, int signal)
 {
 	struct training *t = process->data;
 
+	t->held_since_us = 0;
 	/* What it still had to say is in the pipe. */
 	if (t->state == TRAINING_RUNNING)
 		for (;;) {
@@ -287,6 +292,7 @@ static void on_trainer_exit(uv_process_t *process, int64_t status, int signal)
 
 static void stop_trainer(struct training *t)
 {
+	t->held_since_us = 0;
 	training_set_state(t, TRAINING_STOPPING);
 	uv_process_kill(&t->process, SIGKILL);
 	log_info("training interrupted: %s", t->why);
@@ -356,8 +362,8 @@ static void start_trainer(struct training *t)
 	r = uv_spawn(d->loop, &t->process, &o);
 	t->process.data = t->in.data = t->out.data = t;
 	t->held = 3;
-	t->cooling_since_us = 0;
-	t->answered = false;
+	t->held_since_us = 0;
+	t->loaded = t->hot = t->answered = false;
 	t->epoch = 0;
 	t->epochs = (uint32_t)d->config.training.epochs;
 	t->started_labelled = d->counters[COUNT_LABELLED];
@@ -431,13 +437,13 @@ static enum idle allowed(struct training *t)
 	}
 	if (d->model.params == NULL && t->state != TRAINING_RUNNING && intake_in_flight(d->intake) > 0) {
 		snprintf(t->why, sizeof(t->why), "captures are being taken");
-		return IDLE_NO;
+		return IDLE_CAPTURES;
 	}
 	s = (struct idle_sample){.quiet_us = clock_steady_us() - d->last_capture_us};
 	if (s.quiet_us < d->config.idle.quiet_us) /* the common case under load needs no measuring */
 		return idle_decide(&s, &d->config, t->why, sizeof(t->why));
 	probe_idle(d->last_capture_us, t->state == TRAINING_RUNNING, trainer_threads(d), &s);
-	s.cooling_us = t->cooling_since_us ? clock_steady_us() - t->cooling_since_us : 0;
+	s.cooling_us = t->hot ? clock_steady_us() - t->held_since_us : 0;
 	verdict = idle_decide(&s, &d->config, t->why, sizeof(t->why));
 	if (verdict != IDLE_YES)
 		return verdict;
@@ -448,14 +454,48 @@ static enum idle allowed(struct training *t)
 	return IDLE_YES;
 }
 
-/* Stops it where it is, and lets it go on from there. */
-static void hold_trainer(struct training *t, bool hold)
+/* Stops it where it is. Its memory stays taken, so not for long. */
+static void hold_trainer(struct training *t, enum idle verdict)
 {
-	if (hold == (t->cooling_since_us != 0))
+	if (!t->held_since_us) {
+		uv_process_kill(&t->process, SIGSTOP);
+		t->held_since_us = clock_steady_us();
+		t->hot = verdict == IDLE_HOT;
+		log_debug("training is held: %s", t->why);
+	} else if (clock_steady_us() - t->held_since_us > HELD_MAX_US) {
+		stop_trainer(t);
+	}
+}
+
+static void let_go_on(struct training *t)
+{
+	if (!t->held_since_us)
 		return;
-	uv_process_kill(&t->process, hold ? SIGSTOP : SIGCONT);
-	t->cooling_since_us = hold ? clock_steady_us() : 0;
-	log_info("training %s: %s", hold ? "is held" : "goes on", t->why);
+	uv_process_kill(&t->process, SIGCONT);
+	t->held_since_us = 0;
+	t->hot = false;
+	log_debug("training goes on");
+}
+
+/*
+ * What the trainer that runs is to do. Until it has its images it is not held, for in the middle of a read it
+ * would hold on to the index as that is, and the log would grow: captures end it, but not each time, or
+ * it would never be through where they come often. It reads at idle priority.
+ */
+static void follow(struct training *t, enum idle verdict)
+{
+	if (verdict == IDLE_YES) {
+		let_go_on(t);
+	} else if (verdict == IDLE_NO) {
+		stop_trainer(t);
+	} else if (t->loaded) {
+		hold_trainer(t, verdict);
+	} else if (verdict == IDLE_CAPTURES && t->ended_loading < ENDED_LOADING_MAX) {
+		t->ended_loading++;
+		stop_trainer(t);
+	}
+	if (t->state == TRAINING_RUNNING)
+		look_again(t);
 }
 
 void training_check(struct daemon *d)
@@ -471,14 +511,7 @@ void training_check(struct daemon *d)
 		return;
 	}
 	if (t->state == TRAINING_RUNNING) {
-		enum idle verdict = allowed(t);
-
-		if (verdict == IDLE_NO) {
-			stop_trainer(t);
-			return;
-		}
-		hold_trainer(t, verdict == IDLE_HOT);
-		look_again(t);
+		follow(t, allowed(t));
 		return;
 	}
 	if (!wanted(t)) {
@@ -528,8 +561,9 @@ void training_status(const struct daemon *d, struct training_status *ret)
 		[TRAINING_STOPPING] = "waiting",
 	};
 	const struct training *t = d->training;
+	const char *state = t->held_since_us ? "waiting" : names[t->state];
 
-	*ret = (struct training_status){.state = t->paused ? "paused" : names[t->state],
+	*ret = (struct training_status){.state = t->paused ? "paused" : state,
 		.epoch = (int)t->epoch, .epochs = (int)t->epochs, .new_images = (int)new_images(t),
 		.loss = t->loss};
 	snprintf(ret->why, sizeof(ret->why), "%s", t->why);

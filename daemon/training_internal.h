@@ -33,7 +33,10 @@ struct training {
 	uv_timer_t timer;
 	bool timer_on;
 
-	int64_t cooling_since_us; /* the trainer, for its heat; 0: it is not */
+	bool loaded;	       /* the trainer has all it needs from the store: it may be held */
+	int ended_loading;     /* times before that, since one had */
+	int64_t held_since_us; /* 0: it is not */
+	bool hot;	       /* that is, or was at first, for its heat */
 	uv_process_t process;
 	uv_pipe_t in, out;
 	int held; /* by open handles, and by a model that is being stored */

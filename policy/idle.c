@@ -6,9 +6,8 @@
 #include "common/clock.h"
 #include "common/parse.h"
 
-#define COOLER_BY   5.0			  /* degrees */
-#define COOLING_US  (2 * 60 * US_PER_SEC)  /* after that it is as cool as it gets */
-#define HELD_MAX_US (10 * 60 * US_PER_SEC) /* a trainer's memory is not held for longer */
+#define COOLER_BY  5.0 /* degrees */
+#define COOLING_US (2 * 60 * US_PER_SEC) /* after that it is as cool as it gets */
 
 static bool in_hours(const struct hours *h, int minute)
 {
@@ -34,18 +33,20 @@ static enum idle decide_heat(const struct idle_sample *s, const struct config *c
 		return IDLE_YES;
 	snprintf(ret_why, size, "%.0f degrees; MaxTemp=%g%s", s->celsius, c->idle.max_temp,
 		s->cooling_us ? ", cooling down" : "");
-	return s->cooling_us < HELD_MAX_US ? IDLE_HOT : IDLE_NO;
+	return IDLE_HOT;
 }
 
 enum idle idle_decide(const struct idle_sample *s, const struct config *c, char *ret_why, size_t size)
 {
 	char a[24], b[24];
 
-	if (s->quiet_us < c->idle.quiet_us)
+	if (s->quiet_us < c->idle.quiet_us) {
 		snprintf(ret_why, size, "last capture %s ago; QuietSec=%s",
 			format_time(s->quiet_us, a, sizeof(a)),
 			format_time(c->idle.quiet_us, b, sizeof(b)));
-	else if (!in_hours(&c->idle.hours, s->minute))
+		return IDLE_CAPTURES;
+	}
+	if (!in_hours(&c->idle.hours, s->minute))
 		snprintf(ret_why, size, "%02d:%02d is outside Hours", s->minute / 60, s->minute % 60);
 	else if (s->on_battery && !c->idle.on_battery)
 		snprintf(ret_why, size, "on battery; OnBattery=no");

@@ -21,8 +21,9 @@ struct idle_sample {
 };
 
 enum idle {
-	IDLE_NO,
-	IDLE_HOT, /* nothing but the temperature is against it: what has begun may be held, and go on */
+	IDLE_NO,       /* not for a while */
+	IDLE_CAPTURES, /* captures have come: what has begun may be held, and go on */
+	IDLE_HOT,      /* nothing but the temperature is against it: likewise */
 	IDLE_YES,
 };
 

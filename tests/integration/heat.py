@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""A device that gets hot: a training is held where it is until it is cooler, and makes way for captures all the same."""
+"""A device that gets hot, or has no long rest: a training is held where it is, and goes on from there."""
+import mmap
 import os
+import struct
 
 from harness import Daemon, check, children, finish, picture
 
@@ -28,8 +30,13 @@ def why():
     return d.status()["training"]["why"]
 
 
+clock = os.path.join(d.root, "clock")
+with open(clock, "wb") as f:
+    f.write(bytes(4096))
+with open(clock, "r+b") as f:
+    ahead = mmap.mmap(f.fileno(), 4096)  # seconds: of the wall clock, and of the one that goes on in sleep
 heat(90)
-d.start(env={"LD_PRELOAD": os.environ["LARDER_FAULT"], "LARDER_SYS": os.path.join(d.root, "sys")})
+d.start(env={"LD_PRELOAD": os.environ["LARDER_FAULT"], "LARDER_SYS": os.path.join(d.root, "sys"), "LARDER_CLOCK": clock})
 for i in range(120):
     d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.png", picture(i % 2, i))
 d.drained()
@@ -50,13 +57,28 @@ for hot, not_yet in ((80, 74), (76, 71)):
     d.wait_for(lambda: not is_held(pid) and d.status()["training"]["epoch"] > epoch, 60, "it to go on")
     check(trainer() == pid, "it is the same one")
 
-# What is held makes way for a capture, and is ended with the daemon.
+# Captures now and then: held for each, it goes on when nothing comes for QuietSec. Both at once are no different.
+for i, hot in enumerate((False, True, False)):
+    if hot:
+        heat(80)
+        d.wait_for(lambda: is_held(pid), 20, "the trainer to be held for its heat")
+    epoch = d.status()["training"]["epoch"]
+    d.configure({"Idle": {"QuietSec": "5s"}})
+    d.ctl("reload")
+    before = d.sum()
+    d.drop(f"late-{i}.png", picture(0, 9000 + i))
+    d.wait_for(lambda: d.sum() == before + 1, 10, "the capture")
+    check(is_held(pid) and d.status()["training"]["state"] == "waiting", f"it makes way: {why()}")
+    d.wait_for(lambda: "last capture" in why(), 10, "the status to say so")
+    heat(50)
+    d.wait_for(lambda: not is_held(pid) and d.status()["training"]["epoch"] > epoch, 60, "it to go on")
+    check(trainer() == pid, "it is the same one")
+
+# Its memory is not held for ever; and it goes with the daemon.
 heat(80)
 d.wait_for(lambda: is_held(pid), 20, "the trainer to be held")
-before = d.sum()
-d.drop("late.png", picture(0, 9000))
-d.wait_for(lambda: d.sum() == before + 1, 10, "the capture")
-d.wait_for(lambda: not os.path.exists(f"/proc/{pid}"), 10, "the trainer to be gone")
+struct.pack_into("qq", ahead, 0, 700, 700)
+d.wait_for(lambda: not os.path.exists(f"/proc/{pid}"), 20, "the trainer to be gone")
 heat(50)
 d.wait_for(lambda: trainer() and d.status()["training"]["epoch"] > 0, 60, "another training")
 pid = trainer()
