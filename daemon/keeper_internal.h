@@ -29,6 +29,8 @@ struct keeper {
 	struct table_set newest;
 	/* rescoring */
 	bool rescoring;
+	bool rescore_working; /* the device is busy with it, as far as we know */
+	int64_t rescore_hot_us; /* when it was too hot to go on; 0: it is not */
 	int rescore_out;
 	int64_t rescore_after;
 	bool rescore_missed; /* an image that was passed has no score of this model yet */

@@ -8,8 +8,11 @@
 #include "common/log.h"
 #include "daemon/keeper_internal.h"
 #include "daemon/salvage.h"
+#include "policy/idle.h"
 
 #define ROUNDS_MAX 3 /* what is damaged is missed each time */
+#define AGAIN_MS   1000
+#define BUSY_MS	   5000 /* a device that is hot, or has other work, or is on battery, is so for a while */
 
 /* Once more over all, which passes those with a score. */
 static void start_over(struct keeper *k)
@@ -121,12 +124,39 @@ static bool may_rescore(const struct keeper *k)
 		clock_steady_us() - d->last_capture_us >= MIN(d->config.idle.quiet_us, 30 * US_PER_SEC);
 }
 
+/* Whether the device is idle enough for it, as for training; captures have been looked at. */
+static bool device_allows(struct keeper *k)
+{
+	const struct daemon *d = k->d;
+	struct idle_sample s;
+	enum idle verdict;
+	char why[200];
+
+	probe_idle(d->last_capture_us, k->rescore_working, pool_width(d->pool), &s);
+	s.quiet_us = INT64_MAX;
+	s.cooling_us = k->rescore_hot_us ? clock_steady_us() - k->rescore_hot_us : 0;
+	verdict = idle_decide(&s, &d->config, why, sizeof(why));
+	if (verdict != IDLE_HOT)
+		k->rescore_hot_us = 0;
+	else if (!k->rescore_hot_us)
+		k->rescore_hot_us = clock_steady_us();
+	k->rescore_working = verdict == IDLE_YES;
+	return k->rescore_working;
+}
+
 static void on_timer(uv_timer_t *t)
 {
 	struct keeper *k = t->data;
 
 	k->timer_on = false;
 	rescore_next(k);
+}
+
+static void look_again(struct keeper *k, int64_t ms)
+{
+	if (!k->timer_on)
+		uv_timer_start(&k->timer, on_timer, (uint64_t)ms, 0);
+	k->timer_on = true;
 }
 
 static void find_unscored(struct keeper *k, struct candidates *c)
@@ -143,9 +173,12 @@ void rescore_next(struct keeper *k)
 	if (k->rescore_after == INT64_MAX || k->rescoring || k->d->stopping)
 		return;
 	if (!may_rescore(k)) {
-		if (!k->timer_on)
-			uv_timer_start(&k->timer, on_timer, 1000, 0);
-		k->timer_on = true;
+		k->rescore_working = false;
+		look_again(k, AGAIN_MS);
+		return;
+	}
+	if (!device_allows(k)) {
+		look_again(k, BUSY_MS);
 		return;
 	}
 	c = calloc(1, sizeof(*c));
@@ -170,9 +203,7 @@ void rescore_next(struct keeper *k)
 	}
 	if (--k->rescore_out == 0 && k->rescoring) {
 		k->rescoring = false;
-		if (!k->timer_on)
-			uv_timer_start(&k->timer, on_timer, 1000, 0);
-		k->timer_on = true;
+		look_again(k, AGAIN_MS);
 	}
 	free(c);
 }

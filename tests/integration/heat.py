@@ -3,6 +3,7 @@
 import mmap
 import os
 import struct
+import time
 
 from harness import Daemon, check, children, finish, picture
 
@@ -36,7 +37,8 @@ with open(clock, "wb") as f:
 with open(clock, "r+b") as f:
     ahead = mmap.mmap(f.fileno(), 4096)  # seconds: of the wall clock, and of the one that goes on in sleep
 heat(90)
-d.start(env={"LD_PRELOAD": os.environ["LARDER_FAULT"], "LARDER_SYS": os.path.join(d.root, "sys"), "LARDER_CLOCK": clock})
+env = {"LD_PRELOAD": os.environ["LARDER_FAULT"], "LARDER_SYS": os.path.join(d.root, "sys"), "LARDER_CLOCK": clock}
+d.start(env=env)
 for i in range(120):
     d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.png", picture(i % 2, i))
 d.drained()
@@ -86,5 +88,18 @@ heat(80)
 d.wait_for(lambda: is_held(pid), 20, "it to be held")
 d.stop()
 check(not os.path.exists(f"/proc/{pid}"), "it goes with the daemon")
+
+# Nor is every image scored anew while it is too hot, which is as much work.
+d.configure({"Training": {"Epochs": "2"}, "Idle": {"QuietSec": "500ms"}})
+heat(90)
+d.start(env=env)
+d.ctl("train", "--now", "--wait")  # whoever asks for it gets it
+check(d.status()["model"]["version"] == 1, f"a model: {d.status()['model']}")
+time.sleep(2)
+check(not any(i["scored"] for i in d.ask("list")), "no image is scored by it")
+heat(50)
+d.wait_for(lambda: all(i["scored"] for i in d.ask("list")), 60, "all to be")
+d.verify()
+d.stop()
 d.remove()
 finish()
