@@ -188,6 +188,16 @@ static void on_refused(struct training *t, struct reader *payload)
 	salvage_if_damaged(t->d, -error);
 }
 
+static void let_go_on(struct training *t)
+{
+	if (!t->held_since_us)
+		return;
+	uv_process_kill(&t->process, SIGCONT);
+	t->held_since_us = 0;
+	t->hot = false;
+	log_debug("training goes on");
+}
+
 static void on_message(struct training *t, uint8_t type, struct reader *payload)
 {
 	switch (type) {
@@ -216,6 +226,8 @@ static void on_message(struct training *t, uint8_t type, struct reader *payload)
 	default:
 		log_warn("unknown message %d from the trainer", type);
 	}
+	if (t->answered) /* it may have been held on its way out */
+		let_go_on(t);
 }
 
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
@@ -264,6 +276,7 @@ static void on_trainer_exit(uv_process_t *process, int64_t status, int signal)
 	struct training *t = process->data;
 
 	t->held_since_us = 0;
+	t->hot = false;
 	/* What it still had to say is in the pipe. */
 	if (t->state == TRAINING_RUNNING)
 		for (;;) {
@@ -293,6 +306,7 @@ static void on_trainer_exit(uv_process_t *process, int64_t status, int signal)
 static void stop_trainer(struct training *t)
 {
 	t->held_since_us = 0;
+	t->hot = false;
 	training_set_state(t, TRAINING_STOPPING);
 	uv_process_kill(&t->process, SIGKILL);
 	log_info("training interrupted: %s", t->why);
@@ -467,16 +481,6 @@ static void hold_trainer(struct training *t, enum idle verdict)
 	}
 }
 
-static void let_go_on(struct training *t)
-{
-	if (!t->held_since_us)
-		return;
-	uv_process_kill(&t->process, SIGCONT);
-	t->held_since_us = 0;
-	t->hot = false;
-	log_debug("training goes on");
-}
-
 /*
  * What the trainer that runs is to do. Until it has its images it is not held, for in the middle of a read it
  * would hold on to the index as that is, and the log would grow: captures end it, but not each time, or
@@ -484,6 +488,8 @@ static void let_go_on(struct training *t)
  */
 static void follow(struct training *t, enum idle verdict)
 {
+	if (t->answered)
+		return; /* it is on its way out */
 	if (verdict == IDLE_YES) {
 		let_go_on(t);
 	} else if (verdict == IDLE_NO) {
