@@ -449,6 +449,10 @@ static enum idle allowed(struct training *t)
 		snprintf(t->why, sizeof(t->why), "asked for");
 		return IDLE_YES;
 	}
+	if (!d->config.training.enabled && !t->forced) { /* any more: it runs */
+		snprintf(t->why, sizeof(t->why), "Training.Enabled=no");
+		return IDLE_NO;
+	}
 	if (d->model.params == NULL && t->state != TRAINING_RUNNING && intake_in_flight(d->intake) > 0) {
 		snprintf(t->why, sizeof(t->why), "captures are being taken");
 		return IDLE_CAPTURES;

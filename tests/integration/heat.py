@@ -76,6 +76,16 @@ for i, hot in enumerate((False, True, False)):
     d.wait_for(lambda: not is_held(pid) and d.status()["training"]["epoch"] > epoch, 60, "it to go on")
     check(trainer() == pid, "it is the same one")
 
+# Who turns training off does not wait for this one.
+d.configure({"Training": {"Enabled": "no"}, "Idle": {"QuietSec": "500ms"}})
+d.ctl("reload")
+d.wait_for(lambda: not os.path.exists(f"/proc/{pid}"), 10, "the trainer to be gone")
+check(why() == "Training.Enabled=no" and d.status()["training"]["state"] == "idle", f"and it says so: {d.status()['training']}")
+d.configure({"Training": {"Enabled": "yes"}})
+d.ctl("reload")
+d.wait_for(lambda: trainer() and d.status()["training"]["epoch"] > 0, 60, "training to be taken up again")
+pid = trainer()
+
 # Its memory is not held for ever; and it goes with the daemon.
 heat(80)
 d.wait_for(lambda: is_held(pid), 20, "the trainer to be held")
