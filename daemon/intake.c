@@ -25,7 +25,7 @@
 #include "daemon/proto.h"
 
 #define IN_FLIGHT_MAX	    128
-#define IN_FLIGHT_BYTES_MAX (INT64_C(128) << 20)
+#define IN_FLIGHT_BYTES_MAX (INT64_C(32) << 20) /* but as many captures as keep the workers busy */
 #define REFUSED_MAX	    256
 #define UNSETTLED_MAX	    (REFUSED_MAX / 2) /* with those in flight, no more than are remembered */
 #define BEHIND_US	    (10 * 60 * US_PER_SEC)
@@ -52,7 +52,8 @@ struct capture {
 	char kind[24];	     /* of a file that is none */
 	struct taken_file file;
 	const char *below;   /* of its path: in the spool */
-	struct buf data;     /* owned */
+	struct buf data;     /* owned, until a worker's request has it */
+	int64_t bytes;	     /* that it has in memory, or soon will */
 	uint64_t id, hash;   /* hash: drawn with its scene once it is known (policy/member.h) */
 	int64_t mtime_s, waited_us; /* waited: in the spool, when it was read */
 	uint32_t label;
@@ -138,7 +139,7 @@ static void forget(struct capture *c)
 			break;
 		}
 	in->n--;
-	in->bytes -= (int64_t)c->data.len;
+	in->bytes -= c->bytes;
 	capture_free(c);
 	if (in->starved && !d->stopping && in->n <= IN_FLIGHT_MAX / 2) {
 		in->starved = false;
@@ -431,7 +432,7 @@ static int decide(struct capture *c, struct curve_answer *a)
 	rung = choose_rung(mode, &a->curve, &d->population, keeper_door_price(d), validation);
 	if (mode == MODE_ADAPTIVE)
 		rung = no_larger(&a->curve, rung, choose_rung(mode, &a->curve, &d->population, 0, true),
-			c->data.len);
+			(size_t)c->file.size);
 	next = choose_next(mode, &a->curve, &d->population, rung, validation,
 		d->sequence + d->intake->n, c->row.rank);
 	c->row.quality = a->curve.quality[rung];
@@ -623,6 +624,8 @@ static void start_scoring(struct capture *c)
 			(thins_bursts(c) && keeper_refuses(c->d) ? ASK_SKETCH : 0));
 	buf_put(&job->request, c->data.data, c->data.len);
 	frame_end(&job->request, at);
+	if (c->d->config.policy.mode != MODE_DROP) /* which stores them as they came */
+		buf_done(&c->data);
 	c->job = job;
 	pool_submit(c->d->pool, job);
 }
@@ -668,6 +671,23 @@ static void start_labelling(struct capture *c)
 	writer_add(c->d->writer, op);
 }
 
+static void set_bytes(struct capture *c, int64_t bytes)
+{
+	c->d->intake->bytes += bytes - c->bytes;
+	c->bytes = bytes;
+}
+
+/* What reading it will take: many large ones may be given before the first is read. */
+static int64_t expected_bytes(const struct capture *c)
+{
+	struct stat st;
+
+	if (fstatat(c->spool_fd, c->below, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
+		st.st_size > c->max_bytes)
+		return 0;
+	return st.st_size;
+}
+
 static bool is_refused(const struct capture *c)
 {
 	const struct refused *one = find_refused(c->d->intake, &c->file);
@@ -682,7 +702,7 @@ static void on_read(uv_work_t *req, int status)
 	struct image_row known;
 
 	(void)status;
-	d->intake->bytes += (int64_t)c->data.len;
+	set_bytes(c, (int64_t)c->data.len);
 	if (d->stopping || c->error == -ENOENT || is_refused(c)) {
 		forget(c);
 		return;
@@ -733,7 +753,7 @@ bool intake_offer(void *daemon, const char *path)
 		return false; /* a later scan finds it */
 	}
 	in->stuck = false;
-	if (in->n >= IN_FLIGHT_MAX || in->bytes > IN_FLIGHT_BYTES_MAX) {
+	if (in->n >= IN_FLIGHT_MAX || (in->bytes > IN_FLIGHT_BYTES_MAX && in->n >= 2 * pool_width(d->pool))) {
 		in->starved = true;
 		return false;
 	}
@@ -750,6 +770,7 @@ bool intake_offer(void *daemon, const char *path)
 	c->next = in->captures;
 	in->captures = c;
 	in->n++;
+	set_bytes(c, expected_bytes(c));
 	uv_queue_work(d->loop, &c->read, read_capture, on_read);
 	return true;
 }

@@ -106,4 +106,20 @@ d.wait_for(lambda: not set(workers) & {pid for pid, _ in children(d.process.pid)
 d.verify()
 d.stop()
 d.remove()
+
+# Many large captures at once: the daemon holds as many as keep its workers busy.
+d = Daemon({"Store": {"MaxUse": "64M"}, "Training": {"Enabled": "false"}})
+WIDE, HIGH = 2000, 1500
+row = bytes(x * 255 // WIDE for x in range(WIDE))
+for i in range(80):
+    d.drop(f"wide-{i}.pgm", b"P5 %d %d 255\n" % (WIDE, HIGH) + bytes([i]) + (row * HIGH)[1:])
+d.start()
+d.drained(60)
+check(d.status()["captures"]["stored"] == 80, f"all are stored: {d.status()['captures']}")
+with open(f"/proc/{d.process.pid}/status", encoding="utf-8") as f:
+    peak = next(int(line.split()[1]) for line in f if line.startswith("VmHWM")) / 1024
+print(f"240 MB of captures took {peak:.0f} MiB")
+check(peak < 130 or "ASAN_OPTIONS" in os.environ, f"in bounded memory: {peak:.0f} MiB")
+d.stop()
+d.remove()
 finish()
