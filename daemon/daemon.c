@@ -26,6 +26,7 @@
 #include <systemd/sd-daemon.h>
 #endif
 
+#define WORKER_MEMORY (UINT64_C(256) << 20) /* twice what one takes for 12 megapixels */
 #define LIMIT_MS      10000	  /* how often the file system's free space is looked at */
 #define LIMIT_MIN     (512 << 10) /* below this nothing works */
 #define COURSES_TOLD  4		  /* courses of captures that labels' shares go by, at most */
@@ -584,6 +585,16 @@ static int open_store(struct daemon *d, char error[256])
 	return r;
 }
 
+/* One for each processor, but no more than memory has room for. */
+static int worker_count(void)
+{
+	uint64_t memory = uv_get_total_memory(), group = uv_get_constrained_memory(); /* 0: not known */
+
+	if (group)
+		memory = MIN(memory, group);
+	return (int)CLAMP(memory / WORKER_MEMORY, UINT64_C(1), (uint64_t)uv_available_parallelism());
+}
+
 static int start(struct daemon *d, char error[256])
 {
 	const struct writer_events events = {on_full, on_changed, on_failing, d};
@@ -594,7 +605,7 @@ static int start(struct daemon *d, char error[256])
 	load_policy(d);
 	load_history(d);
 	d->writer = writer_new(d->loop, d->store, &events);
-	d->pool = pool_new(d->loop, d->exe, uv_available_parallelism(), on_quiet, d);
+	d->pool = pool_new(d->loop, d->exe, worker_count(), on_quiet, d);
 	d->intake = intake_new(d);
 	d->keeper = keeper_new(d);
 	d->training = training_new(d);

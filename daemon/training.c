@@ -89,7 +89,7 @@ static int64_t new_images(const struct training *t)
 
 static int trainer_threads(const struct daemon *d)
 {
-	return d->config.training.threads ? (int)d->config.training.threads : pool_width(d->pool);
+	return d->config.training.threads ? (int)d->config.training.threads : (int)uv_available_parallelism();
 }
 
 void training_tell_waiters(struct training *t, bool ok, const char *text)
