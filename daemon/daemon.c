@@ -26,7 +26,7 @@
 #include <systemd/sd-daemon.h>
 #endif
 
-#define WORKER_MEMORY (UINT64_C(256) << 20) /* twice what one takes for 12 megapixels */
+#define WORKER_MEMORY (INT64_C(256) << 20) /* twice what one takes for 12 megapixels */
 #define LIMIT_MS      10000	  /* how often the file system's free space is looked at */
 #define LIMIT_MIN     (512 << 10) /* below this nothing works */
 #define COURSES_TOLD  4		  /* courses of captures that labels' shares go by, at most */
@@ -585,14 +585,17 @@ static int open_store(struct daemon *d, char error[256])
 	return r;
 }
 
+int64_t daemon_memory(void)
+{
+	uint64_t all = uv_get_total_memory(), group = uv_get_constrained_memory(); /* 0: not known */
+
+	return (int64_t)MIN(group ? MIN(all, group) : all, (uint64_t)INT64_MAX);
+}
+
 /* One for each processor, but no more than memory has room for. */
 static int worker_count(void)
 {
-	uint64_t memory = uv_get_total_memory(), group = uv_get_constrained_memory(); /* 0: not known */
-
-	if (group)
-		memory = MIN(memory, group);
-	return (int)CLAMP(memory / WORKER_MEMORY, UINT64_C(1), (uint64_t)uv_available_parallelism());
+	return (int)CLAMP(daemon_memory() / WORKER_MEMORY, INT64_C(1), (int64_t)uv_available_parallelism());
 }
 
 static int start(struct daemon *d, char error[256])

@@ -90,6 +90,9 @@ int64_t daemon_limit(const struct config *c, int64_t used);
 int daemon_reload(struct daemon *d, char error[CONFIG_ERROR_MAX]);
 void daemon_stop(struct daemon *d);
 
+/* Bytes of memory that the machine has, or our control group may use. */
+int64_t daemon_memory(void);
+
 /* Works the limit out again from settings and file system, and tells the writer. */
 void daemon_update_limit(struct daemon *d);
 

@@ -28,7 +28,7 @@
 
 #define CHECK_MS	 1000
 #define CLASS_MIN_IMAGES 5
-#define MEMORY_MAX	 (INT64_C(512) << 20)
+#define MEMORY_MAX	 (INT64_C(512) << 20) /* for pictures; a quarter of the device's, at most */
 #define READ_STEP	 65536
 #define HELD_MAX_US	 (10 * 60 * US_PER_SEC)
 #define ENDED_LOADING_MAX 3
@@ -333,7 +333,7 @@ static void write_order(struct training *t)
 		.min_images = 2 * CLASS_MIN_IMAGES,
 		.per_class_min = CLASS_MIN_IMAGES,
 		.seed = (uint64_t)d->model.version + 1,
-		.memory_max = MEMORY_MAX,
+		.memory_max = MIN(MEMORY_MAX, daemon_memory() / 4),
 		.checkpoint = t->checkpoint.data,
 		.checkpoint_len = t->checkpoint.len,
 	};
