@@ -587,9 +587,12 @@ static int open_store(struct daemon *d, char error[256])
 
 int64_t daemon_memory(void)
 {
-	uint64_t all = uv_get_total_memory(), group = uv_get_constrained_memory(); /* 0: not known */
+	uint64_t known[] = {uv_get_total_memory(), uv_get_constrained_memory()}; /* 0: it is not */
+	uint64_t least = INT64_MAX;
 
-	return (int64_t)MIN(group ? MIN(all, group) : all, (uint64_t)INT64_MAX);
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		least = known[i] ? MIN(least, known[i]) : least;
+	return (int64_t)least;
 }
 
 /* One for each processor, but no more than memory has room for. */
