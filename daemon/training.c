@@ -198,15 +198,23 @@ static void let_go_on(struct training *t)
 	log_debug("training goes on");
 }
 
+/* It has its images; what it was left alone for while it read them holds it now. */
+static void on_loaded(struct training *t)
+{
+	t->loaded = true;
+	t->ended_loading = 0;
+	training_check(t->d);
+}
+
 static void on_message(struct training *t, uint8_t type, struct reader *payload)
 {
 	switch (type) {
 	case MSG_PROGRESS:
-		t->loaded = true;
-		t->ended_loading = 0;
 		t->epoch = reader_u32(payload);
 		t->epochs = reader_u32(payload);
 		t->loss = reader_f32(payload);
+		if (!t->loaded)
+			on_loaded(t);
 		break;
 	case MSG_CHECKPOINT:
 		models_keep_checkpoint(t, payload);
