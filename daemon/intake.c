@@ -49,6 +49,7 @@ struct capture {
 	int spool_fd, error; /* error: of reading */
 	int64_t max_bytes;
 	bool regular, duplicate;
+	bool again;	     /* another file has taken its place meanwhile, or may have */
 	char kind[24];	     /* of a file that is none */
 	struct taken_file file;
 	const char *below;   /* of its path: in the spool */
@@ -132,7 +133,10 @@ static void forget(struct capture *c)
 {
 	struct intake *in = c->d->intake;
 	struct daemon *d = c->d;
+	char path[sizeof(c->file.path)] = "";
 
+	if (c->again)
+		memcpy(path, c->file.path, sizeof(path));
 	for (struct capture **p = &in->captures; *p; p = &(*p)->next)
 		if (*p == c) {
 			*p = c->next;
@@ -145,6 +149,8 @@ static void forget(struct capture *c)
 		in->starved = false;
 		spools_resume(d->spools);
 	}
+	if (path[0] && !d->stopping && !intake_offer(d, path))
+		spools_retry(d->spools, AGAIN_MS);
 }
 
 /* The spool has it still. */
@@ -311,6 +317,11 @@ static void quarantine(struct capture *c)
 		refuse(c, c->why);
 }
 
+static int64_t mtime_ns(const struct stat *st)
+{
+	return st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec;
+}
+
 /* On a thread: the bytes and their hash; nothing but *c is touched. */
 static void read_capture(uv_work_t *req)
 {
@@ -347,7 +358,7 @@ static void read_capture(uv_work_t *req)
 	c->file.dev = (uint64_t)st.st_dev;
 	c->file.ino = st.st_ino;
 	c->file.size = st.st_size;
-	c->file.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+	c->file.mtime_ns = mtime_ns(&st);
 	c->mtime_s = st.st_mtim.tv_sec;
 	c->waited_us = clock_wall_us() - st.st_ctim.tv_sec * US_PER_SEC;
 	if (!c->regular || st.st_size > c->max_bytes)
@@ -735,6 +746,21 @@ static void on_read(uv_work_t *req, int status)
 	}
 }
 
+/*
+ * Whether what is under the capture's name now is another file: some cameras use one name again and again.
+ * Its event is over, and the next scan of everything is minutes away.
+ */
+static bool was_replaced(const struct capture *c)
+{
+	const struct taken_file *f = &c->file;
+	struct stat st;
+
+	if (c->state == CAPTURE_READING)
+		return true; /* perhaps */
+	return fstatat(c->spool_fd, c->below, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		((uint64_t)st.st_dev != f->dev || st.st_ino != f->ino || mtime_ns(&st) != f->mtime_ns);
+}
+
 bool intake_offer(void *daemon, const char *path)
 {
 	struct daemon *d = daemon;
@@ -744,8 +770,10 @@ bool intake_offer(void *daemon, const char *path)
 	if (d->stopping)
 		return false;
 	for (c = in->captures; c; c = c->next)
-		if (!strcmp(c->file.path, path))
+		if (!strcmp(c->file.path, path)) {
+			c->again = c->again || was_replaced(c);
 			return true;
+		}
 	if (writer_unsettled(d->writer) > UNSETTLED_MAX) {
 		if (!in->stuck)
 			log_error("the spool cannot be emptied: captures wait until it can");
