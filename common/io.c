@@ -6,15 +6,16 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define READ_STEP (256 * 1024)
 
-int io_write_full(int fd, const void *data, size_t len)
+static int put_full(int fd, bool socket, const void *data, size_t len)
 {
 	const uint8_t *p = data;
 
 	while (len) {
-		ssize_t n = write(fd, p, len);
+		ssize_t n = socket ? send(fd, p, len, MSG_NOSIGNAL) : write(fd, p, len);
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
@@ -24,6 +25,16 @@ int io_write_full(int fd, const void *data, size_t len)
 		}
 	}
 	return 0;
+}
+
+int io_write_full(int fd, const void *data, size_t len)
+{
+	return put_full(fd, false, data, len);
+}
+
+int io_send_full(int fd, const void *data, size_t len)
+{
+	return put_full(fd, true, data, len);
 }
 
 int io_read_full(int fd, void *data, size_t len)

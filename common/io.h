@@ -12,6 +12,9 @@
 
 int io_write_full(int fd, const void *data, size_t len);
 
+/* To a socket: one whose other end has gone is told by -EPIPE, not by a signal. */
+int io_send_full(int fd, const void *data, size_t len);
+
 /* Exactly len bytes; -EPIPE when the other end closed before them. */
 int io_read_full(int fd, void *data, size_t len);
 

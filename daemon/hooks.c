@@ -108,7 +108,6 @@ static void end_run(struct hook *k, bool failed)
 static void on_hook_exit(uv_process_t *process, int64_t status, int signal)
 {
 	struct hook *k = process->data;
-
 	bool failed = status || signal;
 
 	if (failed && !k->hooks->stopping)

@@ -133,10 +133,9 @@ static void forget(struct capture *c)
 {
 	struct intake *in = c->d->intake;
 	struct daemon *d = c->d;
-	char path[sizeof(c->file.path)] = "";
+	bool again = c->again && !d->stopping;
+	_cleanup_free_ char *path = again ? strdup(c->file.path) : NULL;
 
-	if (c->again)
-		memcpy(path, c->file.path, sizeof(path));
 	for (struct capture **p = &in->captures; *p; p = &(*p)->next)
 		if (*p == c) {
 			*p = c->next;
@@ -149,7 +148,7 @@ static void forget(struct capture *c)
 		in->starved = false;
 		spools_resume(d->spools);
 	}
-	if (path[0] && !d->stopping && !intake_offer(d, path))
+	if (again && !(path && intake_offer(d, path)))
 		spools_retry(d->spools, AGAIN_MS);
 }
 
@@ -317,11 +316,6 @@ static void quarantine(struct capture *c)
 		refuse(c, c->why);
 }
 
-static int64_t mtime_ns(const struct stat *st)
-{
-	return st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec;
-}
-
 /* On a thread: the bytes and their hash; nothing but *c is touched. */
 static void read_capture(uv_work_t *req)
 {
@@ -355,10 +349,7 @@ static void read_capture(uv_work_t *req)
 		}
 		c->regular = S_ISREG(st.st_mode);
 	}
-	c->file.dev = (uint64_t)st.st_dev;
-	c->file.ino = st.st_ino;
-	c->file.size = st.st_size;
-	c->file.mtime_ns = mtime_ns(&st);
+	taken_note(&c->file, &st);
 	c->mtime_s = st.st_mtim.tv_sec;
 	c->waited_us = clock_wall_us() - st.st_ctim.tv_sec * US_PER_SEC;
 	if (!c->regular || st.st_size > c->max_bytes)
@@ -752,13 +743,11 @@ static void on_read(uv_work_t *req, int status)
  */
 static bool was_replaced(const struct capture *c)
 {
-	const struct taken_file *f = &c->file;
 	struct stat st;
 
 	if (c->state == CAPTURE_READING)
 		return true; /* perhaps */
-	return fstatat(c->spool_fd, c->below, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		((uint64_t)st.st_dev != f->dev || st.st_ino != f->ino || mtime_ns(&st) != f->mtime_ns);
+	return fstatat(c->spool_fd, c->below, &st, AT_SYMLINK_NOFOLLOW) == 0 && !taken_is(&c->file, &st);
 }
 
 bool intake_offer(void *daemon, const char *path)

@@ -36,6 +36,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "common/wire.h"
 #include "policy/ladder.h"
@@ -79,6 +80,10 @@ struct taken_file {
 	uint64_t dev, ino;
 	int64_t size, mtime_ns;
 };
+
+/* Notes all but the path; and whether what is there now is still the file that was noted. */
+void taken_note(struct taken_file *f, const struct stat *st);
+bool taken_is(const struct taken_file *f, const struct stat *st);
 
 enum counter {
 	COUNT_DUPLICATE, COUNT_QUARANTINED, COUNT_DROPPED, COUNT_OVERFLOWS, COUNT_WRITTEN,

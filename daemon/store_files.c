@@ -17,9 +17,23 @@ struct oldest {
 	int64_t since_ns, bytes;
 };
 
-static int64_t mtime_of(const struct stat *st)
+static int64_t ns_of(struct timespec t)
 {
-	return st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec;
+	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+void taken_note(struct taken_file *f, const struct stat *st)
+{
+	f->dev = (uint64_t)st->st_dev;
+	f->ino = st->st_ino;
+	f->size = st->st_size;
+	f->mtime_ns = ns_of(st->st_mtim);
+}
+
+bool taken_is(const struct taken_file *f, const struct stat *st)
+{
+	return (uint64_t)st->st_dev == f->dev && st->st_ino == f->ino && st->st_size == f->size &&
+		ns_of(st->st_mtim) == f->mtime_ns;
 }
 
 static int see_age(void *arg, int dir_fd, const char *name)
@@ -30,7 +44,7 @@ static int see_age(void *arg, int dir_fd, const char *name)
 
 	if (name[0] == '.' || fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || S_ISDIR(st.st_mode))
 		return 0;
-	since = st.st_ctim.tv_sec * INT64_C(1000000000) + st.st_ctim.tv_nsec;
+	since = ns_of(st.st_ctim);
 	if (!old->name[0] || since < old->since_ns) {
 		snprintf(old->name, sizeof(old->name), "%s", name);
 		old->since_ns = since;
@@ -134,8 +148,7 @@ int store_settle(struct store *s, int spool_fd, const char *path, const struct t
 		return dir == -ENOENT || dir == -ENOTDIR || dir == -ELOOP ? 0 : dir;
 	if (fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
-	if ((uint64_t)st.st_dev != f->dev || st.st_ino != f->ino || st.st_size != f->size ||
-		mtime_of(&st) != f->mtime_ns)
+	if (!taken_is(f, &st))
 		return 0; /* another capture by the same name: it will be found */
 	if (reason && reason[0])
 		return move_to_quarantine(s, dir, base, f, &st, id, reason);

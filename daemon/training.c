@@ -313,8 +313,6 @@ static void on_trainer_exit(uv_process_t *process, int64_t status, int signal)
 
 static void stop_trainer(struct training *t)
 {
-	t->held_since_us = 0;
-	t->hot = false;
 	training_set_state(t, TRAINING_STOPPING);
 	uv_process_kill(&t->process, SIGKILL);
 	log_info("training interrupted: %s", t->why);
@@ -384,8 +382,7 @@ static void start_trainer(struct training *t)
 	r = uv_spawn(d->loop, &t->process, &o);
 	t->process.data = t->in.data = t->out.data = t;
 	t->held = 3;
-	t->held_since_us = 0;
-	t->loaded = t->hot = t->answered = false;
+	t->loaded = t->answered = false;
 	t->epoch = 0;
 	t->epochs = (uint32_t)d->config.training.epochs;
 	t->started_labelled = d->counters[COUNT_LABELLED];
@@ -420,6 +417,15 @@ static void look_again(struct training *t)
 	uv_timer_start(&t->timer, on_timer, CHECK_MS, 0);
 }
 
+/* By the settings, and nobody has asked for one. */
+static bool turned_off(struct training *t)
+{
+	if (t->forced || t->d->config.training.enabled)
+		return false;
+	snprintf(t->why, sizeof(t->why), "Training.Enabled=no");
+	return true;
+}
+
 /* Whether there is anything to learn; else why not. */
 static bool wanted(struct training *t)
 {
@@ -427,9 +433,9 @@ static bool wanted(struct training *t)
 
 	if (t->forced)
 		return true;
-	if (!c->training.enabled)
-		snprintf(t->why, sizeof(t->why), "Training.Enabled=no");
-	else if (t->d->counters[COUNT_LABELLED] == 0)
+	if (turned_off(t))
+		return false;
+	if (t->d->counters[COUNT_LABELLED] == 0)
 		snprintf(t->why, sizeof(t->why), "no labelled images yet");
 	else if (t->course.length && new_images(t) < course_slice_images(&t->course))
 		snprintf(t->why, sizeof(t->why),
@@ -457,10 +463,8 @@ static enum idle allowed(struct training *t)
 		snprintf(t->why, sizeof(t->why), "asked for");
 		return IDLE_YES;
 	}
-	if (!d->config.training.enabled && !t->forced) { /* any more: it runs */
-		snprintf(t->why, sizeof(t->why), "Training.Enabled=no");
+	if (turned_off(t)) /* since it began */
 		return IDLE_NO;
-	}
 	if (d->model.params == NULL && t->state != TRAINING_RUNNING && intake_in_flight(d->intake) > 0) {
 		snprintf(t->why, sizeof(t->why), "captures are being taken");
 		return IDLE_CAPTURES;

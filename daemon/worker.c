@@ -351,9 +351,6 @@ static void measure(struct worker *w)
 static int handle(struct worker *w, uint8_t type, struct reader *r)
 {
 	switch ((enum message)type) {
-	case MSG_LIMITS:
-		on_limits(w, r);
-		return 0;
 	case MSG_MODEL:
 		return on_model(w, r);
 	case MSG_TABLES:
@@ -382,6 +379,7 @@ static int handle(struct worker *w, uint8_t type, struct reader *r)
 	case MSG_COUNTS:
 		on_counts(w);
 		break;
+	case MSG_LIMITS: /* the first alone: the sandbox is made by them */
 	case MSG_SKETCH:
 	case MSG_CURVE:
 	case MSG_REFUSED:

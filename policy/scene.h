@@ -7,8 +7,8 @@
  *
  * Pictures show one scene when their grey means in four by four cells are alike, brightness and contrast
  * apart, and they were taken within minutes of each other: when the squared distance of the two is less
- * than half of what it is, on average, from the label's pictures to the nearest of what came a while before
- * them. So parts on a line, and the animals that pass a camera which stands still, repeat nothing: what
+ * than two fifths of what it is, on average, from the label's pictures to the nearest of what came a while
+ * before them. So parts on a line, and the animals that pass a camera which stands still, repeat nothing: what
  * came long before is as near to them as what came last. A picture is compared with the latest few scenes
  * of its label, for repeats come one after another.
  *

@@ -169,22 +169,6 @@ int varlink_connect(const char *socket_path)
 	return TAKE_FD(fd);
 }
 
-/* One that has gone is told by an error, not by a signal. */
-static int send_full(int fd, const uint8_t *data, size_t len)
-{
-	while (len) {
-		ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0) {
-			data += n;
-			len -= (size_t)n;
-		}
-	}
-	return 0;
-}
-
 static json_t *read_reply(int fd, char *ret_error, size_t size)
 {
 	_cleanup_buf_ struct buf in = {0};
@@ -216,7 +200,7 @@ json_t *varlink_call(int fd, const char *method, json_t *parameters, char *ret_e
 	int r = varlink_put(&out, json_pack("{ss so}", "method", method, "parameters", parameters));
 
 	if (r == 0)
-		r = send_full(fd, out.data, out.len);
+		r = io_send_full(fd, out.data, out.len);
 	if (r < 0) {
 		snprintf(ret_error, size, "cannot ask larderd: %s", strerror(-r));
 		return NULL;

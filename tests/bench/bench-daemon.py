@@ -17,7 +17,7 @@ import zlib
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "python"))
 import larder  # noqa: E402
-from harness import Daemon, children, picture  # noqa: E402
+from harness import Daemon, children, picture, process_stat  # noqa: E402
 
 PHOTOS = sorted(glob.glob(os.path.join(sys.argv[1], "**", "*.jp*g"), recursive=True))[:1000] if len(sys.argv) > 1 else []
 SMALL = int(sys.argv[2]) if len(sys.argv) > 2 else 2000
@@ -30,12 +30,10 @@ def row(what, value, note=""):
 
 def cpu_seconds(pid):
     """Of a process and its children, those that have ended included."""
-    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
+    fields = process_stat(pid)
     own = sum(int(fields[i]) for i in (11, 12, 13, 14))
     for child, _ in children(pid):
-        with open(f"/proc/{child}/stat", encoding="utf-8", errors="replace") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
+        fields = process_stat(child)
         own += int(fields[11]) + int(fields[12])
     return own / os.sysconf("SC_CLK_TCK")
 
@@ -196,8 +194,7 @@ d.ctl("resume")
 def at_work(pid):
     """Whether the process is there and not held."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
-            return f.read().rsplit(")", 1)[1].split()[0] not in "TZX"
+        return process_stat(pid)[0] not in "TZX"
     except FileNotFoundError:
         return False
 

@@ -234,6 +234,12 @@ class Daemon:
         shutil.rmtree(self.root, ignore_errors=True)
 
 
+def process_stat(pid):
+    """The fields of /proc/PID/stat behind the name: state, parent and so on."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+        return f.read().rsplit(")", 1)[1].split()
+
+
 def children(pid):
     """Processes whose parent is pid, with their role."""
     found = []
@@ -241,9 +247,7 @@ def children(pid):
         if not name.isdigit():
             continue
         try:
-            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as f:
-                parent = int(f.read().rsplit(")", 1)[1].split()[1])
-            if parent == pid:
+            if int(process_stat(name)[1]) == pid:
                 with open(f"/proc/{name}/cmdline", "rb") as f:
                     found.append((int(name), f.read().decode().split("\0")[1:2]))
         except (FileNotFoundError, ProcessLookupError, IndexError):

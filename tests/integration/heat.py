@@ -5,7 +5,7 @@ import os
 import struct
 import time
 
-from harness import Daemon, check, children, finish, picture
+from harness import Daemon, check, children, finish, picture, process_stat
 
 d = Daemon({"Model": {"InputSize": "16", "Channels": "8 8 16"}, "Training": {"MinNewImages": "50", "Epochs": "10000"}})
 zone = os.path.join(d.root, "sys", "class", "thermal", "thermal_zone0", "temp")
@@ -23,8 +23,7 @@ def trainer():
 
 
 def is_held(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-        return f.read().rsplit(")", 1)[1].split()[0] == "T"
+    return process_stat(pid)[0] == "T"
 
 
 def why():
