@@ -1,6 +1,7 @@
 /*
  * The control socket: clients, framing, credentials. A client that misbehaves is closed; nothing a
- * client sends can end the daemon or make it hold more than CLIENTS_MAX messages.
+ * client sends can end the daemon or make it hold more than a message and an answer of each: the next
+ * message is looked at when the answer before it is on its way.
  */
 #include <errno.h>
 #include <grp.h>
@@ -15,16 +16,16 @@
 #include "larder-config.h"
 
 #define CLIENTS_MAX  64
-#define UNREAD_MAX   (16 << 20) /* answers a client has not read */
+#define CLIENTS_KEPT 16 /* of them for those that may change things, whatever the others do */
 #define READ_STEP    16384
 
 struct client {
 	struct control *control;
 	uv_pipe_t pipe;
 	struct buf in;
-	uid_t uid;
 	int holds; /* the connection, and each answer still to come */
-	bool closed, answering, oneway, serving;
+	bool may_change; /* things, not only ask about them */
+	bool closed, answering, oneway;
 	struct client *next;
 };
 
@@ -33,6 +34,7 @@ struct control {
 	uv_pipe_t listener;
 	struct client *clients;
 	int n_clients;
+	uv_idle_t turn; /* runs while clients have messages that can be served */
 	uv_pipe_t turned_away; /* a client that there was no memory for, while turning_away */
 	bool turning_away, left_waiting;
 };
@@ -41,8 +43,6 @@ struct reply {
 	uv_write_t req;
 	struct buf data;
 };
-
-static void serve(struct client *c);
 
 void client_hold(struct client *c)
 {
@@ -81,6 +81,8 @@ static void close_client(struct client *c)
 	uv_close((uv_handle_t *)&c->pipe, on_client_closed);
 }
 
+static void on_turn(uv_idle_t *turn);
+
 static void on_written(uv_write_t *req, int status)
 {
 	struct reply *r = (struct reply *)req;
@@ -90,6 +92,8 @@ static void on_written(uv_write_t *req, int status)
 	free(r);
 	if (status < 0)
 		close_client(c);
+	else if (!c->closed)
+		uv_idle_start(&c->control->turn, on_turn);
 }
 
 static void send_message(struct client *c, json_t *message)
@@ -101,6 +105,8 @@ static void send_message(struct client *c, json_t *message)
 	if (c->closed || c->oneway) {
 		json_decref(message);
 		free(r);
+		if (!c->closed)
+			uv_idle_start(&c->control->turn, on_turn);
 		return;
 	}
 	if (!r) { /* it must not wait for what does not come */
@@ -108,8 +114,7 @@ static void send_message(struct client *c, json_t *message)
 		close_client(c);
 		return;
 	}
-	if (varlink_put(&r->data, message) < 0 ||
-		uv_stream_get_write_queue_size((uv_stream_t *)&c->pipe) > UNREAD_MAX) {
+	if (varlink_put(&r->data, message) < 0) {
 		buf_done(&r->data);
 		free(r);
 		close_client(c);
@@ -126,15 +131,11 @@ static void send_message(struct client *c, json_t *message)
 void client_reply(struct client *c, json_t *parameters)
 {
 	send_message(c, json_pack("{so}", "parameters", parameters));
-	if (!c->closed && !c->serving) /* else the loop in serve() goes on */
-		serve(c);
 }
 
 void client_error(struct client *c, const char *error, json_t *parameters)
 {
 	send_message(c, json_pack("{ss so}", "error", error, "parameters", parameters));
-	if (!c->closed && !c->serving) /* else the loop in serve() goes on */
-		serve(c);
 }
 
 void client_fail(struct client *c, const char *fmt, ...)
@@ -173,19 +174,20 @@ static bool serve_service(struct client *c, const char *method, const json_t *pa
 static void dispatch(struct client *c, const char *method, const json_t *parameters)
 {
 	struct call call = {c->control->d, c, parameters};
-	const char *name = method + strlen(CONTROL_INTERFACE) + 1;
+	const char *name;
 
 	if (serve_service(c, method, parameters))
 		return;
-	if (strncmp(method, CONTROL_INTERFACE ".", strlen(CONTROL_INTERFACE) + 1) != 0) {
+	if (strncmp(method, CONTROL_INTERFACE ".", strlen(CONTROL_INTERFACE ".")) != 0) {
 		client_error(c, "org.varlink.service.MethodNotFound", json_pack("{so}", "method",
 			varlink_text(method)));
 		return;
 	}
+	name = method + strlen(CONTROL_INTERFACE ".");
 	for (size_t i = 0; i < N_VERBS; i++) {
 		if (strcmp(VERBS[i].method, name) != 0)
 			continue;
-		if (VERBS[i].changes && c->uid != 0 && c->uid != geteuid())
+		if (VERBS[i].changes && !c->may_change)
 			client_error(c, "org.varlink.service.PermissionDenied",
 				json_pack("{ss}", "reason",
 					"only root and the daemon's own user may change things"));
@@ -197,42 +199,6 @@ static void dispatch(struct client *c, const char *method, const json_t *paramet
 		varlink_text(method)));
 }
 
-/* The next whole message, unless an answer is still to come. */
-static void serve(struct client *c)
-{
-	while (!c->closed && !c->answering) {
-		int64_t end = varlink_find(c->in.data, c->in.len);
-		const char *method;
-		json_t *message;
-
-		if (end < 0) {
-			if (c->in.len > CONTROL_MESSAGE_MAX)
-				close_client(c);
-			return;
-		}
-		message = json_loadb((const char *)c->in.data, (size_t)end, JSON_REJECT_DUPLICATES, NULL);
-		buf_consume(&c->in, (size_t)end + 1);
-		method = json_string_value(json_object_get(message, "method"));
-		if (!method) { /* no varlink: whoever this is, good-bye */
-			json_decref(message);
-			close_client(c);
-			return;
-		}
-		c->answering = true;
-		c->oneway = json_is_true(json_object_get(message, "oneway"));
-		client_hold(c);
-		c->serving = true;
-		dispatch(c, method, json_object_get(message, "parameters"));
-		c->serving = false;
-		json_decref(message);
-		if (c->holds == 1) {
-			client_release(c);
-			return;
-		}
-		client_release(c);
-	}
-}
-
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
 {
 	struct client *c = h->data;
@@ -242,6 +208,7 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
 	*ret = uv_buf_init((char *)to, to ? READ_STEP : 0);
 }
 
+/* What a client sends is read until there is a whole message; more waits in the socket. */
 static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 {
 	struct client *c = s->data;
@@ -252,10 +219,51 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 		return;
 	}
 	c->in.len += (size_t)n;
-	if (c->in.len > CONTROL_MESSAGE_MAX + READ_STEP)
+	if (varlink_find(c->in.data, c->in.len) >= 0) {
+		uv_read_stop(s);
+		uv_idle_start(&c->control->turn, on_turn);
+	} else if (c->in.len > CONTROL_MESSAGE_MAX) {
 		close_client(c);
-	else
-		serve(c);
+	}
+}
+
+/* The client's next whole message, unless an answer is still to come or to be read. False: nothing to do. */
+static bool serve(struct client *c)
+{
+	const char *method;
+	json_t *message;
+	int64_t end = varlink_find(c->in.data, c->in.len);
+
+	if (end < 0)
+		uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read);
+	if (end < 0 || c->answering || uv_stream_get_write_queue_size((uv_stream_t *)&c->pipe) > 0)
+		return false;
+	message = json_loadb((const char *)c->in.data, (size_t)end, JSON_REJECT_DUPLICATES, NULL);
+	buf_consume(&c->in, (size_t)end + 1);
+	method = json_string_value(json_object_get(message, "method"));
+	if (method) {
+		c->answering = true;
+		c->oneway = json_is_true(json_object_get(message, "oneway"));
+		dispatch(c, method, json_object_get(message, "parameters"));
+	} else { /* no varlink: whoever this is, good-bye */
+		close_client(c);
+	}
+	json_decref(message);
+	return true;
+}
+
+/* One message of each client, so that none keeps the loop from the others and from captures. */
+static void on_turn(uv_idle_t *turn)
+{
+	struct control *control = turn->data;
+	bool more = false;
+
+	for (struct client *c = control->clients, *next; c; c = next) {
+		next = c->next;
+		more = serve(c) || more;
+	}
+	if (!more)
+		uv_idle_stop(turn);
 }
 
 static void on_connection(uv_stream_t *listener, int status);
@@ -304,14 +312,16 @@ static void on_connection(uv_stream_t *listener, int status)
 	c->next = control->clients;
 	control->clients = c;
 	control->n_clients++;
-	if (uv_accept(listener, (uv_stream_t *)&c->pipe) < 0 || control->n_clients > CLIENTS_MAX ||
-		uv_fileno((uv_handle_t *)&c->pipe, &fd) < 0 ||
+	if (uv_accept(listener, (uv_stream_t *)&c->pipe) < 0 || uv_fileno((uv_handle_t *)&c->pipe, &fd) < 0 ||
 		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0) {
 		close_client(c);
 		return;
 	}
-	c->uid = peer.uid;
-	uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read);
+	c->may_change = peer.uid == 0 || peer.uid == geteuid();
+	if (control->n_clients > CLIENTS_MAX - (c->may_change ? 0 : CLIENTS_KEPT))
+		close_client(c);
+	else
+		uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read);
 }
 
 /* Removes a socket nobody answers on; -EADDRINUSE when somebody does. */
@@ -376,7 +386,8 @@ int control_open(struct daemon *d, char error[256])
 		return -ENOMEM;
 	control->d = d;
 	uv_pipe_init(d->loop, &control->listener, 0);
-	control->listener.data = control;
+	uv_idle_init(d->loop, &control->turn);
+	control->listener.data = control->turn.data = control;
 	d->control = control;
 	make_parent(path);
 	r = strlen(path) < 108 ? clear_stale(path) : -ENAMETOOLONG;
@@ -399,6 +410,7 @@ void control_stop(struct control *control)
 	while (control->clients)
 		close_client(control->clients);
 	uv_close((uv_handle_t *)&control->listener, NULL);
+	uv_close((uv_handle_t *)&control->turn, NULL);
 	unlink(control->d->config.control.socket);
 }
 

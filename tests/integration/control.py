@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import select
 import socket
 import subprocess
 import time
@@ -233,6 +234,57 @@ check(b"MethodNotFound" in talk(call("io.larder.Control.Nothing")), "unknown met
 check(b"MethodNotFound" in talk(call("a")), "unknown interface")
 many = talk(call("io.larder.Control.Status") * 300, 300)
 check(many.count(b"\0") == 300, f"pipelined calls: {many.count(bytes(1))}")
+oneway = json.dumps({"method": "io.larder.Control.Status", "oneway": True}).encode() + b"\0"
+check(b"GetInfo" in talk(oneway * 30 + call("GetInfo")), "calls that want no answer get none")
+
+# Those who ask and do not read: what they ask waits in their sockets, and each gets all of it when it reads.
+ASKED, DEAF = 2000, 40
+deaf = [socket.socket(socket.AF_UNIX) for _ in range(DEAF)]
+left = []
+for s in deaf:
+    s.connect(d.socket)
+    s.settimeout(0.05)
+    questions, sent = call("io.larder.Control.List") * ASKED, 0
+    try:
+        while sent < len(questions):
+            sent += s.send(questions[sent:sent + 65536])
+    except TimeoutError:
+        pass
+    left.append(questions[sent:])
+begin = time.monotonic()
+d.status()
+check(time.monotonic() - begin < 2, "others are answered meanwhile")
+with open(f"/proc/{d.process.pid}/status", encoding="utf-8") as f:
+    peak = next(int(line.split()[1]) for line in f if line.startswith("VmHWM")) / 1024
+check(peak < 60 or "ASAN_OPTIONS" in os.environ, f"{DEAF} who do not read cost {peak:.0f} MiB")
+deaf[0].setblocking(False)
+answers, rest, begin = 0, left[0], time.monotonic()
+while answers < ASKED and time.monotonic() - begin < 60:
+    readable, writable, _ = select.select([deaf[0]], [deaf[0]] if rest else [], [], 5)
+    if writable:
+        rest = rest[deaf[0].send(rest[:65536]):]
+    if readable:
+        answers += deaf[0].recv(1 << 20).count(b"\0")
+check(answers == ASKED, f"{answers} of {ASKED} answers once they are read")
+for s in deaf:
+    s.close()
+
+# Whoever may only ask cannot keep out who may do more.
+if os.geteuid() == 0:
+    os.chmod(d.root, 0o755)
+    os.chmod(os.path.dirname(d.socket), 0o755)
+    os.chmod(d.socket, 0o666)
+    crowd = [socket.socket(socket.AF_UNIX) for _ in range(100)]
+    os.seteuid(65534)
+    try:
+        for s in crowd:
+            s.connect(d.socket)
+    finally:
+        os.seteuid(0)
+    check(len(d.ask("list")) == 38, "root is answered in spite of a crowd")
+    for s in crowd:
+        s.close()
+    d.ctl("reload")
 for garbage in (b"\0", b"{}\0", b"[1,2]\0", b"{\"method\": 7}\0", b"\xff" * 5000 + b"\0", b"x" * (3 << 20),
                 call("io.larder.Control.Show", {"id": 5}), call("io.larder.Control.Label", {"ids": "x"}),
                 call("io.larder.Control.Pin", {"ids": [1, None]}), call("io.larder.Control.List", {"after": "zz"})):
