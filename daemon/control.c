@@ -34,7 +34,7 @@ struct control {
 	uv_pipe_t listener;
 	struct client *clients;
 	int n_clients;
-	uv_idle_t turn; /* runs while clients have messages that can be served */
+	uv_idle_t turn;	       /* runs while clients have messages that can be served */
 	uv_pipe_t turned_away; /* a client that there was no memory for, while turning_away */
 	bool turning_away, left_waiting;
 };
@@ -227,7 +227,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 	}
 }
 
-/* The client's next whole message, unless an answer is still to come or to be read. False: nothing to do. */
+/* The client's next message, unless an answer is still to come or to be read. False: nothing to do. */
 static bool serve(struct client *c)
 {
 	const char *method;
@@ -312,7 +312,8 @@ static void on_connection(uv_stream_t *listener, int status)
 	c->next = control->clients;
 	control->clients = c;
 	control->n_clients++;
-	if (uv_accept(listener, (uv_stream_t *)&c->pipe) < 0 || uv_fileno((uv_handle_t *)&c->pipe, &fd) < 0 ||
+	if (uv_accept(listener, (uv_stream_t *)&c->pipe) < 0 ||
+		uv_fileno((uv_handle_t *)&c->pipe, &fd) < 0 ||
 		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0) {
 		close_client(c);
 		return;

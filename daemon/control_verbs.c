@@ -369,6 +369,8 @@ static void change_many(struct call *c, enum op_kind kind,
 		int64_t id;
 		struct op *op = op_new(kind);
 
+		if (!op)
+			m->error = -ENOMEM;
 		if (!op || view_find(c->d->view, json_string_value(json_array_get(ids, i)), &id) < 0 ||
 			view_row(c->d->view, id, &row) < 0) {
 			op_free(op);

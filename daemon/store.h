@@ -255,6 +255,9 @@ int view_cheapest(struct store_view *v, int limit, row_fn fn, void *user);
 /* Of a stratum, highest rank first, pinned ones left out. */
 int view_last_ranks(struct store_view *v, uint32_t stratum, int limit, row_fn fn, void *user);
 
+/* Of a stratum, lowest rank first. */
+int view_first_ranks(struct store_view *v, uint32_t stratum, int limit, row_fn fn, void *user);
+
 /* Of a stratum, lowest rank first and none below from, those that training has not been shown. */
 int view_unspent(struct store_view *v, uint32_t stratum, int from, int limit, row_fn fn, void *user);
 

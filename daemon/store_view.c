@@ -226,6 +226,11 @@ static int rows_ranked(struct store_view *v, uint32_t stratum, int from, int bel
 	return each_row(st, fn, user);
 }
 
+int view_first_ranks(struct store_view *v, uint32_t stratum, int limit, row_fn fn, void *user)
+{
+	return rows_ranked(v, stratum, 0, RANK_MAX + 1, "ASC", limit, fn, user);
+}
+
 int view_unspent(struct store_view *v, uint32_t stratum, int from, int limit, row_fn fn, void *user)
 {
 	return rows_ranked(v, stratum, from, RANK_SPENT, "ASC", limit, fn, user);

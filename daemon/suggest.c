@@ -175,8 +175,8 @@ void run_suggest(struct call *c)
 	l->classes = c->d->model.shape.classes;
 	l->version = c->d->model.version;
 	client_hold(c->client);
-	/* Ranks come from hashes: those at the end are as good as any. */
-	r = view_last_ranks(c->d->view, stratum_of(0, false), AMONG_MAX, add_unlabelled, l);
+	/* By hash, those that stay longest, and what repeats its scene last. */
+	r = view_first_ranks(c->d->view, stratum_of(0, false), AMONG_MAX, add_unlabelled, l);
 	l->answer = calloc((size_t)l->n + 1, (size_t)l->classes * sizeof(float));
 	l->seen = calloc((size_t)l->n + 1, sizeof(*l->seen));
 	if (r < 0 || !l->answer || !l->seen) {

@@ -91,6 +91,27 @@ def held_after_bursts(first):
     return len(scenes), len(bursts)
 
 
+def suggested_after_bursts():
+    """Of 200 images that are suggested for labelling, how many are of scenes of their own; most others are of bursts."""
+    d = Daemon({"Model": {"InputSize": "16", "Channels": "8 8 16"}, "Training": {"Epochs": "4"}}).start()
+    for i in range(120):
+        d.drop(f"{'day' if i % 2 else 'night'}/{i}.pgm", picture(10000 + i, 0))
+    for i in range(SCENES):
+        d.drop(f"scene-{i}.pgm", picture(i, 0))
+    for i in range(1400):
+        d.drop(f"burst-{i}.pgm", picture(-1 - i // 200, i))
+    d.drained()
+    d.ctl("train", "--now", "--wait")
+    found = d.ask("suggest", "--limit", "200")
+    check(found["looked_at"] == 1024 and len(found["images"]) == 200, f"looked at {found['looked_at']}")
+    d.stop()
+    d.remove()
+    return sum(i["name"].startswith("scene") for i in found["images"])
+
+
+suggested = suggested_after_bursts()
+print(f"{suggested} of 200 suggested are of scenes of their own")
+check(suggested > 20, f"what repeats its scene is not what is suggested: {suggested}")
 yes, no = held_after_bursts("yes"), held_after_bursts("no")
 check(sum(no) < SCENES, f"a store that is too small for the scenes alone: {no}")
 check(no[1] > 1.5 * no[0], f"a plain sample is of bursts, as three of four that came are: {no}")
