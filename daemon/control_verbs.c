@@ -377,8 +377,7 @@ static void change_many(struct call *c, enum op_kind kind,
 			continue;
 		}
 		op->row.id = id;
-		if (prepare)
-			prepare(c->d, op, &row, arg);
+		prepare(c->d, op, &row, arg);
 		op->user = m;
 		op->done = on_changed;
 		m->left++;
@@ -394,14 +393,15 @@ static void prepare_label(struct daemon *d, struct op *op, const struct image_ro
 	op->row.stratum = stratum_of(label, validation);
 }
 
-static void prepare_pin(struct daemon *d, struct op *op, const struct image_row *row, uint32_t pin)
+static void prepare_pinned(struct daemon *d, struct op *op, const struct image_row *row, uint32_t arg)
 {
 	(void)d;
-	op->row.flags = pin ? IMAGE_PINNED : 0;
-	op->row.step = row->step;
+	(void)row;
+	(void)arg;
+	op->row.flags = IMAGE_PINNED; /* for a removal: even if it is pinned */
 }
 
-/* The step an image gets back when it is unpinned: it is rescored for that. */
+/* The step an image gets back when it is unpinned, by what it was scored. */
 static void prepare_unpin(struct daemon *d, struct op *op, const struct image_row *row, uint32_t arg)
 {
 	enum policy_mode mode = (enum policy_mode)d->config.policy.mode;
@@ -486,7 +486,7 @@ static void run_label(struct call *c)
 
 static void run_pin(struct call *c)
 {
-	change_many(c, OP_PIN, prepare_pin, 1);
+	change_many(c, OP_PIN, prepare_pinned, 0);
 }
 
 static void run_unpin(struct call *c)
@@ -496,7 +496,7 @@ static void run_unpin(struct call *c)
 
 static void run_remove(struct call *c)
 {
-	change_many(c, OP_REMOVE, NULL, 0);
+	change_many(c, OP_REMOVE, prepare_pinned, 0);
 }
 
 void client_answer(struct client *c, bool ok, const char *text)

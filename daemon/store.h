@@ -94,10 +94,10 @@ enum counter {
 
 enum op_kind {
 	OP_INSERT,     /* row, data, file: a new image */
-	OP_STEP,       /* row, data, was_quality: the same image at a lower quality */
+	OP_STEP,       /* row, data, was_quality: the same image at a lower quality; not a pinned one */
 	OP_RESCORE,    /* row, was_quality: harm, step and model of the row */
 	OP_SPENT,      /* row.id: training has been shown it: member_rank_spent(, amount) */
-	OP_REMOVE,     /* row.id: dropped for room or by command */
+	OP_REMOVE,     /* row.id: dropped; a pinned one only if row.flags & IMAGE_PINNED */
 	OP_SET_ASIDE,  /* row.id, was_quality: its bytes are damaged; its file goes to quarantine */
 	OP_RECOUNT,    /* the tally is made anew from the rows */
 	OP_FADE,       /* of what came with each label half is forgotten: came_fade() */
@@ -105,7 +105,7 @@ enum op_kind {
 	OP_QUARANTINE, /* file, row.id, text: counted, to be moved to quarantine */
 	OP_SETTLED,    /* taken_id: its spool file is gone, unless unsettled */
 	OP_LABEL,      /* row.id, row.stratum */
-	OP_PIN,	       /* row.id, row.flags & IMAGE_PINNED */
+	OP_PIN,	       /* row.id, row.flags & IMAGE_PINNED; row.step and step_to when it is not */
 	OP_META,       /* key, data */
 	OP_TABLES,     /* data: a new shared table set; out: row.tables, its id */
 	OP_ADD,	       /* counter, amount */
@@ -126,7 +126,7 @@ struct op {
 	bool unsettled;	  /* its spool file could not be removed (store_settle()): the record stays */
 	char key[32];
 	char text[LABEL_MAX + 1]; /* reason of a quarantine, name of a label */
-	int result;	  /* out: 0, -EEXIST (insert: known content), -ESTALE (row has changed) */
+	int result;	  /* out: 0, -EEXIST (insert: known content), -ESTALE (row has changed, or is pinned) */
 	void *user;	  /* the caller's */
 	void (*done)(void *user, struct op *op); /* loop thread, after the commit; owns op */
 };

@@ -213,6 +213,27 @@ static int tag_object(struct store *s, struct op *op)
 	return op->data.failed ? -ENOMEM : 0;
 }
 
+/* 1 when the content is there already, at *id; else *id is free. Colliding prefixes move on. */
+static int find_content(struct store *s, int64_t *id, uint64_t hash)
+{
+	for (;;) {
+		int rc;
+		uint64_t there;
+
+		sqlite3_bind_int64(s->st[ST_EXISTS], 1, *id);
+		rc = sqlite3_step(s->st[ST_EXISTS]);
+		there = rc == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(s->st[ST_EXISTS], 0) : 0;
+		sqlite3_reset(s->st[ST_EXISTS]);
+		if (rc == SQLITE_DONE)
+			return 0;
+		if (rc != SQLITE_ROW)
+			return store_fail(s, rc);
+		if (member_same_content(there, hash))
+			return 1;
+		*id = (*id + 1) & INT64_MAX;
+	}
+}
+
 /*
  * Whether the file is there as another insert of the same content wrote it, which told another name or time
  * in its tag: it must not be written over. Negative: who can say.
@@ -240,6 +261,8 @@ static int write_objects(struct store *s, struct op *ops, bool relief, struct ba
 			return r;
 		if ((op->kind != OP_INSERT && op->kind != OP_STEP) || !(op->row.flags & IMAGE_FILE))
 			continue;
+		if (op->kind == OP_INSERT && (r = find_content(s, &op->row.id, op->row.hash)) < 0)
+			return r;
 		object_name(op->row.id, op->row.quality, name);
 		r = object_made(s, op, name, b);
 		if (r > 0)
@@ -354,27 +377,6 @@ static int add_taken(struct store *s, struct op *op)
 	return r;
 }
 
-/* 1 when the content is there already, at *id; else *id is free. Colliding prefixes move on. */
-static int find_content(struct store *s, int64_t *id, uint64_t hash)
-{
-	for (;;) {
-		int rc;
-		uint64_t there;
-
-		sqlite3_bind_int64(s->st[ST_EXISTS], 1, *id);
-		rc = sqlite3_step(s->st[ST_EXISTS]);
-		there = rc == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(s->st[ST_EXISTS], 0) : 0;
-		sqlite3_reset(s->st[ST_EXISTS]);
-		if (rc == SQLITE_DONE)
-			return 0;
-		if (rc != SQLITE_ROW)
-			return store_fail(s, rc);
-		if (member_same_content(there, hash))
-			return 1;
-		*id = (*id + 1) & INT64_MAX;
-	}
-}
-
 void store_bind_row(sqlite3_stmt *st, const struct image_row *row)
 {
 	sqlite3_bind_int64(st, 1, row->id);
@@ -434,7 +436,7 @@ static int apply_insert(struct store *s, struct op *op, struct batch *b)
 	if (r < 0)
 		return r;
 	if (r == 0 && id != row->id && (row->flags & IMAGE_FILE))
-		return -EIO; /* its file already has the other's name: cannot happen without 2^31 tries */
+		return -E2BIG; /* its file has the other's name: by itself it gets one of its own */
 	op->row.id = id;
 	if (r > 0) {
 		op->result = -EEXIST;
@@ -464,14 +466,15 @@ static int apply_step(struct store *s, struct op *op, struct batch *b)
 	struct image_row *row = &op->row, old;
 	int r = current_row(s, op, &old);
 
-	if (r == 1 && old.model != row->model) { /* scored again since: what the step knows is out of date */
+	/* Scored again since: what the step knows is out of date. Or pinned since. */
+	if (r == 1 && (old.model != row->model || (old.flags & IMAGE_PINNED))) {
 		op->result = -ESTALE;
 		return 0;
 	}
 	if (r <= 0)
 		return r;
 	row->stratum = old.stratum; /* a label may have come in between */
-	row->flags = (row->flags & ~(uint32_t)IMAGE_PINNED) | (old.flags & IMAGE_PINNED);
+	row->flags &= ~(uint32_t)IMAGE_PINNED;
 	row->crc = crc32c(0, op->data.data, op->data.len);
 	row->bytes = (uint32_t)op->data.len;
 	sqlite3_bind_int64(st, 1, row->id);
@@ -531,6 +534,10 @@ static int apply_removal(struct store *s, struct op *op, struct batch *b)
 	char name[40];
 	int r = current_row(s, op, &old);
 
+	if (r == 1 && !aside && (old.flags & ~op->row.flags & IMAGE_PINNED)) { /* pinned since */
+		op->result = -ESTALE;
+		return 0;
+	}
 	if (r <= 0)
 		return r;
 	sqlite3_bind_int64(s->st[ST_REMOVE], 1, op->row.id);
@@ -559,15 +566,18 @@ static int apply_pin(struct store *s, struct op *op, struct batch *b)
 {
 	struct image_row row;
 	int r = current_row(s, op, &row);
+	bool stays;
 
-	if (r <= 0)
-		return r;
+	if (r <= 0 || !((row.flags ^ op->row.flags) & IMAGE_PINNED)) /* or it is already */
+		return r < 0 ? r : 0;
 	count(b, &row, -1);
 	row.flags = (row.flags & ~(uint32_t)IMAGE_PINNED) | (op->row.flags & IMAGE_PINNED);
 	count(b, &row, 1);
 	sqlite3_bind_int64(s->st[ST_PIN], 1, row.id);
 	sqlite3_bind_int64(s->st[ST_PIN], 2, row.flags);
-	bind_step(s->st[ST_PIN], 3, row.flags & IMAGE_PINNED ? -1 : op->row.step);
+	stays = (row.flags & IMAGE_PINNED) || op->row.step_to >= row.quality; /* lower already */
+	bind_step(s->st[ST_PIN], 3, stays ? -1 : op->row.step);
+	sqlite3_bind_int(s->st[ST_PIN], 4, op->row.step_to);
 	return store_run(s, ST_PIN);
 }
 

@@ -136,8 +136,16 @@ static void test_life(void)
 	CHECK_INT(apply_free(s, op), 0);
 	CHECK_INT(view_row(v, row.id, &row), 0);
 	CHECK(row.stratum == 8 && row.step == -1 && (row.flags & IMAGE_PINNED));
+	/* What was decided before it was pinned does not come about. */
+	CHECK_INT(apply_free(s, step_down(&row, 20, 10, data.data, 60000)), -ESTALE);
 	op = op_new(OP_REMOVE);
 	op->row.id = row.id;
+	CHECK_INT(apply_free(s, op), -ESTALE);
+	CHECK_INT(view_row(v, row.id, &row), 0);
+	CHECK(row.quality == 20 && row.step == -1);
+	op = op_new(OP_REMOVE);
+	op->row.id = row.id;
+	op->row.flags = IMAGE_PINNED; /* who says so gets it */
 	CHECK_INT(apply_free(s, op), 0);
 	CHECK_INT(view_row(v, row.id, &row), -ENOENT);
 	CHECK_INT(verify(0), 1);
@@ -328,6 +336,15 @@ static void test_verify_named(void)
 	}
 }
 
+static struct op *insert_file(int64_t id, uint64_t hash)
+{
+	struct op *op = insert(id, 90000, 2, 1);
+
+	op->row.hash = hash << 16;
+	op->row.flags = IMAGE_FILE;
+	return op;
+}
+
 /* Ids that collide in 63 bits are two images, not a lost one. */
 static void test_collision(void)
 {
@@ -337,8 +354,17 @@ static void test_collision(void)
 	b->row.hash = 999 << 16;
 	CHECK_INT(apply_free(s, a), 0);
 	CHECK_INT(apply_free(s, b), 0);
+	/* So are those with files of their own; a batch that has both is to be cut. */
+	a = insert_file(77, 1000);
+	b = a->next = insert_file(77, 1001);
+	CHECK_INT(apply(s, a, false), -E2BIG);
+	a->next = NULL;
+	CHECK_INT(apply_free(s, b), 0);
+	CHECK_INT(apply_free(s, a), 0);
+	CHECK_INT(apply_free(s, insert_file(77, 1002)), 0);
+	CHECK_INT(apply_free(s, insert_file(77, 1000)), -EEXIST);
 	store_close(s);
-	CHECK_INT(verify(0), 2);
+	CHECK_INT(verify(0), 5);
 }
 
 static int64_t disk_use(void)
