@@ -146,14 +146,19 @@ int lab_open(struct lab *l, const char *spec)
 		return r;
 	}
 	l->team = team_new(l->threads);
-	if (!l->team)
+	if (!l->team) {
+		log_error("%d threads: out of memory", l->threads);
 		return -ENOMEM;
+	}
 	l->out_fd = io_open_dir(AT_FDCWD, l->out);
 	if (l->out_fd < 0) {
 		log_error("--out %s: %s", l->out, strerror(-l->out_fd));
 		return l->out_fd;
 	}
-	return lab_test_at(l, 100, &l->test);
+	r = lab_test_at(l, 100, &l->test);
+	if (r < 0)
+		log_error("the test pictures: %s", strerror(-r));
+	return r;
 }
 
 bool list_name_is(const char *at, const char *name)

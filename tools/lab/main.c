@@ -327,7 +327,11 @@ static int run(struct lab *l, const char *name, const char *spec)
 	char text[24];
 	int r = lab_open(l, spec);
 
-	if (r == 0 && !l->n_budgets && (all || !strcmp(name, "policies")))
+	if (r < 0) { /* it has said why */
+		lab_close(l);
+		return r;
+	}
+	if (!l->n_budgets && (all || !strcmp(name, "policies")))
 		r = default_budgets(l);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(verbs); i++)
 		if (all || !strcmp(name, verbs[i]->name)) {
