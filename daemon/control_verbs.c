@@ -386,13 +386,6 @@ static void change_many(struct call *c, enum op_kind kind,
 	many_done(m);
 }
 
-static void prepare_label(struct daemon *d, struct op *op, const struct image_row *row, uint32_t label)
-{
-	bool validation = label && member_is_validation(row->hash, d->config.training.validation_percent);
-
-	op->row.stratum = stratum_of(label, validation);
-}
-
 static void prepare_pinned(struct daemon *d, struct op *op, const struct image_row *row, uint32_t arg)
 {
 	(void)d;
@@ -401,23 +394,28 @@ static void prepare_pinned(struct daemon *d, struct op *op, const struct image_r
 	op->row.flags = IMAGE_PINNED; /* for a removal: even if it is pinned */
 }
 
-/* The step an image gets back when it is unpinned, by what it was scored. */
-static void prepare_unpin(struct daemon *d, struct op *op, const struct image_row *row, uint32_t arg)
+static void set_next_step(const struct daemon *d, struct op *op, const struct image_row *row)
 {
-	enum policy_mode mode = (enum policy_mode)d->config.policy.mode;
-	struct next_step next = {-1, 0};
-	struct curve c;
+	struct next_step next = next_of_row(d, row, d->sequence);
 
-	(void)arg;
-	op->row.flags = 0;
-	curve_of_row(row, (int)d->config.policy.min_quality, &c);
-	for (int i = 0; i + 1 < c.n; i++) /* rates as an average image's, scaled to this one */
-		c.rate[i] = (uint32_t)MAX(population_rate(&d->population, c.quality[i]) *
-			(float)row->bytes / MAX(population_rate(&d->population, row->quality), 1), 1);
-	next = choose_next(mode, &c, &d->population, c.n - 1, stratum_is_validation(row->stratum),
-		d->sequence, row->rank);
 	op->row.step = next.step;
 	op->row.step_to = next.to;
+}
+
+static void prepare_label(struct daemon *d, struct op *op, const struct image_row *row, uint32_t label)
+{
+	bool validation = label && member_is_validation(row->hash, d->config.training.validation_percent);
+	struct image_row then = *row;
+
+	op->row.stratum = then.stratum = stratum_of(label, validation);
+	set_next_step(d, op, &then);
+}
+
+static void prepare_unpin(struct daemon *d, struct op *op, const struct image_row *row, uint32_t arg)
+{
+	(void)arg;
+	op->row.flags = 0;
+	set_next_step(d, op, row);
 }
 
 struct labelling {

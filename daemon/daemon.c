@@ -469,6 +469,7 @@ int daemon_reload(struct daemon *d, char error[CONFIG_ERROR_MAX])
 		spools_set_settle(d->spools, next.spool.settle_us);
 		control_set_access(d);
 		watch_disk(d);
+		keeper_settings(d);
 		daemon_update_limit(d);
 		training_check(d);
 		expire_check(d->expire);
@@ -634,6 +635,7 @@ static int start(struct daemon *d, char error[256])
 	if (r < 0)
 		return r;
 	start_timers(d);
+	keeper_settings(d);
 	keep_limit(d); /* it may have been lowered since */
 	if (d->model.params)
 		keeper_rescore(d); /* goes on where it stopped */

@@ -140,6 +140,12 @@ struct plan keeper_plan_at(
 	const struct daemon *d, int64_t limit, double *ret_divergence, double *ret_worth);
 void keeper_stop(struct keeper *k);
 
+/* At the start and when settings were read again: steps are worked out anew if they were for others. */
+void keeper_settings(struct daemon *d);
+
+/* An image's next step as the settings are now; sequence: for Mode=uniform. */
+struct next_step next_of_row(const struct daemon *d, const struct image_row *row, int64_t sequence);
+
 /* A row's curve as stored: divergences known, rates to be filled in. */
 void curve_of_row(const struct image_row *row, int min_quality, struct curve *ret);
 

@@ -48,6 +48,8 @@ void keeper_free(struct keeper *k)
 		k->ops = op->next;
 		op_free(op);
 	}
+	if (k)
+		restep_free(k->restep);
 	free(k);
 }
 
@@ -384,7 +386,7 @@ static bool step_curve(const struct step_job *s, const struct curve_answer *a, s
 
 /*
  * Where the step leads, by rates and prices as they are now, and the row after it: harm cut, next
- * step worked out. Returns the quality.
+ * step worked out. Returns the quality; 0: there is none to step to.
  */
 static uint8_t fill_step(struct step_job *s, const struct curve_answer *a)
 {
@@ -399,6 +401,8 @@ static uint8_t fill_step(struct step_job *s, const struct curve_answer *a)
 	row->quality = s->row.step_to;
 	row->step = -1;
 	row->step_to = 0;
+	if (row->quality < d->config.policy.min_quality)
+		return 0; /* which has been raised since */
 	if (!known)
 		return row->quality;
 	if (curve_step_to(&c, &d->population, c.n - 1, s->k->target, &to))
@@ -417,15 +421,19 @@ static bool step_answer(struct job *job, uint8_t type, struct reader *payload, b
 {
 	struct step_job *s = job->user;
 	struct curve_answer a;
+	uint8_t quality;
 	size_t at;
 
 	if (type == MSG_CURVE && get_curve(payload, &a) == 0) {
 		op_free(s->op);
 		s->op = op_new(OP_STEP);
-		if (!s->op)
+		quality = s->op ? fill_step(s, &a) : 0;
+		if (!quality) {
+			op_free(TAKE_PTR(s->op));
 			return true;
+		}
 		at = frame_begin(&job->followup, MSG_ENCODE);
-		buf_put_u8(&job->followup, fill_step(s, &a));
+		buf_put_u8(&job->followup, quality);
 		frame_end(&job->followup, at);
 		return false;
 	}
@@ -670,6 +678,8 @@ void keeper_check(struct daemon *d)
 
 	if (d->stopping)
 		return;
+	if (k->restep_due && !k->relieving)
+		restep_begin(k);
 	if (over > 0 && !k->relieving && !k->shrinking) {
 		if (u->index_free > 0 && !k->cannot_shrink)
 			shrink(k);

@@ -1,10 +1,14 @@
-/* What the keeper's three files share: relief (keeper.c), rescoring (rescore.c), tables (shared_tables.c). */
+/*
+ * What the keeper's files share: relief (keeper.c), rescoring (rescore.c), tables (shared_tables.c), steps
+ * of other settings (restep.c).
+ */
 #pragma once
 
 #include "daemon/daemon.h"
 #include "daemon/proto.h"
 
-#define STEPS_MAX 256
+#define STEPS_MAX     256
+#define STEPS_FOR_MAX 32
 
 struct keeper {
 	struct daemon *d;
@@ -37,6 +41,10 @@ struct keeper {
 	int rescore_rounds;
 	uv_timer_t timer;
 	bool timer_on;
+	/* steps of other settings */
+	char steps_for[STEPS_FOR_MAX]; /* settings that the steps in the index are of, or are about to be */
+	bool restep_due;
+	struct restep *restep; /* owned: under way */
 };
 
 /* A step or a rescore on its way through a worker. */
@@ -66,3 +74,7 @@ int submit_stored(struct keeper *k, const struct image_row *row, bool rescore);
 bool rescore_answer(struct job *job, uint8_t type, struct reader *payload, bool *ret_bad);
 void rescore_finished(struct job *job, const char *why);
 void rescore_next(struct keeper *k);
+
+/* restep.c: relieving is set meanwhile. */
+void restep_begin(struct keeper *k);
+void restep_free(struct restep *r);

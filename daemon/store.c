@@ -82,7 +82,7 @@ static const char *const sql[STATEMENTS] = {
 	[ST_TAKEN] = "INSERT INTO taken(path, dev, ino, size, mtime_ns, image, reason)"
 		     " VALUES(?1,?2,?3,?4,?5,?6,?7)",
 	[ST_SETTLED] = "DELETE FROM taken WHERE id = ?1",
-	[ST_LABEL] = "UPDATE images SET stratum=?2 WHERE id = ?1",
+	[ST_LABEL] = "UPDATE images SET stratum=?2, step=?3, step_to=?4 WHERE id = ?1",
 	[ST_PIN] = "UPDATE images SET flags=?2, step=?3, step_to=?4 WHERE id = ?1",
 	[ST_META] = "INSERT OR REPLACE INTO meta VALUES(?1, ?2)",
 	[ST_TABLES] = "INSERT INTO tables(data, crc) VALUES(?1,?2)",

@@ -104,7 +104,7 @@ enum op_kind {
 	OP_COUNT,      /* file, counter: a capture that is not stored */
 	OP_QUARANTINE, /* file, row.id, text: counted, to be moved to quarantine */
 	OP_SETTLED,    /* taken_id: its spool file is gone, unless unsettled */
-	OP_LABEL,      /* row.id, row.stratum */
+	OP_LABEL,      /* row.id, row.stratum; row.step and step_to if it is no longer for validation */
 	OP_PIN,	       /* row.id, row.flags & IMAGE_PINNED; row.step and step_to when it is not */
 	OP_META,       /* key, data */
 	OP_TABLES,     /* data: a new shared table set; out: row.tables, its id */
@@ -126,7 +126,8 @@ struct op {
 	bool unsettled;	  /* its spool file could not be removed (store_settle()): the record stays */
 	char key[32];
 	char text[LABEL_MAX + 1]; /* reason of a quarantine, name of a label */
-	int result;	  /* out: 0, -EEXIST (insert: known content), -ESTALE (row has changed, or is pinned) */
+	int result;	  /* out: 0, -EEXIST (insert: known content), -ESTALE (row has changed, or is to stay as
+			     it is), -ENOSPC (relief that did not fit) */
 	void *user;	  /* the caller's */
 	void (*done)(void *user, struct op *op); /* loop thread, after the commit; owns op */
 };

@@ -400,17 +400,32 @@ void store_bind_row(sqlite3_stmt *st, const struct image_row *row)
 	sqlite3_bind_blob(st, 19, row->name, (int)strlen(row->name), SQLITE_STATIC);
 }
 
-static int set_label(struct store *s, struct image_row *row, uint32_t stratum, struct batch *b)
+/*
+ * Another stratum. Validation images are not degraded: what becomes one takes no step to a lower quality
+ * (where steps are whose turn it is to go they lead to none); what is none any more takes the step that
+ * `to` has.
+ */
+static int set_label(struct store *s, struct image_row *row, const struct image_row *to, struct batch *b)
 {
+	bool validation = stratum_is_validation(to->stratum);
 	int r;
 
+	if (validation && row->step_to) {
+		row->step = -1;
+	} else if (!validation && row->step < 0 && !(row->flags & IMAGE_PINNED) &&
+		   to->step_to < row->quality) {
+		row->step = to->step;
+		row->step_to = to->step_to;
+	}
 	count(b, row, -1);
 	count_came(b, row->stratum, -1);
-	row->stratum = stratum;
+	row->stratum = to->stratum;
 	count(b, row, 1);
 	count_came(b, row->stratum, 1);
 	sqlite3_bind_int64(s->st[ST_LABEL], 1, row->id);
 	sqlite3_bind_int64(s->st[ST_LABEL], 2, row->stratum);
+	bind_step(s->st[ST_LABEL], 3, row->step);
+	sqlite3_bind_int(s->st[ST_LABEL], 4, row->step_to);
 	r = store_run(s, ST_LABEL);
 	return r < 0 ? r : add_counter(s, COUNT_LABELLED, 1);
 }
@@ -423,7 +438,7 @@ static int give_label(struct store *s, int64_t id, uint32_t stratum, struct batc
 
 	if (r < 0 || row.stratum > 1)
 		return r == -ENOENT ? 0 : r;
-	return set_label(s, &row, stratum, b);
+	return set_label(s, &row, &(struct image_row){.stratum = stratum, .step = -1}, b);
 }
 
 static int apply_insert(struct store *s, struct op *op, struct batch *b)
@@ -460,14 +475,20 @@ static int apply_insert(struct store *s, struct op *op, struct batch *b)
 	return add_taken(s, op);
 }
 
+/* Whether it is not degraded, ever. */
+static bool stays(const struct image_row *row)
+{
+	return (row->flags & IMAGE_PINNED) || stratum_is_validation(row->stratum);
+}
+
 static int apply_step(struct store *s, struct op *op, struct batch *b)
 {
 	sqlite3_stmt *st = s->st[ST_STEP];
 	struct image_row *row = &op->row, old;
 	int r = current_row(s, op, &old);
 
-	/* Scored again since: what the step knows is out of date. Or pinned since. */
-	if (r == 1 && (old.model != row->model || (old.flags & IMAGE_PINNED))) {
+	/* Scored again since: what the step knows is out of date. Or it is to stay as it is. */
+	if (r == 1 && (old.model != row->model || stays(&old))) {
 		op->result = -ESTALE;
 		return 0;
 	}
@@ -506,7 +527,8 @@ static int apply_rescore(struct store *s, struct op *op)
 	if (r <= 0)
 		return r;
 	sqlite3_bind_int64(st, 1, op->row.id);
-	bind_step(st, 2, old.flags & IMAGE_PINNED ? -1 : op->row.step);
+	bind_step(
+		st, 2, (old.flags & IMAGE_PINNED) || (op->row.step_to && stays(&old)) ? -1 : op->row.step);
 	sqlite3_bind_int(st, 3, op->row.step_to);
 	sqlite3_bind_int64(st, 4, old.flags | (op->row.flags & IMAGE_SCORED));
 	sqlite3_bind_int64(st, 5, op->row.model);
@@ -559,14 +581,14 @@ static int apply_label(struct store *s, struct op *op, struct batch *b)
 	struct image_row row;
 	int r = current_row(s, op, &row);
 
-	return r <= 0 ? r : set_label(s, &row, op->row.stratum, b);
+	return r <= 0 ? r : set_label(s, &row, &op->row, b);
 }
 
 static int apply_pin(struct store *s, struct op *op, struct batch *b)
 {
 	struct image_row row;
 	int r = current_row(s, op, &row);
-	bool stays;
+	bool lowest;
 
 	if (r <= 0 || !((row.flags ^ op->row.flags) & IMAGE_PINNED)) /* or it is already */
 		return r < 0 ? r : 0;
@@ -575,8 +597,8 @@ static int apply_pin(struct store *s, struct op *op, struct batch *b)
 	count(b, &row, 1);
 	sqlite3_bind_int64(s->st[ST_PIN], 1, row.id);
 	sqlite3_bind_int64(s->st[ST_PIN], 2, row.flags);
-	stays = (row.flags & IMAGE_PINNED) || op->row.step_to >= row.quality; /* lower already */
-	bind_step(s->st[ST_PIN], 3, stays ? -1 : op->row.step);
+	lowest = (row.flags & IMAGE_PINNED) || op->row.step_to >= row.quality; /* stepped meanwhile */
+	bind_step(s->st[ST_PIN], 3, lowest ? -1 : op->row.step);
 	sqlite3_bind_int(s->st[ST_PIN], 4, op->row.step_to);
 	return store_run(s, ST_PIN);
 }

@@ -247,6 +247,8 @@ static void on_failure(struct writer *w, struct batch_job *j)
 	bool single = !j->ops->next;
 
 	if (j->result == -ENOSPC && j->relief) {
+		for (struct op *op = j->ops; op; op = op->next)
+			op->result = j->result;
 		w->events.full(w->events.user, need, true);
 		finish_ops(w, j);
 		return;

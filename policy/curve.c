@@ -111,13 +111,31 @@ static int rung_above(const struct curve *c)
 	return i;
 }
 
-/* How many times what it takes at rung `own` an image would take at rung i, had it had that quality. */
+static float interpolate(const float v[LADDER_RUNGS], int quality)
+{
+	int i = 0;
+	float t;
+
+	if (quality <= LADDER[0])
+		return v[0];
+	if (quality >= LADDER[LADDER_RUNGS - 1])
+		return v[LADDER_RUNGS - 1];
+	while (LADDER[i + 1] < quality)
+		i++;
+	t = (float)(quality - LADDER[i]) / (float)(LADDER[i + 1] - LADDER[i]);
+	return v[i] + t * (v[i + 1] - v[i]);
+}
+
+/* What photographs take, of what they take at quality 50. */
+static const float usual[LADDER_RUNGS] = {
+	0.13f, 0.20f, 0.25f, 0.33f, 0.44f, 0.54f, 0.71f, 0.86f, 1, 1.15f, 1.38f, 1.77f, 2.71f, 4.04f};
+
+/*
+ * How many times what it takes at rung `own` an image would take at rung i, had it had that quality; as
+ * usual until there have been some of it.
+ */
 static double growth(const struct population *p, int own, int i)
 {
-	/* Photographs, of what they take at quality 50: until there have been some of that quality. */
-	static const float usual[LADDER_RUNGS] = {0.13f, 0.20f, 0.25f, 0.33f, 0.44f, 0.54f, 0.71f, 0.86f, 1,
-		1.15f, 1.38f, 1.77f, 2.71f, 4.04f};
-
 	return p->rate[own] > 0 && p->rate[i] > 0 ? (double)(p->rate[i] / p->rate[own])
 						  : (double)(usual[i] / usual[own]);
 }
@@ -167,24 +185,17 @@ void population_add_stored(struct population *p, const struct curve *c)
 	add(p, c, false);
 }
 
+void population_expect(struct population *p, int quality, float bytes)
+{
+	float at_50 = bytes / interpolate(usual, quality);
+
+	for (int i = 0; i < LADDER_RUNGS; i++)
+		p->rate[i] = at_50 * usual[i];
+}
+
 void population_new_model(struct population *p)
 {
 	p->scored = MIN(p->scored, 50);
-}
-
-static float interpolate(const float v[LADDER_RUNGS], int quality)
-{
-	int i = 0;
-	float t;
-
-	if (quality <= LADDER[0])
-		return v[0];
-	if (quality >= LADDER[LADDER_RUNGS - 1])
-		return v[LADDER_RUNGS - 1];
-	while (LADDER[i + 1] < quality)
-		i++;
-	t = (float)(quality - LADDER[i]) / (float)(LADDER[i + 1] - LADDER[i]);
-	return v[i] + t * (v[i + 1] - v[i]);
 }
 
 float population_kl(const struct population *p, int quality)

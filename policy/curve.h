@@ -43,6 +43,12 @@ struct population {
 /* No image met yet: divergences as a first network typically shows them of 32x32 pictures, no rates. */
 void population_init(struct population *p);
 
+/*
+ * Before the first image: rates as usual of photographs, if an image of that quality takes so many bytes on
+ * average. The first image that is added replaces them.
+ */
+void population_expect(struct population *p, int quality, float bytes);
+
 /* Adds one image, its rates when all were counted; old images fade with a half-life of about 20,000. */
 void population_add(struct population *p, const struct curve *c);
 

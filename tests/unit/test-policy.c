@@ -210,6 +210,22 @@ static void test_fill_rates(void)
 		CHECK(twice.rate[i] >= 1);
 }
 
+/* Expected rates are as usual, through what is known, and make way for the first image. */
+static void test_expected_rates(void)
+{
+	struct population p;
+	struct curve c = {.n = 2, .quality = {10, 50}, .rate = {300, 400}};
+
+	population_init(&p);
+	population_expect(&p, 80, 1770);
+	CHECK_NEAR(population_rate(&p, 80), 1770, 1);
+	CHECK_NEAR(population_rate(&p, 50), 1000, 1);
+	CHECK_NEAR(population_rate(&p, 10), 330, 1);
+	population_add(&p, &c);
+	CHECK_NEAR(population_rate(&p, 10), 300, 1);
+	CHECK_NEAR(population_rate(&p, 50), 400, 1);
+}
+
 static void test_target(void)
 {
 	struct curve c = example(1, 20);
@@ -793,7 +809,8 @@ static void test_age(void)
 	CHECK(!age_clock_trusted(&c, now, 51 * day + 3 * hour));	       /* and back */
 }
 
-TEST_MAIN(test_course, test_age, test_suggest, test_rates, test_fill_rates, test_target, test_ladder,
-	test_monotone, test_hull, test_guesses, test_choose, test_cold_start, test_mixed_sources,
-	test_old_population, test_codes, test_plan, test_member, test_share, test_spent, test_lasting,
-	test_worth, test_balance, test_root, test_shares, test_modes, test_idle, test_heat, test_gate, test_predictor)
+TEST_MAIN(test_expected_rates, test_course, test_age, test_suggest, test_rates, test_fill_rates,
+	test_target, test_ladder, test_monotone, test_hull, test_guesses, test_choose, test_cold_start,
+	test_mixed_sources, test_old_population, test_codes, test_plan, test_member, test_share, test_spent,
+	test_lasting, test_worth, test_balance, test_root, test_shares, test_modes, test_idle, test_heat,
+	test_gate, test_predictor)

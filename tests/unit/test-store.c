@@ -762,6 +762,61 @@ static void test_pinned(void)
 	CHECK_INT(verify(0), 1);
 }
 
+static struct op *labelled(int64_t id, uint32_t stratum, int step, uint8_t step_to)
+{
+	struct op *op = op_new(OP_LABEL);
+
+	op->row.id = id;
+	op->row.stratum = stratum;
+	op->row.step = step;
+	op->row.step_to = step_to;
+	return op;
+}
+
+/* What a label makes a validation image takes no step from then on, whatever was on its way. */
+static void test_validation(void)
+{
+	struct store *s = open_store(8 * MIB);
+	struct store_view *v = NULL;
+	static const uint8_t smaller[100];
+	struct image_row row, before;
+	char error[256];
+	struct op *op;
+
+	CHECK_INT(view_open(path, &v, error), 0);
+	CHECK_INT(apply_free(s, insert(1, 5000, 2, 7)), 0);
+	op = about(OP_RESCORE, 1);
+	op->row.step = 9;
+	op->row.step_to = 20;
+	CHECK_INT(apply_free(s, op), 0);
+	CHECK_INT(view_row(v, 1, &before), 0);
+	CHECK_INT(before.step, 9);
+	CHECK_INT(apply_free(s, labelled(1, stratum_of(4, true), 5, 10)), 0);
+	CHECK_INT(apply_free(s, step_down(&before, 50, 20, smaller, sizeof(smaller))), -ESTALE);
+	op = about(OP_RESCORE, 1);
+	op->row.step = 9;
+	op->row.step_to = 20;
+	CHECK_INT(apply_free(s, op), 0);
+	CHECK_INT(view_row(v, 1, &row), 0);
+	CHECK(row.step == -1 && row.quality == 50 && row.stratum == stratum_of(4, true));
+	CHECK_INT(apply_free(s, labelled(1, stratum_of(6, false), 5, 10)), 0);
+	CHECK_INT(view_row(v, 1, &row), 0);
+	CHECK(row.step == 5 && row.step_to == 10);
+	CHECK_INT(apply_free(s, labelled(1, stratum_of(4, false), 3, 30)), 0); /* it has one */
+	CHECK_INT(view_row(v, 1, &row), 0);
+	CHECK(row.step == 5 && row.step_to == 10);
+	/* Where steps are whose turn it is to go they stay. */
+	op = about(OP_RESCORE, 1);
+	op->row.step = 77;
+	CHECK_INT(apply_free(s, op), 0);
+	CHECK_INT(apply_free(s, labelled(1, stratum_of(4, true), -1, 0)), 0);
+	CHECK_INT(view_row(v, 1, &row), 0);
+	CHECK_INT(row.step, 77);
+	view_close(v);
+	store_close(s);
+	CHECK_INT(verify(0), 1);
+}
+
 /* A model is counted while it is there; what cannot be removed is said. */
 static void test_models(void)
 {
@@ -844,4 +899,4 @@ static void test_labels(void)
 
 OWN_STORE_MAIN(test_life, test_spent, test_duplicate_label, test_came, test_verify_live, test_verify_named,
 	test_collision, test_limit, test_shrink, test_log, test_kill, test_rot, test_sets, test_foreign,
-	test_newer, test_reader, test_models, test_directories, test_labels, test_pinned)
+	test_newer, test_reader, test_models, test_directories, test_labels, test_pinned, test_validation)

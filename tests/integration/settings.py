@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""What is stored goes by the settings as they are now: Mode after a restart, MinQuality after a reload."""
+import random
+
+from harness import Daemon, check, finish
+
+N = 1200
+
+
+def picture(i, side):
+    """Grey noise, of which quality decides how much is left."""
+    table = bytes(40 + 20 * (i % 5) + (n & 63) for n in range(256))
+    return b"P5 %d %d 255\n" % (side, side) + random.Random(i).randbytes(side * side).translate(table)
+
+
+def settings(max_use, **policy):
+    return {"Store": {"MaxUse": max_use}, "Policy": {k: str(v) for k, v in policy.items()}, "Training": {"Enabled": "false"}}
+
+
+def drop(d, first, side=80, n=N):
+    for i in range(first, first + n):
+        d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.pgm", picture(i, side))
+    d.drained(120)
+
+
+def images(d):
+    return d.ask("list", "--limit", "100000")
+
+
+def restepped(d):
+    d.wait_for(lambda: "have steps of Mode and MinQuality as they are now" in d.tail(100000), 30, "the steps to be worked out anew")
+
+
+# Raised, it is heeded by what was stored before; lowered, such images step down, and are not dropped instead.
+d = Daemon(settings("8M", MinQuality=2, MaxQuality=50)).start()
+drop(d, 0)
+before = {i["id"]: i["quality"] for i in images(d)}
+check(list(before.values()).count(50) > N / 2, f"stored with a step to take: {before.values()}")
+check("anew" not in d.tail(100000), "nothing to work out anew for the first time")
+d.configure(settings("2M", MinQuality=40, MaxQuality=50))
+d.ctl("reload")
+restepped(d)
+d.wait_for(lambda: d.status()["store"]["use"] <= 2 << 20, 30, "the smaller limit to hold")
+low = [i["quality"] for i in images(d) if i["quality"] < 40 <= before[i["id"]]]
+check(not low, f"{len(low)} images were degraded below a MinQuality that was raised")
+kept = [i["id"] for i in images(d)]
+check(100 < len(kept) < N, f"some had to go instead: {len(kept)} are left")
+loose = [i["id"] for i in images(d) if i["quality"] == 50 and not i["validation"]]
+check("no lower quality left" in d.ask("show", loose[0])["reason"], "and it says why")
+d.configure(settings("1M", MinQuality=2, MaxQuality=50))
+d.ctl("reload")
+d.wait_for(lambda: d.tail(100000).count("as they are now") == 2, 30, "the steps once more")
+d.wait_for(lambda: d.status()["store"]["use"] <= 1 << 20, 30, "a limit half as large to hold")
+left = images(d)
+check(len(left) > 0.5 * len(kept), f"with a MinQuality that was lowered images are degraded: {len(left)} of {len(kept)} are left")
+d.verify()
+
+# Another mode: the oldest go first, whatever price they had before; and what had an order has a price.
+d.stop()
+d.configure(settings("1M", Mode="uniform", Quality=80))
+d.start()
+restepped(d)
+drop(d, N)
+drop(d, 2 * N)
+numbers = [int(i["name"].split(".")[0]) for i in images(d)]
+check(min(numbers) >= 2 * N, f"the oldest went first: {min(numbers)} is there, of {3 * N}")
+check({i["quality"] for i in images(d)} == {80}, "Quality is everybody's")
+of_one_quality = len(numbers)
+d.stop()
+d.configure(settings("1M", Mode="adaptive"))
+d.start()
+drop(d, 3 * N)
+left = images(d)
+quality = [i["quality"] for i in left]
+print(f"{of_one_quality} images of quality 80, then {len(left)} of {min(quality)} to {max(quality)}, {sum(quality) / len(quality):.1f} on average")
+check(len(left) > 1.5 * of_one_quality and sum(quality) > 8 * len(quality), f"degraded before they are dropped, and no further than it pays: {quality[:9]}")
+check(sum(int(i["name"].split(".")[0]) < 3 * N for i in left) > len(left) / 20, "those of before take part")
+d.verify()
+d.stop()
+d.remove()
+
+# What becomes a validation image by its label is degraded no more.
+d = Daemon({"Store": {"MaxUse": "4M"}, "Policy": {"MaxQuality": "50"}, "Training": {"Enabled": "false", "ValidationShare": "30%"}}).start()
+for i in range(600):
+    d.drop(f"{i}.pgm", picture(i, 80))
+d.drained()
+chosen = [i["id"] for i in images(d)[:150]]
+d.ctl("label", "stripes", *chosen)
+held = [i["id"] for i in images(d) if i["validation"]]
+check(20 < len(held) < 80, f"{len(held)} for validation")
+check("next_step" not in d.ask("show", held[0]), f"no step: {d.ask('show', held[0])}")
+d.ctl("label", "", held[0])
+check(d.ask("show", held[0])["next_step"]["quality"] < 50, "without its label it has one")
+d.configure({"Store": {"MaxUse": "1M"}, "Policy": {"MaxQuality": "50"}, "Training": {"Enabled": "false", "ValidationShare": "30%"}})
+d.ctl("reload")
+d.wait_for(lambda: d.status()["store"]["use"] <= 1 << 20, 30, "the smaller limit to hold")
+left = {i["id"]: i["quality"] for i in images(d)}
+check(all(left.get(i, 50) == 50 for i in held[1:]), f"validation images keep their quality: {[left.get(i) for i in held[1:]]}")
+check(sum(q < 50 for q in left.values()) > 100, "others do not")
+d.stop()
+d.remove()
+finish()
