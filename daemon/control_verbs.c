@@ -228,11 +228,11 @@ static void explain(const struct daemon *d, const struct image_row *row, char *o
 	int n;
 
 	if (d->config.policy.mode == MODE_UNIFORM) {
-		snprintf(out, size, "Mode=uniform stores everything at quality %d and drops the oldest.",
+		snprintf(out, size, "Mode=uniform stores captures at quality %d and drops the oldest.",
 			(int)d->config.policy.quality);
 		return;
 	}
-	if (row->flags & IMAGE_ORIGINAL) {
+	if (d->config.policy.mode == MODE_DROP) {
 		snprintf(out, size, "Mode=drop keeps captures as they came, and a random sample of them.");
 		return;
 	}
@@ -240,6 +240,8 @@ static void explain(const struct daemon *d, const struct image_row *row, char *o
 		n = snprintf(out, size,
 			"A validation image: stored at the lowest quality that loses next to nothing, never "
 			"trained on, never degraded.");
+	else if (row->flags & IMAGE_ORIGINAL)
+		n = snprintf(out, size, "Stored as it came, when Mode was drop.");
 	else if (!(row->flags & IMAGE_SCORED))
 		n = snprintf(out, size, "Not scored by a model yet: stored at the quality that the price "
 					"allows an average image.");

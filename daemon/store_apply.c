@@ -495,7 +495,7 @@ static int apply_step(struct store *s, struct op *op, struct batch *b)
 	if (r <= 0)
 		return r;
 	row->stratum = old.stratum; /* a label may have come in between */
-	row->flags &= ~(uint32_t)IMAGE_PINNED;
+	row->flags &= ~(uint32_t)(IMAGE_PINNED | IMAGE_ORIGINAL);
 	row->crc = crc32c(0, op->data.data, op->data.len);
 	row->bytes = (uint32_t)op->data.len;
 	sqlite3_bind_int64(st, 1, row->id);

@@ -355,16 +355,13 @@ bool curve_next_step(const struct curve *c, const struct population *p, int at, 
 
 	reach_from(c, p, at, &r);
 	m = r.m;
-	/* The hull may end below at: stepping there frees bytes and spoils nothing. */
-	if (r.hull[m - 1] != r.n - 1) {
-		*ret_to = r.from[r.hull[m - 1]];
-		*ret_price = 0;
-		return r.rate[r.hull[m - 1]] < r.rate[r.n - 1];
-	}
-	if (m < 2)
+	/* To the highest rung of the hull that frees bytes; if at is none of it, that may spoil nothing. */
+	while (m > 0 && r.rate[r.hull[m - 1]] >= r.rate[r.n - 1])
+		m--;
+	if (m == 0)
 		return false;
-	*ret_to = r.from[r.hull[m - 2]];
-	*ret_price = RATE_SCALE * step_price(r.rate, r.harm, r.hull[m - 2], r.hull[m - 1]);
+	*ret_to = r.from[r.hull[m - 1]];
+	*ret_price = MAX(RATE_SCALE * step_price(r.rate, r.harm, r.hull[m - 1], r.n - 1), 0.0f);
 	return true;
 }
 

@@ -31,6 +31,18 @@ def restepped(d):
     d.wait_for(lambda: "have steps of Mode and MinQuality as they are now" in d.tail(100000), 30, "the steps to be worked out anew")
 
 
+def settled(d, limit):
+    """What is left when the limit holds and nothing goes any more."""
+    seen = []
+
+    def still():
+        seen.append(d.status()["captures"])
+        return d.status()["store"]["use"] <= limit and seen[-6:] == [seen[-1]] * 6
+
+    d.wait_for(still, 60, "the limit to hold")
+    return images(d)
+
+
 # Raised, it is heeded by what was stored before; lowered, such images step down, and are not dropped instead.
 d = Daemon(settings("8M", MinQuality=2, MaxQuality=50)).start()
 drop(d, 0)
@@ -40,18 +52,16 @@ check("anew" not in d.tail(100000), "nothing to work out anew for the first time
 d.configure(settings("2M", MinQuality=40, MaxQuality=50))
 d.ctl("reload")
 restepped(d)
-d.wait_for(lambda: d.status()["store"]["use"] <= 2 << 20, 30, "the smaller limit to hold")
-low = [i["quality"] for i in images(d) if i["quality"] < 40 <= before[i["id"]]]
+kept = settled(d, 2 << 20)
+low = [i["quality"] for i in kept if i["quality"] < 40 <= before[i["id"]]]
 check(not low, f"{len(low)} images were degraded below a MinQuality that was raised")
-kept = [i["id"] for i in images(d)]
 check(100 < len(kept) < N, f"some had to go instead: {len(kept)} are left")
-loose = [i["id"] for i in images(d) if i["quality"] == 50 and not i["validation"]]
+loose = [i["id"] for i in kept if i["quality"] == 50 and not i["validation"]]
 check("no lower quality left" in d.ask("show", loose[0])["reason"], "and it says why")
 d.configure(settings("1M", MinQuality=2, MaxQuality=50))
 d.ctl("reload")
 d.wait_for(lambda: d.tail(100000).count("as they are now") == 2, 30, "the steps once more")
-d.wait_for(lambda: d.status()["store"]["use"] <= 1 << 20, 30, "a limit half as large to hold")
-left = images(d)
+left = settled(d, 1 << 20)
 check(len(left) > 0.5 * len(kept), f"with a MinQuality that was lowered images are degraded: {len(left)} of {len(kept)} are left")
 d.verify()
 
@@ -79,6 +89,24 @@ d.verify()
 d.stop()
 d.remove()
 
+# What was kept as it came is degraded like any other when the mode is another, and then no longer as it came.
+d = Daemon(settings("8M", Mode="drop")).start()
+drop(d, 0, n=300)
+check(all(i["original"] for i in images(d)), "as they came")
+d.stop()
+d.configure(settings("1M", Mode="adaptive"))
+d.start()
+restepped(d)
+left = settled(d, 1 << 20)
+check(len(left) > 120 and sum(i["quality"] < 100 for i in left) > 100, f"{len(left)} of 300 are left")
+check(all(i["original"] == (i["quality"] == 100) for i in left), "what was degraded is no original")
+for i in left[:20]:
+    said = d.ask("show", i["id"])["reason"]
+    check(("as it came" in said) == i["original"], f"show says so: {said}")
+d.verify()
+d.stop()
+d.remove()
+
 # What becomes a validation image by its label is degraded no more.
 d = Daemon({"Store": {"MaxUse": "4M"}, "Policy": {"MaxQuality": "50"}, "Training": {"Enabled": "false", "ValidationShare": "30%"}}).start()
 for i in range(600):
@@ -93,8 +121,7 @@ d.ctl("label", "", held[0])
 check(d.ask("show", held[0])["next_step"]["quality"] < 50, "without its label it has one")
 d.configure({"Store": {"MaxUse": "1M"}, "Policy": {"MaxQuality": "50"}, "Training": {"Enabled": "false", "ValidationShare": "30%"}})
 d.ctl("reload")
-d.wait_for(lambda: d.status()["store"]["use"] <= 1 << 20, 30, "the smaller limit to hold")
-left = {i["id"]: i["quality"] for i in images(d)}
+left = {i["id"]: i["quality"] for i in settled(d, 1 << 20)}
 check(all(left.get(i, 50) == 50 for i in held[1:]), f"validation images keep their quality: {[left.get(i) for i in held[1:]]}")
 check(sum(q < 50 for q in left.values()) > 100, "others do not")
 d.stop()

@@ -226,6 +226,20 @@ static void test_expected_rates(void)
 	CHECK_NEAR(population_rate(&p, 50), 400, 1);
 }
 
+/* Where the highest rungs cost the same, as with a quality beyond the ladder, the next step is below them. */
+static void test_step_from_beyond(void)
+{
+	struct population p;
+	struct curve c = {.n = 4, .quality = {10, 50, 95, 100}, .rate = {330, 1000, 4040, 4040}};
+	float price;
+	int to = -1;
+
+	population_init(&p);
+	population_expect(&p, 100, 4040);
+	CHECK(curve_next_step(&c, &p, 3, &to, &price) && to < 2 && price > 0);
+	CHECK(!curve_next_step(&c, &p, 0, &to, &price));
+}
+
 static void test_target(void)
 {
 	struct curve c = example(1, 20);
@@ -809,7 +823,7 @@ static void test_age(void)
 	CHECK(!age_clock_trusted(&c, now, 51 * day + 3 * hour));	       /* and back */
 }
 
-TEST_MAIN(test_expected_rates, test_course, test_age, test_suggest, test_rates, test_fill_rates,
+TEST_MAIN(test_expected_rates, test_step_from_beyond, test_course, test_age, test_suggest, test_rates, test_fill_rates,
 	test_target, test_ladder, test_monotone, test_hull, test_guesses, test_choose, test_cold_start,
 	test_mixed_sources, test_old_population, test_codes, test_plan, test_member, test_share, test_spent,
 	test_lasting, test_worth, test_balance, test_root, test_shares, test_modes, test_idle, test_heat,
