@@ -29,6 +29,7 @@ struct keeper *keeper_new(struct daemon *d)
 		return NULL;
 	k->d = d;
 	k->drop_step = -1;
+	k->beside_packed = OVERHEAD_GUESS;
 	k->rescore_after = INT64_MAX;
 	uv_timer_init(d->loop, &k->timer);
 	k->timer.data = k;
@@ -93,18 +94,20 @@ void row_set_harm(struct image_row *row, const struct curve *c, int at)
 	row->n_harm = c->scored ? all : 0;
 }
 
-/* What the index itself costs an image: everything in it that is not stored bytes. */
+/* What the index costs an image: everything in it that is not stored bytes, rows as close as they get. */
 static double overhead_per_image(const struct daemon *d)
 {
 	const struct usage *u = writer_usage(d->writer);
 	int64_t images = daemon_images(d), inline_bytes = 0;
+	double beside;
 
 	for (size_t i = 0; i < d->tally.n; i++)
 		inline_bytes += d->tally.v[i].bytes;
 	inline_bytes -= u->objects; /* whole blocks: an approximation that errs by half a block */
 	if (images < 200)
 		return OVERHEAD_GUESS;
-	return CLAMP((double)(u->index - u->index_free - MAX(inline_bytes, 0)) / (double)images, 40.0, 4096.0);
+	beside = (double)(u->index - u->index_free - MAX(inline_bytes, 0)) - compact_gain(d->keeper);
+	return CLAMP(beside / (double)images, 40.0, 4096.0);
 }
 
 /* Bytes that images may take, rows and all. */
@@ -218,6 +221,11 @@ static bool rank_of(void *user, const struct image_row *row)
 static int64_t images_limit(const struct daemon *d)
 {
 	return d->limit - models_reserve(d) - store_relief_bytes(d->limit);
+}
+
+bool keeper_is_over(const struct daemon *d)
+{
+	return writer_usage(d->writer)->total > images_limit(d);
 }
 
 /* Bytes until images have to go, free pages of the index among them; negative when they do. */
@@ -599,7 +607,7 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 {
 	struct keeper *k = d->keeper;
 	int want = store_batch_max(d->store);
-	double mean = mean_bytes(d);
+	double mean = mean_bytes(d), gain = compact_gain(k);
 
 	if (k->relieving && hard)
 		k->hard_need = MAX(need, INT64_C(1)); /* when this round is over */
@@ -607,6 +615,8 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 		return;
 	k->relieving = true;
 	k->hard_need = 0;
+	if (gain > 0 && (double)room_left(d) + gain >= 0 && compact_begin(k, hard ? need : 0))
+		return;
 	if (d->config.policy.mode == MODE_ADAPTIVE) {
 		const struct regime r = regime(d);
 		double images, divergence = mean_divergence(d, &images);
@@ -622,10 +632,14 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 				end_round(k);
 			return;
 		}
+		if (gain > 0 && compact_begin(k, hard ? need : 0))
+			return;
 		if (drop_members(k, plan_drops((double)need, mean, overhead_per_image(d), want)) > 0)
 			d->price = limit;
 		if (!k->ops && !hard && degrade(k, steps, INFINITY) > 0 && k->outstanding)
 			return;
+	} else if (gain > 0 && compact_begin(k, hard ? need : 0)) {
+		return;
 	} else {
 		drop_in_order(k, plan_drops((double)need, mean, 0, want));
 	}
@@ -668,6 +682,16 @@ static void shrink(struct keeper *k)
 	t->task.run = run_shrink;
 	t->task.done = shrink_done;
 	writer_task(k->d->writer, &t->task);
+}
+
+void keeper_resume(struct keeper *k)
+{
+	k->relieving = k->cannot_shrink = k->full = false;
+	if (k->hard_need)
+		keeper_make_room(k->d, k->hard_need, true);
+	else
+		writer_room(k->d->writer);
+	keeper_check(k->d);
 }
 
 void keeper_check(struct daemon *d)

@@ -1,6 +1,6 @@
 /*
  * What the keeper's files share: relief (keeper.c), rescoring (rescore.c), tables (shared_tables.c), steps
- * of other settings (restep.c).
+ * of other settings (restep.c), an index that is half empty (compact.c).
  */
 #pragma once
 
@@ -45,6 +45,8 @@ struct keeper {
 	char steps_for[STEPS_FOR_MAX]; /* settings that the steps in the index are of, or are about to be */
 	bool restep_due;
 	struct restep *restep; /* owned: under way */
+	/* an index that is half empty */
+	double beside_packed; /* bytes of the index an image beside its own, rows as close as they get */
 };
 
 /* A step or a rescore on its way through a worker. */
@@ -74,6 +76,20 @@ int submit_stored(struct keeper *k, const struct image_row *row, bool rescore);
 bool rescore_answer(struct job *job, uint8_t type, struct reader *payload, bool *ret_bad);
 void rescore_finished(struct job *job, const char *why);
 void rescore_next(struct keeper *k);
+
+/* What took the place of a round of relief is over: what waits for room tries again. */
+void keeper_resume(struct keeper *k);
+
+/* Whether more is stored than the limit allows, which has become smaller then. */
+bool keeper_is_over(const struct daemon *d);
+
+/*
+ * compact.c. Bytes to be gained by putting the index's rows closer together; 0: not worth it. And the beginning
+ * of it, in place of a round of relief; hard_need: what to drop after it, 0 for nothing. False: there is no
+ * memory for it.
+ */
+double compact_gain(const struct keeper *k);
+bool compact_begin(struct keeper *k, int64_t hard_need);
 
 /* restep.c: relieving is set meanwhile. */
 void restep_begin(struct keeper *k);

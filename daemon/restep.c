@@ -181,11 +181,7 @@ static void finish(struct restep *r)
 			"goes on");
 	}
 	restep_free(TAKE_PTR(k->restep));
-	k->relieving = false;
-	k->cannot_shrink = k->full = false;
-	if (k->hard_need || writer_waiting_for_room(d->writer))
-		keeper_make_room(d, MAX(k->hard_need, INT64_C(1)), k->hard_need > 0);
-	keeper_check(d);
+	keeper_resume(k);
 }
 
 /* As relief: a queue that waits for room waits for what the steps will be. */

@@ -215,6 +215,12 @@ int store_sets_restored(const struct store *s);
 /* Gives up to pages free pages of the index back to the file system; returns how many. */
 int store_shrink(struct store *s, int pages);
 
+/*
+ * Puts a few rows of images after that id closer together, as one transaction, and moves on to the last of
+ * them; pages become free. Returns how many rows, 0 when there are none.
+ */
+int store_compact(struct store *s, int64_t *after);
+
 /* Gives up memory that only caches. */
 void store_forget_pages(struct store *s);
 

@@ -328,7 +328,8 @@ static int mark_garbage(struct store *s, struct batch *b, const struct image_row
 	if (!(row->flags & IMAGE_FILE))
 		return 0;
 	object_name(row->id, row->quality, name);
-	sqlite3_bind_text(s->st[ST_GARBAGE], 1, name, -1, SQLITE_TRANSIENT);
+	if (sqlite3_bind_text(s->st[ST_GARBAGE], 1, name, -1, SQLITE_TRANSIENT) != SQLITE_OK)
+		return -ENOMEM;
 	if (remember(&b->garbage, name) < 0)
 		return -ENOMEM;
 	return store_run(s, ST_GARBAGE);

@@ -1,6 +1,6 @@
 /*
- * Vacuum: free pages of the index, which wait for images to come, go back to the file system. In pieces
- * between which captures are stored.
+ * Vacuum: rows of the index are put closer together, and free pages, which wait for images to come, go back
+ * to the file system. In pieces between which captures are stored.
  */
 #include <string.h>
 
@@ -12,21 +12,31 @@ struct vacuum {
 	struct task task;
 	struct daemon *d;
 	struct client *client; /* held */
-	int last;	       /* pages of the last piece; negative errno */
+	bool compacted;
+	int64_t after; /* rows up to that id are closer together */
+	int last;      /* rows or pages of the last piece; negative errno */
 	int64_t pages;
 };
 
 static void run_piece(struct store *store, struct task *task)
 {
-	((struct vacuum *)task)->last = store_shrink(store, PIECE);
+	struct vacuum *v = (struct vacuum *)task;
+
+	v->last = v->compacted ? store_shrink(store, PIECE) : store_compact(store, &v->after);
 }
 
 static void piece_done(struct task *task)
 {
 	struct vacuum *v = (struct vacuum *)task;
+	bool more = v->last > 0;
 
-	v->pages += MAX(v->last, 0);
-	if (v->last > 0 && !v->d->stopping) {
+	if (!v->compacted) {
+		v->compacted = v->last <= 0; /* what cannot be moved stays where it is */
+		more = true;
+	} else {
+		v->pages += MAX(v->last, 0);
+	}
+	if (more && !v->d->stopping) {
 		writer_task(v->d->writer, &v->task);
 		return;
 	}
@@ -49,6 +59,7 @@ void run_vacuum(struct call *c)
 	v->task.run = run_piece;
 	v->task.done = piece_done;
 	v->d = c->d;
+	v->after = -1;
 	v->client = c->client;
 	client_hold(c->client);
 	writer_task(c->d->writer, &v->task);

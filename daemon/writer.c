@@ -43,6 +43,7 @@ struct writer {
 	const void *spools; /* its user */
 	int batch_max;
 	bool busy, wants_room, paused;
+	bool had_task; /* the last job was one */
 	struct usage usage;
 	uv_timer_t retry, flush, again;
 };
@@ -312,11 +313,12 @@ static struct op *cut(struct op **head, struct op ***tail, int max, int64_t max_
 
 static void start(struct writer *w)
 {
+	bool may_go_on = w->head && !w->wants_room;
 	struct batch_job *j;
 
 	if (w->busy || w->paused)
 		return;
-	if (!w->tasks && !w->relief && (!w->head || w->wants_room))
+	if (!w->tasks && !w->relief && !may_go_on)
 		return;
 	j = calloc(1, sizeof(*j));
 	if (!j) {
@@ -332,7 +334,7 @@ static void start(struct writer *w)
 	if (w->relief) {
 		j->relief = true;
 		j->ops = cut(&w->relief, NULL, w->batch_max, store_relief_bytes(w->limits.total));
-	} else if (w->tasks) {
+	} else if (w->tasks && !(w->had_task && may_go_on)) {
 		j->task = w->tasks;
 		w->tasks = j->task->next;
 		if (!w->tasks)
@@ -340,6 +342,7 @@ static void start(struct writer *w)
 	} else {
 		j->ops = cut(&w->head, &w->tail, w->batch_max, MIN(BATCH_BYTES, w->limits.total / 16));
 	}
+	w->had_task = j->task;
 	w->busy = true;
 	uv_queue_work(w->loop, &j->req, run_job, on_job_done);
 }
@@ -379,6 +382,12 @@ void writer_relief(struct writer *w, struct op *ops)
 		return;
 	}
 	w->relief = ops;
+	start(w);
+}
+
+void writer_room(struct writer *w)
+{
+	w->wants_room = false;
 	start(w);
 }
 

@@ -46,6 +46,10 @@ void writer_add(struct writer *w, struct op *op);
 /* The answer to full(): a list of ops that free space; NULL: there is nothing to free now. */
 void writer_relief(struct writer *w, struct op *ops);
 
+/* The other answer: there is room now. */
+void writer_room(struct writer *w);
+
+/* What waits for its turn in the queue gets one between two tasks. */
 void writer_task(struct writer *w, struct task *task);
 
 /* Limits for the batches from now on. */

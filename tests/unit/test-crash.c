@@ -331,6 +331,14 @@ static void sync_dir(const char *path)
 	close(fd);
 }
 
+static void compact_all(void)
+{
+	int64_t at = -1;
+
+	while (store_compact(life.store, &at) > 0)
+		;
+}
+
 static void live(void)
 {
 	open_life();
@@ -348,6 +356,7 @@ static void live(void)
 	take(10);
 	change(make_marks, false, 10);
 	change(make_removals, true, NOTE_REMOVED);
+	compact_all();
 	store_shrink(life.store, 64);
 	store_close(life.store);
 	open_life();

@@ -452,6 +452,59 @@ static void test_shrink(void)
 	CHECK_INT(verify(0), 25);
 }
 
+/* The picture that an image of these tests steps down to. */
+static void fill_smaller(uint8_t data[250], int64_t id)
+{
+	for (int i = 0; i < 250; i++)
+		data[i] = (uint8_t)(id * 31 + i);
+}
+
+/* Pages that steps left nearly empty become free, and every row is as it was. */
+static void test_compact(void)
+{
+	struct store *s = open_store(4 * MIB);
+	struct store_view *v = NULL;
+	struct usage before, after;
+	struct image_row row;
+	uint8_t data[250];
+	char error[256];
+	int64_t at = -1;
+	int n, rows = 0;
+
+	CHECK_INT(view_open(path, &v, error), 0);
+	for (int64_t id = 1; id <= 500; id++)
+		CHECK_INT(apply_free(s, insert(id, id % 50 ? 1400 : 9000, 2, (int)id)), 0);
+	for (int64_t id = 1; id <= 500; id++) {
+		CHECK_INT(view_row(v, id, &row), 0);
+		fill_smaller(data, id);
+		if (id % 50)
+			CHECK_INT(apply_free(s, step_down(&row, 50, 20, data, sizeof(data))), 0);
+	}
+	store_usage(s, &before);
+	while ((n = store_compact(s, &at)) > 0)
+		rows += n;
+	CHECK_INT(n, 0);
+	CHECK_INT(rows, 500);
+	store_usage(s, &after);
+	CHECK(after.index - after.index_free < (before.index - before.index_free) / 2);
+	CHECK(after.index <= before.index);
+	for (int64_t id = 1; id <= 500; id++) {
+		_cleanup_buf_ struct buf b = {0};
+
+		CHECK_INT(view_row(v, id, &row), 0);
+		CHECK_INT(view_data(v, &row, &b), 0);
+		fill_smaller(data, id);
+		CHECK_INT(row.quality, id % 50 ? 20 : 50);
+		CHECK(id % 50 ? b.len == sizeof(data) && !memcmp(b.data, data, sizeof(data))
+			      : b.len == 9000);
+	}
+	at = -1;
+	CHECK(store_compact(s, &at) > 0); /* once more changes nothing */
+	view_close(v);
+	store_close(s);
+	CHECK_INT(verify(0), 500);
+}
+
 /* A log made for a large limit makes way when the limit is lowered, however long it is; and comes back. */
 static void test_log(void)
 {
@@ -898,5 +951,6 @@ static void test_labels(void)
 }
 
 OWN_STORE_MAIN(test_life, test_spent, test_duplicate_label, test_came, test_verify_live, test_verify_named,
-	test_collision, test_limit, test_shrink, test_log, test_kill, test_rot, test_sets, test_foreign,
-	test_newer, test_reader, test_models, test_directories, test_labels, test_pinned, test_validation)
+	test_collision, test_limit, test_shrink, test_compact, test_log, test_kill, test_rot, test_sets,
+	test_foreign, test_newer, test_reader, test_models, test_directories, test_labels, test_pinned,
+	test_validation)
