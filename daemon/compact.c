@@ -11,7 +11,7 @@
 #include "daemon/keeper_internal.h"
 
 #define GAIN	    3	/* one part in so many of the index's pages, at least, is to be gained */
-#define GAIN_OVER   10	/* where the limit has become smaller, which is seldom */
+#define GAIN_OVER   10	/* where the limit has become much smaller, which is seldom */
 #define IMAGES_MIN  100 /* of fewer nobody can say what is usual */
 #define ROWS_TRIED  512 /* after which it is given up unless */
 #define PAGES_TRIED 20	/* one page in so many of theirs became free */
@@ -46,7 +46,7 @@ double compact_gain(const struct keeper *k)
 {
 	int64_t images = daemon_images(k->d);
 	double gain = (double)bytes_beside(k->d) - (double)images * k->beside_packed;
-	int part = keeper_is_over(k->d) ? GAIN_OVER : GAIN;
+	int part = keeper_far_over(k->d) ? GAIN_OVER : GAIN;
 
 	return images >= IMAGES_MIN && gain > (double)used_bytes(k->d) / part ? gain : 0;
 }

@@ -223,9 +223,9 @@ static int64_t images_limit(const struct daemon *d)
 	return d->limit - models_reserve(d) - store_relief_bytes(d->limit);
 }
 
-bool keeper_is_over(const struct daemon *d)
+bool keeper_far_over(const struct daemon *d)
 {
-	return writer_usage(d->writer)->total > images_limit(d);
+	return writer_usage(d->writer)->total - images_limit(d) > d->limit / 16;
 }
 
 /* Bytes until images have to go, free pages of the index among them; negative when they do. */

@@ -80,8 +80,8 @@ void rescore_next(struct keeper *k);
 /* What took the place of a round of relief is over: what waits for room tries again. */
 void keeper_resume(struct keeper *k);
 
-/* Whether more is stored than the limit allows, which has become smaller then. */
-bool keeper_is_over(const struct daemon *d);
+/* Whether much more is stored than the limit allows, which has become smaller then. */
+bool keeper_far_over(const struct daemon *d);
 
 /*
  * compact.c. Bytes to be gained by putting the index's rows closer together; 0: not worth it. And the beginning
