@@ -80,6 +80,7 @@ static void piece_done(struct task *task)
 	}
 	if (c->last > 0 && !is_futile(c)) {
 		writer_task(k->d->writer, task);
+		writer_room(k->d->writer); /* for captures that fit into what is free by now */
 		return;
 	}
 	if (c->last < 0)
