@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "daemon/keeper_internal.h"
 
@@ -15,6 +16,7 @@
 #define IMAGES_MIN  100 /* of fewer nobody can say what is usual */
 #define ROWS_TRIED  512 /* after which it is given up unless */
 #define PAGES_TRIED 20	/* one page in so many of theirs became free */
+#define AGAIN_US    (60 * US_PER_SEC) /* after a failure, as when somebody reads the index */
 
 struct compaction {
 	struct task task;
@@ -48,7 +50,9 @@ double compact_gain(const struct keeper *k)
 	double gain = (double)bytes_beside(k->d) - (double)images * k->beside_packed;
 	int part = keeper_far_over(k->d) ? GAIN_OVER : GAIN;
 
-	return images >= IMAGES_MIN && gain > (double)used_bytes(k->d) / part ? gain : 0;
+	if (images < IMAGES_MIN || clock_steady_us() < k->compact_again_us)
+		return 0;
+	return gain > (double)used_bytes(k->d) / part ? gain : 0;
 }
 
 /* Whether what was done so far freed too little to go on. */
@@ -83,11 +87,14 @@ static void piece_done(struct task *task)
 		writer_room(k->d->writer); /* for captures that fit into what is free by now */
 		return;
 	}
-	if (c->last < 0)
-		log_warn("rows of the index cannot be put closer together: %s", strerror(-c->last));
-	log_info("rows of the index put closer together: of %" PRId64 " pages %" PRId64 " are free",
-		c->used / PAGE_BYTES, (c->used - used_bytes(k->d)) / PAGE_BYTES);
-	k->beside_packed = images ? (double)bytes_beside(k->d) / (double)images : k->beside_packed;
+	if (c->last < 0) {
+		log_warn("rows of the index cannot be put closer together now: %s", strerror(-c->last));
+		k->compact_again_us = clock_steady_us() + AGAIN_US;
+	} else {
+		log_info("rows of the index put closer together: of %" PRId64 " pages %" PRId64 " are free",
+			c->used / PAGE_BYTES, (c->used - used_bytes(k->d)) / PAGE_BYTES);
+		k->beside_packed = images ? (double)bytes_beside(k->d) / (double)images : k->beside_packed;
+	}
 	free(c);
 	keeper_resume(k);
 }

@@ -46,6 +46,7 @@ struct keeper {
 	bool restep_due;
 	struct restep *restep; /* owned: under way */
 	/* an index that is half empty */
+	int64_t compact_again_us; /* not before then: it failed */
 	double beside_packed; /* bytes of the index an image beside its own, rows as close as they get */
 };
 
