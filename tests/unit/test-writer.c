@@ -104,6 +104,35 @@ static bool there(int spool, const char *name)
 	return faccessat(spool, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+/* Work in pieces, each of which asks for the next, as that of a vacuum. */
+struct pieces {
+	struct task task;
+	struct writer *w;
+	int left, left_then; /* left_then: when the op between them was done */
+};
+
+static void run_piece(struct store *store, struct task *task)
+{
+	(void)store;
+	((struct pieces *)task)->left--;
+}
+
+static void piece_done(struct task *task)
+{
+	struct pieces *p = (struct pieces *)task;
+
+	if (p->left)
+		writer_task(p->w, task);
+}
+
+static void on_done_between(void *user, struct op *op)
+{
+	struct pieces *p = user;
+
+	p->left_then = p->left;
+	on_done(NULL, op);
+}
+
 static void close_handle(uv_handle_t *h, void *arg)
 {
 	(void)arg;
@@ -115,6 +144,7 @@ int main(void)
 	struct limits limits = {8 * MIB, 0, MIB};
 	const struct writer_events events = {on_full, on_changed, on_failing, NULL};
 	char store_path[80], spool_path[80], error[256];
+	struct pieces pieces = {.task = {.run = run_piece, .done = piece_done}, .left = 100};
 	struct store *s = NULL;
 	uv_loop_t loop;
 	struct writer *w;
@@ -169,6 +199,19 @@ int main(void)
 	run_until(&loop, &done, 2);
 	CHECK_INT(failing, 1);
 	CHECK(!there(spool, "b.png"));
+
+	/* A capture does not wait for the end of work in pieces. */
+	pieces.w = w;
+	writer_task(w, &pieces.task);
+	op = dropped(spool, "c.png");
+	op->user = &pieces;
+	op->done = on_done_between;
+	writer_add(w, op);
+	run_until(&loop, &done, 3);
+	CHECK(pieces.left_then > 90);
+	for (int i = 0; i < 5000 && pieces.left; i++)
+		uv_run(&loop, UV_RUN_ONCE);
+	CHECK_INT(pieces.left, 0);
 
 	uv_walk(&loop, close_handle, NULL);
 	uv_run(&loop, UV_RUN_DEFAULT);
