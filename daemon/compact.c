@@ -34,8 +34,7 @@ static int64_t used_bytes(const struct daemon *d)
 	return u->index - u->index_free;
 }
 
-/* Bytes of the index beside what images take of it: rows, indexes, what is lost between them. */
-static int64_t bytes_beside(const struct daemon *d)
+int64_t index_beside(const struct daemon *d)
 {
 	int64_t own = -writer_usage(d->writer)->objects;
 
@@ -47,7 +46,7 @@ static int64_t bytes_beside(const struct daemon *d)
 double compact_gain(const struct keeper *k)
 {
 	int64_t images = daemon_images(k->d);
-	double gain = (double)bytes_beside(k->d) - (double)images * k->beside_packed;
+	double gain = (double)index_beside(k->d) - (double)images * k->beside_packed;
 	int part = keeper_far_over(k->d) ? GAIN_OVER : GAIN;
 
 	if (images < IMAGES_MIN || clock_steady_us() < k->compact_again_us)
@@ -93,7 +92,7 @@ static void piece_done(struct task *task)
 	} else {
 		log_info("rows of the index put closer together: of %" PRId64 " pages %" PRId64 " are free",
 			c->used / PAGE_BYTES, (c->used - used_bytes(k->d)) / PAGE_BYTES);
-		k->beside_packed = images ? (double)bytes_beside(k->d) / (double)images : k->beside_packed;
+		k->beside_packed = images ? (double)index_beside(k->d) / (double)images : k->beside_packed;
 	}
 	free(c);
 	keeper_resume(k);

@@ -83,6 +83,13 @@ static void close_client(struct client *c)
 
 static void on_turn(uv_idle_t *turn);
 
+/* The client may have a message that can be served. */
+static void serve_soon(struct client *c)
+{
+	if (!c->closed)
+		uv_idle_start(&c->control->turn, on_turn);
+}
+
 static void on_written(uv_write_t *req, int status)
 {
 	struct reply *r = (struct reply *)req;
@@ -92,8 +99,8 @@ static void on_written(uv_write_t *req, int status)
 	free(r);
 	if (status < 0)
 		close_client(c);
-	else if (!c->closed)
-		uv_idle_start(&c->control->turn, on_turn);
+	else
+		serve_soon(c);
 }
 
 static void send_message(struct client *c, json_t *message)
@@ -105,8 +112,7 @@ static void send_message(struct client *c, json_t *message)
 	if (c->closed || c->oneway) {
 		json_decref(message);
 		free(r);
-		if (!c->closed)
-			uv_idle_start(&c->control->turn, on_turn);
+		serve_soon(c);
 		return;
 	}
 	if (!r) { /* it must not wait for what does not come */
@@ -221,7 +227,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 	c->in.len += (size_t)n;
 	if (varlink_find(c->in.data, c->in.len) >= 0) {
 		uv_read_stop(s);
-		uv_idle_start(&c->control->turn, on_turn);
+		serve_soon(c);
 	} else if (c->in.len > CONTROL_MESSAGE_MAX) {
 		close_client(c);
 	}

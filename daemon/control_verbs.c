@@ -38,8 +38,7 @@ static json_t *store_json(const struct daemon *d, double *ret_mean_quality)
 {
 	json_t *by_quality = json_object(), *by_label = json_object();
 	const struct usage *u = writer_usage(d->writer);
-	int64_t images = 0, bytes = 0, unlabelled = 0, validation = 0;
-	double quality = 0;
+	int64_t bytes, images = daemon_totals(d, &bytes, ret_mean_quality), unlabelled = 0, validation = 0;
 
 	for (size_t i = 0; i < d->tally.n; i++) {
 		const struct tally *t = &d->tally.v[i];
@@ -49,9 +48,6 @@ static json_t *store_json(const struct daemon *d, double *ret_mean_quality)
 
 		if (!t->images)
 			continue;
-		images += t->images;
-		bytes += t->bytes;
-		quality += (double)t->quality * (double)t->images;
 		validation += stratum_is_validation(t->stratum) ? t->images : 0;
 		snprintf(text, sizeof(text), "%d", t->quality);
 		add_count(by_quality, text, t->images);
@@ -63,7 +59,6 @@ static json_t *store_json(const struct daemon *d, double *ret_mean_quality)
 		add_count(by_label, json_string_value(name), t->images);
 		json_decref(name);
 	}
-	*ret_mean_quality = images ? quality / (double)images : 0;
 	return json_pack("{sI sI sI sI sI so so sI sI sI}", "images", (json_int_t)images, "bytes",
 		(json_int_t)bytes, "use", (json_int_t)u->total, "max_use",
 		(json_int_t)amount_bytes(&d->config.store.max_use, d->limit), "limit", (json_int_t)d->limit,

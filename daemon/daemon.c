@@ -87,6 +87,20 @@ int64_t daemon_images(const struct daemon *d)
 	return n;
 }
 
+int64_t daemon_totals(const struct daemon *d, int64_t *ret_bytes, double *ret_quality)
+{
+	int64_t images = daemon_images(d);
+	double quality = 0;
+
+	*ret_bytes = 0;
+	for (size_t i = 0; i < d->tally.n; i++) {
+		*ret_bytes += d->tally.v[i].bytes;
+		quality += (double)d->tally.v[i].quality * (double)d->tally.v[i].images;
+	}
+	*ret_quality = images ? quality / (double)images : 0;
+	return images;
+}
+
 int64_t daemon_captures(const struct daemon *d)
 {
 	return daemon_images(d) + d->counters[COUNT_DUPLICATE] + d->counters[COUNT_QUARANTINED] +
@@ -218,17 +232,13 @@ static void load_history(struct daemon *d)
 /* After a commit: nothing else changes what a sample would show. */
 static void sample_history(struct daemon *d)
 {
-	int64_t now_s = clock_wall_us() / US_PER_SEC, images = 0, bytes = 0;
+	int64_t now_s = clock_wall_us() / US_PER_SEC, images, bytes;
 	const struct usage *u = writer_usage(d->writer);
-	double quality = 0;
+	double quality;
 
 	if (d->stopping || !history_wants(&d->history, now_s))
 		return;
-	for (size_t i = 0; i < d->tally.n; i++) {
-		images += d->tally.v[i].images;
-		bytes += d->tally.v[i].bytes;
-		quality += (double)d->tally.v[i].quality * (double)d->tally.v[i].images;
-	}
+	images = daemon_totals(d, &bytes, &quality);
 	history_add(&d->history,
 		&(struct history_sample){.time_s = now_s,
 			.taken = daemon_captures(d),
@@ -236,7 +246,7 @@ static void sample_history(struct daemon *d)
 			.bytes = bytes,
 			.use = u->total,
 			.limit = d->limit,
-			.mean_quality = images ? (float)(quality / (double)images) : 0,
+			.mean_quality = (float)quality,
 			.price = d->price});
 	save_history(d);
 }

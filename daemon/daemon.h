@@ -107,6 +107,9 @@ uint32_t daemon_label_id(const struct daemon *d, const char *name); /* 0: unknow
 int daemon_add_label(struct daemon *d, uint32_t id, const char *name);
 
 int64_t daemon_images(const struct daemon *d);
+
+/* The same, with their bytes and mean quality, 0 when there are none. */
+int64_t daemon_totals(const struct daemon *d, int64_t *ret_bytes, double *ret_quality);
 int64_t daemon_captures(const struct daemon *d); /* ever taken */
 
 /* intake.c: captures from found to stored. */

@@ -43,14 +43,10 @@ void keeper_stop(struct keeper *k)
 
 void keeper_free(struct keeper *k)
 {
-	while (k && k->ops) {
-		struct op *op = k->ops;
-
-		k->ops = op->next;
-		op_free(op);
-	}
-	if (k)
-		restep_free(k->restep);
+	if (!k)
+		return;
+	op_free_all(k->ops);
+	restep_free(k->restep);
 	free(k);
 }
 
@@ -97,17 +93,11 @@ void row_set_harm(struct image_row *row, const struct curve *c, int at)
 /* What the index costs an image: everything in it that is not stored bytes, rows as close as they get. */
 static double overhead_per_image(const struct daemon *d)
 {
-	const struct usage *u = writer_usage(d->writer);
-	int64_t images = daemon_images(d), inline_bytes = 0;
-	double beside;
+	int64_t images = daemon_images(d);
 
-	for (size_t i = 0; i < d->tally.n; i++)
-		inline_bytes += d->tally.v[i].bytes;
-	inline_bytes -= u->objects; /* whole blocks: an approximation that errs by half a block */
 	if (images < 200)
 		return OVERHEAD_GUESS;
-	beside = (double)(u->index - u->index_free - MAX(inline_bytes, 0)) - compact_gain(d->keeper);
-	return CLAMP(beside / (double)images, 40.0, 4096.0);
+	return CLAMP(((double)index_beside(d) - compact_gain(d->keeper)) / (double)images, 40.0, 4096.0);
 }
 
 /* Bytes that images may take, rows and all. */
@@ -459,18 +449,23 @@ static bool step_answer(struct job *job, uint8_t type, struct reader *payload, b
 	return false;
 }
 
-/* The op that keeps an image from being tried again: no further step. */
-static struct op *no_more_steps(const struct image_row *row)
+struct op *next_step_op(const struct image_row *row, struct next_step next)
 {
 	struct op *op = op_new(OP_RESCORE);
 
 	if (op) {
 		op->row = *row;
-		op->row.step = -1;
-		op->row.step_to = 0;
+		op->row.step = next.step;
+		op->row.step_to = next.to;
 		op->was_quality = row->quality;
 	}
 	return op;
+}
+
+/* The op that keeps an image from being tried again: no further step. */
+static struct op *no_more_steps(const struct image_row *row)
+{
+	return next_step_op(row, (struct next_step){-1, 0});
 }
 
 static void step_finished(struct job *job, const char *why)
@@ -607,7 +602,8 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 {
 	struct keeper *k = d->keeper;
 	int want = store_batch_max(d->store);
-	double mean = mean_bytes(d), gain = compact_gain(k);
+	bool adaptive = d->config.policy.mode == MODE_ADAPTIVE;
+	double mean = mean_bytes(d), gain;
 
 	if (k->relieving && hard)
 		k->hard_need = MAX(need, INT64_C(1)); /* when this round is over */
@@ -615,9 +611,10 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 		return;
 	k->relieving = true;
 	k->hard_need = 0;
-	if (gain > 0 && (double)room_left(d) + gain >= 0 && compact_begin(k, hard ? need : 0))
+	gain = compact_gain(k);
+	if (gain > 0 && (!adaptive || (double)room_left(d) + gain >= 0) && compact_begin(k, hard ? need : 0))
 		return;
-	if (d->config.policy.mode == MODE_ADAPTIVE) {
+	if (adaptive) {
 		const struct regime r = regime(d);
 		double images, divergence = mean_divergence(d, &images);
 		const struct plan plan = keeper_plan(d, image_budget(d));
@@ -638,8 +635,6 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 			d->price = limit;
 		if (!k->ops && !hard && degrade(k, steps, INFINITY) > 0 && k->outstanding)
 			return;
-	} else if (gain > 0 && compact_begin(k, hard ? need : 0)) {
-		return;
 	} else {
 		drop_in_order(k, plan_drops((double)need, mean, 0, want));
 	}

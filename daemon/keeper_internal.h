@@ -84,8 +84,17 @@ void keeper_resume(struct keeper *k);
 /* Whether much more is stored than the limit allows, which has become smaller then. */
 bool keeper_far_over(const struct daemon *d);
 
+/* The op that gives an image another next step, if it is what it was by then. */
+struct op *next_step_op(const struct image_row *row, struct next_step next);
+
 /*
- * compact.c. Bytes to be gained by putting the index's rows closer together; 0: not worth it. And the beginning
+ * compact.c. Bytes of the index beside what images take of it: rows, indexes, what is lost between them (files'
+ * whole blocks are taken for images': it errs by half a block each).
+ */
+int64_t index_beside(const struct daemon *d);
+
+/*
+ * Bytes to be gained by putting the index's rows closer together; 0: not worth it. And the beginning
  * of it, in place of a round of relief; hard_need: what to drop after it, 0 for nothing. False: there is no
  * memory for it.
  */

@@ -21,12 +21,11 @@ struct dated {
 
 struct restep {
 	struct keeper *k;
-	char settings[STEPS_FOR_MAX]; /* that the steps will be of */
-	struct dated *order;	      /* owned; Mode=uniform: all images, the oldest first. NULL: by id */
-	size_t n, at;		      /* of order */
-	int64_t after;		      /* the last id */
-	struct op *ops;		      /* owned; of the next batch */
-	int out;		      /* ops with the writer */
+	struct dated *order; /* owned; Mode=uniform: all images, the oldest first. NULL: by id */
+	size_t n, room, at;  /* of order */
+	int64_t after;	     /* the last id */
+	struct op *ops;	     /* owned; of the next batch */
+	int out;	     /* ops with the writer */
 	bool failed;
 };
 
@@ -70,15 +69,11 @@ static void put_step(struct restep *r, const struct image_row *row, int64_t sequ
 
 	if (next.step == row->step && next.to == row->step_to)
 		return;
-	op = op_new(OP_RESCORE);
+	op = next_step_op(row, next);
 	if (!op) {
 		r->failed = true;
 		return;
 	}
-	op->row = *row;
-	op->row.step = next.step;
-	op->row.step_to = next.to;
-	op->was_quality = row->quality;
 	op->user = r;
 	op->done = on_applied;
 	op->next = r->ops;
@@ -90,8 +85,8 @@ static bool add_dated(void *user, const struct image_row *row)
 {
 	struct restep *r = user;
 
-	if (r->n == r->at) { /* the room that there is, until all are in */
-		size_t room = MAX(2 * r->at, (size_t)1024);
+	if (r->n == r->room) {
+		size_t room = MAX(2 * r->room, (size_t)1024);
 		struct dated *all = realloc(r->order, room * sizeof(*all));
 
 		if (!all) {
@@ -99,7 +94,7 @@ static bool add_dated(void *user, const struct image_row *row)
 			return false;
 		}
 		r->order = all;
-		r->at = room;
+		r->room = room;
 	}
 	r->order[r->n++] = (struct dated){row->taken_s, row->id};
 	return true;
@@ -122,7 +117,6 @@ static void put_in_order(struct restep *r)
 	r->failed = r->failed || e < 0;
 	if (r->n)
 		qsort(r->order, r->n, sizeof(*r->order), by_time);
-	r->at = 0;
 }
 
 /* The steps of up to STEPS_MAX more rows; false: there are no more rows. */
@@ -156,24 +150,23 @@ static bool put_some(struct restep *r)
 	return e > 0;
 }
 
-static void remember_settings(struct daemon *d, const char *settings)
+static void remember_settings(const struct keeper *k)
 {
 	struct op *op = op_new(OP_META);
 
 	if (!op)
 		return; /* the next start does it again */
 	snprintf(op->key, sizeof(op->key), KEY);
-	buf_put(&op->data, settings, strlen(settings));
-	writer_add(d->writer, op);
+	buf_put(&op->data, k->steps_for, strlen(k->steps_for));
+	writer_add(k->d->writer, op);
 }
 
 static void finish(struct restep *r)
 {
 	struct keeper *k = r->k;
-	struct daemon *d = k->d;
 
 	if (!r->failed) {
-		remember_settings(d, r->settings);
+		remember_settings(k);
 		log_notice("all images have steps of Mode and MinQuality as they are now");
 	} else {
 		log_error(
@@ -200,25 +193,22 @@ static void next_batch(struct restep *r)
 /* Where captures of these settings begin, as far as what was stored with others tells. */
 static void begin_population(struct daemon *d)
 {
-	int64_t images = daemon_images(d), bytes = 0;
-	double quality = 0;
+	double quality;
+	int64_t bytes, images = daemon_totals(d, &bytes, &quality);
 
-	for (size_t i = 0; i < d->tally.n; i++) {
-		bytes += d->tally.v[i].bytes;
-		quality += (double)d->tally.v[i].quality * (double)d->tally.v[i].images;
-	}
 	population_init(&d->population);
 	d->price = 0;
 	if (images)
-		population_expect(&d->population, (int)(quality / (double)images + 0.5),
-			(float)bytes / (float)images);
+		population_expect(&d->population, (int)(quality + 0.5), (float)bytes / (float)images);
 }
 
 void restep_begin(struct keeper *k)
 {
 	struct daemon *d = k->d;
 	struct restep *r = calloc(1, sizeof(*r));
-	bool was_adaptive = !strncmp(k->steps_for, policy_mode_name(MODE_ADAPTIVE), strlen("adaptive"));
+	const char *adaptive = policy_mode_name(MODE_ADAPTIVE);
+	bool was_adaptive = !strncmp(k->steps_for, adaptive, strlen(adaptive));
+	char was[STEPS_FOR_MAX];
 
 	if (!r)
 		return; /* keeper_check() tries again */
@@ -227,10 +217,10 @@ void restep_begin(struct keeper *k)
 	k->restep = r;
 	r->k = k;
 	r->after = -1;
-	settings_of(&d->config, r->settings);
-	log_notice("Mode and MinQuality were '%s' and are '%s': what images give next is worked out anew",
-		k->steps_for, r->settings);
-	snprintf(k->steps_for, sizeof(k->steps_for), "%s", r->settings);
+	memcpy(was, k->steps_for, sizeof(was));
+	settings_of(&d->config, k->steps_for);
+	log_notice("Mode and MinQuality were '%s' and are '%s': what images give next is worked out anew", was,
+		k->steps_for);
 	if (d->config.policy.mode == MODE_ADAPTIVE && !was_adaptive)
 		begin_population(d);
 	if (d->config.policy.mode == MODE_UNIFORM)
@@ -240,14 +230,10 @@ void restep_begin(struct keeper *k)
 
 void restep_free(struct restep *r)
 {
-	while (r && r->ops) {
-		struct op *op = r->ops;
-
-		r->ops = op->next;
-		op_free(op);
-	}
-	if (r)
-		free(r->order);
+	if (!r)
+		return;
+	op_free_all(r->ops);
+	free(r->order);
 	free(r);
 }
 
@@ -264,7 +250,7 @@ void keeper_settings(struct daemon *d)
 			memcpy(k->steps_for, b.data, b.len);
 		} else { /* a new store, or one of a build that did not say */
 			snprintf(k->steps_for, sizeof(k->steps_for), "%s", now);
-			remember_settings(d, now);
+			remember_settings(k);
 		}
 	}
 	k->restep_due = strcmp(k->steps_for, now) != 0;

@@ -158,6 +158,27 @@ int store_run(struct store *s, enum statement which)
 	return r;
 }
 
+int store_roll_back(struct store *s)
+{
+	return sqlite3_get_autocommit(s->db) ? 0 : store_exec(s, "ROLLBACK");
+}
+
+int store_begin(struct store *s)
+{
+	int r = store_roll_back(s); /* what an earlier attempt could not */
+
+	return r < 0 ? r : store_exec(s, "BEGIN IMMEDIATE");
+}
+
+int store_end(struct store *s, int r)
+{
+	if (r == 0)
+		r = store_exec(s, "COMMIT");
+	if (r < 0 && !sqlite3_get_autocommit(s->db))
+		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL); /* the error is the first one's */
+	return r;
+}
+
 int64_t store_pragma(const struct store *s, const char *text)
 {
 	sqlite3_stmt *st;

@@ -134,6 +134,7 @@ struct op {
 
 struct op *op_new(enum op_kind kind);
 void op_free(struct op *op);
+void op_free_all(struct op *first); /* and what follows it */
 DEFINE_FREEP(struct op, op_free)
 
 /* Images of a stratum at a quality; at quality 0 there are none, but what came with a label. */

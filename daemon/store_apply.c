@@ -33,6 +33,16 @@ void op_free(struct op *op)
 	free(op);
 }
 
+void op_free_all(struct op *first)
+{
+	while (first) {
+		struct op *next = first->next;
+
+		op_free(first);
+		first = next;
+	}
+}
+
 static bool comes_before(const struct tally *a, const struct tally *b)
 {
 	return a->stratum != b->stratum ? a->stratum < b->stratum : a->quality < b->quality;
@@ -757,29 +767,17 @@ static int write_tallies(struct store *s, const struct batch *b)
 	return b->written ? add_counter(s, COUNT_WRITTEN, b->written) : 0;
 }
 
-/* Even that can fail, for want of memory: the transaction stays open then. */
-static int roll_back(struct store *s)
-{
-	return sqlite3_get_autocommit(s->db) ? 0 : store_exec(s, "ROLLBACK");
-}
-
 static int transaction(struct store *s, struct op *ops, struct batch *b)
 {
-	int r = roll_back(s); /* what the first attempt could not */
+	int r = store_begin(s);
 
-	if (r == 0)
-		r = store_exec(s, "BEGIN IMMEDIATE");
 	if (r == 0 && s->garbage_rows)
 		r = store_run(s, ST_GARBAGE_GONE);
 	for (struct op *op = ops; r == 0 && op; op = op->next)
 		r = apply_one(s, op, b);
 	if (r == 0)
 		r = write_tallies(s, b);
-	if (r == 0)
-		r = store_exec(s, "COMMIT");
-	if (r < 0 && !sqlite3_get_autocommit(s->db))
-		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL); /* the error is the first one's */
-	return r;
+	return store_end(s, r);
 }
 
 /*
@@ -810,7 +808,7 @@ static void clear_change(struct tally_list *l)
 int store_apply(struct store *s, struct op *ops, bool relief, struct tally_list *ret_change)
 {
 	struct batch b = {.change = ret_change};
-	int r = roll_back(s); /* first: rows that are none may not say that their files are there */
+	int r = store_roll_back(s); /* first: rows that are none may not say that their files are there */
 
 	if (r == 0)
 		r = store_cap_index(s, relief);

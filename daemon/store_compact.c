@@ -77,17 +77,13 @@ static int put_back(struct store *s, int64_t after, const struct rows *w)
 /* One transaction: all of the rows, or nothing happened. */
 static int compact(struct store *s, int64_t after, int max, struct rows *ret)
 {
-	int r = store_exec(s, "BEGIN IMMEDIATE");
+	int r = store_begin(s);
 
 	if (r == 0)
 		r = take_rows(s, after, max, ret);
 	if (r == 0 && ret->n)
 		r = put_back(s, after, ret);
-	if (r == 0)
-		r = store_exec(s, "COMMIT");
-	if (r < 0 && !sqlite3_get_autocommit(s->db))
-		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL); /* the error is the first one's */
-	return r;
+	return store_end(s, r);
 }
 
 int store_compact(struct store *s, int64_t *after)

@@ -98,6 +98,13 @@ void store_close_index(struct store *s);
 /* A new uuid for the directory and the index. */
 int store_create_uuid(struct store *s);
 
+/* Undoes a transaction that is open. That can fail, for want of memory: it stays open then. */
+int store_roll_back(struct store *s);
+
+/* A transaction. Its end commits when r is 0, else undoes it; returns r, or what made the commit fail. */
+int store_begin(struct store *s);
+int store_end(struct store *s, int r);
+
 /* Binds a row to ST_INSERT's parameters, all but its data, which is the 20th. */
 void store_bind_row(sqlite3_stmt *st, const struct image_row *row);
 

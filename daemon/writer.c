@@ -99,24 +99,14 @@ struct writer *writer_new(uv_loop_t *loop, struct store *store, const struct wri
 	return w;
 }
 
-static void free_ops(struct op *op)
-{
-	while (op) {
-		struct op *next = op->next;
-
-		op_free(op);
-		op = next;
-	}
-}
-
 void writer_free(struct writer *w)
 {
 	if (!w)
 		return;
-	free_ops(w->head);
-	free_ops(w->relief);
-	free_ops(w->settled);
-	free_ops(w->unsettled);
+	op_free_all(w->head);
+	op_free_all(w->relief);
+	op_free_all(w->settled);
+	op_free_all(w->unsettled);
 	free(w);
 }
 

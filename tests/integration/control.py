@@ -254,8 +254,7 @@ for s in deaf:
 begin = time.monotonic()
 d.status()
 check(time.monotonic() - begin < 2, "others are answered meanwhile")
-with open(f"/proc/{d.process.pid}/status", encoding="utf-8") as f:
-    peak = next(int(line.split()[1]) for line in f if line.startswith("VmHWM")) / 1024
+peak = d.peak_mib()
 check(peak < 60 or "ASAN_OPTIONS" in os.environ, f"{DEAF} who do not read cost {peak:.0f} MiB")
 deaf[0].setblocking(False)
 answers, rest, begin = 0, left[0], time.monotonic()

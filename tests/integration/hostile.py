@@ -116,8 +116,7 @@ for i in range(80):
 d.start()
 d.drained(60)
 check(d.status()["captures"]["stored"] == 80, f"all are stored: {d.status()['captures']}")
-with open(f"/proc/{d.process.pid}/status", encoding="utf-8") as f:
-    peak = next(int(line.split()[1]) for line in f if line.startswith("VmHWM")) / 1024
+peak = d.peak_mib()
 print(f"240 MB of captures took {peak:.0f} MiB")
 check(peak < 130 or "ASAN_OPTIONS" in os.environ, f"in bounded memory: {peak:.0f} MiB")
 d.stop()
