@@ -88,10 +88,13 @@ static int compact(struct store *s, int64_t after, int max, struct rows *ret)
 
 int store_compact(struct store *s, int64_t *after)
 {
-	int n = 0, r = store_cap_index(s, true);
+	int r = store_cap_index(s, true);
 
-	for (int max = MIN(store_batch_max(s), ROWS_MAX); r == 0 && max > 0; max /= 2) {
+	if (r < 0)
+		return r;
+	for (int max = MIN(store_batch_max(s), ROWS_MAX); max > 0; max /= 2) {
 		struct rows w = {.n = 0};
+		int n;
 
 		s->wal.refused = false;
 		r = compact(s, *after, max, &w);
@@ -99,13 +102,13 @@ int store_compact(struct store *s, int64_t *after)
 		rows_done(&w);
 		if (r == 0) {
 			*after = n ? w.last : *after;
-			break;
+			if (store_file_bytes(s->dir, "index.db-wal") > s->wal.cap / 2)
+				store_checkpoint(s);
+			return n;
 		}
-		if (r != -ENOSPC || !s->wal.refused)
+		/* The log is full: fewer at once. */
+		if (r != -ENOSPC || !s->wal.refused || store_checkpoint(s) < 0)
 			break;
-		r = store_checkpoint(s); /* the log is full: fewer at once */
 	}
-	if (r == 0 && store_file_bytes(s->dir, "index.db-wal") > s->wal.cap / 2)
-		store_checkpoint(s);
-	return r < 0 ? r : n;
+	return r;
 }

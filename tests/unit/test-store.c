@@ -505,6 +505,21 @@ static void test_compact(void)
 	CHECK_INT(verify(0), 500);
 }
 
+/* A row that the log has no room for is an error: not one that was moved, or there would be no end of it. */
+static void test_compact_large(void)
+{
+	struct store *s = open_store(1000 * MIB);
+	struct limits small = {3 * MIB, 0, MIB};
+	int64_t at = -1;
+
+	CHECK_INT(apply_free(s, insert(1, 1000000, 2, 1)), 0);
+	store_set_limits(s, &small);
+	CHECK_INT(store_compact(s, &at), -ENOSPC);
+	CHECK_INT(at, -1);
+	store_close(s);
+	CHECK_INT(verify(0), 1);
+}
+
 /* A log made for a large limit makes way when the limit is lowered, however long it is; and comes back. */
 static void test_log(void)
 {
@@ -951,6 +966,6 @@ static void test_labels(void)
 }
 
 OWN_STORE_MAIN(test_life, test_spent, test_duplicate_label, test_came, test_verify_live, test_verify_named,
-	test_collision, test_limit, test_shrink, test_compact, test_log, test_kill, test_rot, test_sets,
+	test_collision, test_limit, test_shrink, test_compact, test_compact_large, test_log, test_kill, test_rot, test_sets,
 	test_foreign, test_newer, test_reader, test_models, test_directories, test_labels, test_pinned,
 	test_validation)
