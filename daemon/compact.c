@@ -47,7 +47,7 @@ double compact_gain(const struct keeper *k)
 {
 	int64_t images = daemon_images(k->d);
 	double gain = (double)index_beside(k->d) - (double)images * k->beside_packed;
-	int part = keeper_far_over(k->d) ? GAIN_OVER : GAIN;
+	int part = k->lowered ? GAIN_OVER : GAIN;
 
 	if (images < IMAGES_MIN || clock_steady_us() < k->compact_again_us)
 		return 0;

@@ -213,9 +213,12 @@ static int64_t images_limit(const struct daemon *d)
 	return d->limit - models_reserve(d) - store_relief_bytes(d->limit);
 }
 
-bool keeper_far_over(const struct daemon *d)
+/* Much more stored than the limit allows: it was lowered, and is taken for that until they fit. */
+static void note_lowered(struct keeper *k)
 {
-	return writer_usage(d->writer)->total - images_limit(d) > d->limit / 16;
+	int64_t over = writer_usage(k->d->writer)->total - images_limit(k->d);
+
+	k->lowered = over > 0 && (k->lowered || over > k->d->limit / 16);
 }
 
 /* Bytes until images have to go, free pages of the index among them; negative when they do. */
@@ -611,6 +614,7 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 		return;
 	k->relieving = true;
 	k->hard_need = 0;
+	note_lowered(k);
 	gain = compact_gain(k);
 	if (gain > 0 && (!adaptive || (double)room_left(d) + gain >= 0) && compact_begin(k, hard ? need : 0))
 		return;

@@ -46,6 +46,7 @@ struct keeper {
 	bool restep_due;
 	struct restep *restep; /* owned: under way */
 	/* an index that is half empty */
+	bool lowered; /* the limit, by much, and what is stored is not within it yet */
 	int64_t compact_again_us; /* not before then: it failed */
 	double beside_packed; /* bytes of the index an image beside its own, rows as close as they get */
 };
@@ -80,9 +81,6 @@ void rescore_next(struct keeper *k);
 
 /* What took the place of a round of relief is over: what waits for room tries again. */
 void keeper_resume(struct keeper *k);
-
-/* Whether much more is stored than the limit allows, which has become smaller then. */
-bool keeper_far_over(const struct daemon *d);
 
 /* The op that gives an image another next step, if it is what it was by then. */
 struct op *next_step_op(const struct image_row *row, struct next_step next);
