@@ -108,19 +108,21 @@ static bool there(int spool, const char *name)
 struct pieces {
 	struct task task;
 	struct writer *w;
-	int left, left_then; /* left_then: when the op between them was done */
+	int ran;             /* the writer's thread's */
+	int left, left_then; /* the loop's; left_then: when the op between them was done */
 };
 
 static void run_piece(struct store *store, struct task *task)
 {
 	(void)store;
-	((struct pieces *)task)->left--;
+	((struct pieces *)task)->ran++;
 }
 
 static void piece_done(struct task *task)
 {
 	struct pieces *p = (struct pieces *)task;
 
+	p->left--;
 	if (p->left)
 		writer_task(p->w, task);
 }
@@ -212,6 +214,7 @@ int main(void)
 	for (int i = 0; i < 5000 && pieces.left; i++)
 		uv_run(&loop, UV_RUN_ONCE);
 	CHECK_INT(pieces.left, 0);
+	CHECK_INT(pieces.ran, 100);
 
 	uv_walk(&loop, close_handle, NULL);
 	uv_run(&loop, UV_RUN_DEFAULT);
