@@ -43,78 +43,6 @@ void op_free_all(struct op *first)
 	}
 }
 
-static bool comes_before(const struct tally *a, const struct tally *b)
-{
-	return a->stratum != b->stratum ? a->stratum < b->stratum : a->quality < b->quality;
-}
-
-void tally_add(struct tally_list *l, const struct tally *change)
-{
-	size_t low = 0, high = l->n;
-	struct tally *t;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (comes_before(&l->v[middle], change))
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == l->n || comes_before(change, &l->v[low])) {
-		if (l->n == l->cap) {
-			size_t cap = MAX(2 * l->cap, (size_t)16);
-			struct tally *v = realloc(l->v, cap * sizeof(*v));
-
-			if (!v) {
-				l->failed = true;
-				return;
-			}
-			l->v = v;
-			l->cap = cap;
-		}
-		memmove(&l->v[low + 1], &l->v[low], (l->n++ - low) * sizeof(*l->v));
-		l->v[low] = (struct tally){.stratum = change->stratum, .quality = change->quality};
-	}
-	t = &l->v[low];
-	t->images += change->images;
-	t->bytes += change->bytes;
-	t->pinned += change->pinned;
-	t->came += change->came;
-}
-
-void tally_done(struct tally_list *l)
-{
-	free(l->v);
-	*l = (struct tally_list){0};
-}
-
-struct stratum *tally_strata(const struct tally_list *l, size_t *ret_n)
-{
-	struct stratum *s = calloc(l->n + 1, sizeof(*s));
-	size_t n = 0;
-
-	*ret_n = 0;
-	if (!s)
-		return NULL;
-	for (size_t i = 0; i < l->n; i++) {
-		const struct tally *t = &l->v[i];
-
-		if (!n || s[n - 1].number != t->stratum) {
-			bool of_label = n && stratum_label(s[n - 1].number) == stratum_label(t->stratum);
-
-			s[n] = (struct stratum){.number = t->stratum, .came = of_label ? s[n - 1].came : 0};
-			n++;
-		}
-		s[n - 1].images += t->images;
-		s[n - 1].bytes += t->bytes;
-		s[n - 1].pinned += t->pinned;
-		s[n - 1].came += t->came;
-	}
-	*ret_n = n;
-	return s;
-}
-
 struct name_list {
 	char (*v)[40]; /* owned */
 	size_t n, cap;
@@ -244,18 +172,21 @@ static int find_content(struct store *s, int64_t *id, uint64_t hash)
 	}
 }
 
-/*
- * Whether the file is there as another insert of the same content wrote it, which told another name or time
- * in its tag: it must not be written over. Negative: who can say.
- */
-static int object_made(struct store *s, const struct op *op, const char *name, const struct batch *b)
+static bool lists(const struct name_list *l, const char *name)
 {
-	if (op->kind != OP_INSERT)
-		return 0;
-	for (size_t i = 0; i < b->made.n; i++)
-		if (!strcmp(b->made.v[i], name))
-			return 1;
-	return store_object_known(s, name);
+	for (size_t i = 0; i < l->n; i++)
+		if (!strcmp(l->v[i], name))
+			return true;
+	return false;
+}
+
+/*
+ * Whether the file is there as another op on the same content wrote it, which told another name or time in
+ * its tag: it must not be written over. Negative: who can say.
+ */
+static int object_made(struct store *s, const char *name, const struct batch *b)
+{
+	return lists(&b->made, name) ? 1 : store_object_known(s, name);
 }
 
 /* Writes the ops' large objects, so that the rows may name them. */
@@ -274,7 +205,7 @@ static int write_objects(struct store *s, struct op *ops, bool relief, struct ba
 		if (op->kind == OP_INSERT && (r = find_content(s, &op->row.id, op->row.hash)) < 0)
 			return r;
 		object_name(op->row.id, op->row.quality, name);
-		r = object_made(s, op, name, b);
+		r = object_made(s, name, b);
 		if (r > 0)
 			continue;
 		if (r == 0)
@@ -343,6 +274,20 @@ static int mark_garbage(struct store *s, struct batch *b, const struct image_row
 	if (remember(&b->garbage, name) < 0)
 		return -ENOMEM;
 	return store_run(s, ST_GARBAGE);
+}
+
+/*
+ * -E2BIG when the op's file has a name that an op before it in the batch has given up, whose file goes: in
+ * a batch after this one the name is free.
+ */
+static int keeps_file(const struct op *op, const struct batch *b)
+{
+	char name[40];
+
+	if (!(op->row.flags & IMAGE_FILE))
+		return 0;
+	object_name(op->row.id, op->row.quality, name);
+	return lists(&b->garbage, name) || lists(&b->aside, name) ? -E2BIG : 0;
 }
 
 static void count(struct batch *b, const struct image_row *row, int sign)
@@ -471,6 +416,9 @@ static int apply_insert(struct store *s, struct op *op, struct batch *b)
 			r = add_counter(s, COUNT_DUPLICATE, 1);
 		return r < 0 ? r : add_taken(s, op);
 	}
+	r = keeps_file(op, b);
+	if (r < 0)
+		return r;
 	op->row.crc = crc32c(0, op->data.data, op->data.len);
 	op->row.bytes = (uint32_t)op->data.len;
 	store_bind_row(st, row);
@@ -503,6 +451,8 @@ static int apply_step(struct store *s, struct op *op, struct batch *b)
 		op->result = -ESTALE;
 		return 0;
 	}
+	if (r == 1 && keeps_file(op, b) < 0)
+		return -E2BIG;
 	if (r <= 0)
 		return r;
 	row->stratum = old.stratum; /* a label may have come in between */

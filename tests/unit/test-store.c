@@ -336,6 +336,15 @@ static void test_verify_named(void)
 	}
 }
 
+static struct op *about(enum op_kind kind, int64_t id)
+{
+	struct op *op = op_new(kind);
+
+	op->row.id = id;
+	op->was_quality = 50;
+	return op;
+}
+
 static struct op *insert_file(int64_t id, uint64_t hash)
 {
 	struct op *op = insert(id, 90000, 2, 1);
@@ -365,6 +374,51 @@ static void test_collision(void)
 	CHECK_INT(apply_free(s, insert_file(77, 1000)), -EEXIST);
 	store_close(s);
 	CHECK_INT(verify(0), 5);
+}
+
+/*
+ * An image with a file of its own that is removed and comes again in one batch: the file that goes has the
+ * name of the one that comes. The batch is to be cut, and what came is there.
+ */
+static void test_again(void)
+{
+	struct store *s = open_store(8 * MIB);
+	struct store_view *v = NULL;
+	struct buf data = {0};
+	struct op *gone, *again;
+	struct image_row row;
+	char error[256];
+
+	CHECK_INT(apply_free(s, insert_file(5, 5)), 0);
+	gone = about(OP_REMOVE, 5);
+	again = gone->next = insert_file(5, 5);
+	CHECK_INT(apply(s, gone, false), -E2BIG);
+	gone->next = NULL;
+	CHECK_INT(apply_free(s, gone), 0);
+	CHECK_INT(apply_free(s, again), 0);
+	CHECK_INT(view_open(path, &v, error), 0);
+	CHECK_INT(view_row(v, 5, &row), 0);
+	CHECK_INT(view_data(v, &row, &data), 0);
+	buf_done(&data);
+	view_close(v);
+	store_close(s);
+	CHECK_INT(verify(0), 1);
+}
+
+/* A step that comes too late does not write over the file of the one before it. */
+static void test_step_late(void)
+{
+	struct store *s = open_store(8 * MIB);
+	struct op *op = insert_file(5, 5), *late;
+	struct image_row row = op->row;
+	static uint8_t bytes[80000];
+
+	CHECK_INT(apply_free(s, op), 0);
+	CHECK_INT(apply_free(s, step_down(&row, 50, 20, bytes, 80000)), 0);
+	late = step_down(&row, 50, 20, bytes, 70000);
+	CHECK_INT(apply_free(s, late), -ESTALE);
+	store_close(s);
+	CHECK_INT(verify(0), 1);
 }
 
 static int64_t disk_use(void)
@@ -784,15 +838,6 @@ static void test_directories(void)
 	store_close(open_store(8 * MIB));
 }
 
-static struct op *about(enum op_kind kind, int64_t id)
-{
-	struct op *op = op_new(kind);
-
-	op->row.id = id;
-	op->was_quality = 50;
-	return op;
-}
-
 /* A pinned image has no next step, whatever it is scored, until it is let go; one out and one in leave the
  * totals. */
 static void test_pinned(void)
@@ -966,6 +1011,6 @@ static void test_labels(void)
 }
 
 OWN_STORE_MAIN(test_life, test_spent, test_duplicate_label, test_came, test_verify_live, test_verify_named,
-	test_collision, test_limit, test_shrink, test_compact, test_compact_large, test_log, test_kill, test_rot, test_sets,
-	test_foreign, test_newer, test_reader, test_models, test_directories, test_labels, test_pinned,
-	test_validation)
+	test_collision, test_again, test_step_late, test_limit, test_shrink, test_compact,
+	test_compact_large, test_log, test_kill, test_rot, test_sets, test_foreign, test_newer, test_reader,
+	test_models, test_directories, test_labels, test_pinned, test_validation)
