@@ -29,7 +29,7 @@
  *
  * Functions return 0 or a negative errno. -ENOSPC: the limit (or the disk) has no room; nothing was
  * changed. -E2BIG: the batch needs more write-ahead log than there may be, or a file by a name that it
- *gives up; send it in two. Others: nothing was changed either; store_error() says what SQLite said.
+ * gives up; send it in two. Others: nothing was changed either; store_error() says what SQLite said.
  */
 #pragma once
 
