@@ -2,10 +2,13 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include <jansson.h>
+
+#include "common/digest.h"
 
 #define HEADER_MAX   (1 << 20)
 #define PREPROCESSING "(x - 127.5) / 128, RGB, rows x columns stretched to the input size"
@@ -136,51 +139,98 @@ size_t model_tensor_index(const struct model_tensor *t, size_t i, const struct n
 	return t->at + i;
 }
 
-static json_t *metadata(const struct model *m)
+/*
+ * CRC-32C of what a model is, begun: all but its weights as they are in the file, in the order of
+ * model_tensors(). So a file that another program has put in another order keeps its sum.
+ */
+static int begin_sum(const struct model *m, uint32_t *ret)
+{
+	_cleanup_buf_ struct buf b = {0};
+
+	buf_put_u32(&b, (uint32_t)m->shape.size);
+	for (int l = 0; l < NET_LAYERS; l++)
+		buf_put_u32(&b, (uint32_t)m->shape.channels[l]);
+	buf_put_u64(&b, (uint64_t)m->version);
+	buf_put_u64(&b, (uint64_t)m->trained_us);
+	buf_put_u32(&b, (uint32_t)m->trained_images);
+	buf_put_u32(&b, (uint32_t)m->validation_images);
+	buf_put_u64(&b, (uint64_t)llround(m->validation_accuracy * 1e6));
+	for (int k = 0; k < m->shape.classes; k++) {
+		const char *name = m->name[k] ? m->name[k] : "";
+
+		buf_put_u32(&b, m->label_id[k]);
+		buf_put(&b, name, strlen(name) + 1);
+	}
+	if (b.failed)
+		return -ENOMEM;
+	*ret = crc32c(0, b.data, b.len);
+	return 0;
+}
+
+/* As text; NULL when memory is short. Jansson leaves out pieces then and does not always say so. */
+static char *dump(const json_t *v)
+{
+	char *text = json_dumps(v, JSON_COMPACT);
+	json_t *back = text ? json_loads(text, 0, NULL) : NULL;
+
+	if (!back || !json_equal(back, v)) {
+		free(text);
+		text = NULL;
+	}
+	json_decref(back);
+	return text;
+}
+
+/* NULL when memory is short. */
+static json_t *metadata(const struct model *m, uint32_t sum)
 {
 	_cleanup_free_ char *names = NULL, *ids = NULL;
 	json_t *name_list = json_array(), *id_list = json_array();
-	char version[24], size[24], trained[24], n_trained[24], n_valid[24], accuracy[32];
+	char version[24], size[24], trained[24], n_trained[24], n_valid[24], accuracy[32], crc[9];
+	bool failed = false;
 
 	for (int k = 0; k < m->shape.classes; k++) {
-		json_array_append_new(name_list, json_string(m->name[k] ? m->name[k] : ""));
-		json_array_append_new(id_list, json_integer(m->label_id[k]));
+		failed |= json_array_append_new(name_list, json_string(m->name[k] ? m->name[k] : "")) < 0;
+		failed |= json_array_append_new(id_list, json_integer(m->label_id[k])) < 0;
 	}
-	names = json_dumps(name_list, JSON_COMPACT);
-	ids = json_dumps(id_list, JSON_COMPACT);
+	names = dump(name_list);
+	ids = dump(id_list);
 	json_decref(name_list);
 	json_decref(id_list);
+	if (failed || !names || !ids)
+		return NULL;
 	snprintf(version, sizeof(version), "%" PRId64, m->version);
 	snprintf(size, sizeof(size), "%d", m->shape.size);
 	snprintf(trained, sizeof(trained), "%" PRId64, m->trained_us);
 	snprintf(n_trained, sizeof(n_trained), "%d", m->trained_images);
 	snprintf(n_valid, sizeof(n_valid), "%d", m->validation_images);
 	snprintf(accuracy, sizeof(accuracy), "%.6f", m->validation_accuracy);
-	return json_pack("{ss ss ss ss ss ss ss ss ss ss}", "format", "larder-1", "classes",
-		names ? names : "[]", "label_ids", ids ? ids : "[]", "input_size", size, "preprocessing",
-		PREPROCESSING, "version", version, "trained_us", trained, "images", n_trained,
-		"validation", n_valid, "validation_accuracy", accuracy);
+	snprintf(crc, sizeof(crc), "%08" PRIx32, sum);
+	return json_pack("{ss ss ss ss ss ss ss ss ss ss ss}", "format", "larder-1", "classes", names,
+		"label_ids", ids, "input_size", size, "preprocessing", PREPROCESSING, "version", version,
+		"trained_us", trained, "images", n_trained, "validation", n_valid, "validation_accuracy",
+		accuracy, "crc32c", crc);
 }
 
-/* The safetensors header, padded with blanks to 8 bytes. */
-static char *header_text(const struct model *m, const struct model_tensor t[MODEL_TENSORS])
+/* The safetensors header, padded with blanks to 8 bytes; NULL when memory is short. */
+static char *header_text(const struct model *m, const struct model_tensor t[MODEL_TENSORS], uint32_t sum)
 {
 	json_t *root = json_object();
+	bool failed = json_object_set_new(root, "__metadata__", metadata(m, sum)) < 0;
 	size_t offset = 0, len;
 	char *text, *padded;
 
-	json_object_set_new(root, "__metadata__", metadata(m));
 	for (int i = 0; i < MODEL_TENSORS; i++) {
 		json_t *shape = json_array();
 
 		for (int d = 0; d < t[i].dims; d++)
-			json_array_append_new(shape, json_integer(t[i].dim[d]));
-		json_object_set_new(root, t[i].name,
-			json_pack("{ss so s[II]}", "dtype", "F16", "shape", shape, "data_offsets",
-				(json_int_t)offset, (json_int_t)(offset + 2 * t[i].count)));
+			failed |= json_array_append_new(shape, json_integer(t[i].dim[d])) < 0;
+		failed |= json_object_set_new(root, t[i].name,
+				  json_pack("{ss so s[II]}", "dtype", "F16", "shape", shape, "data_offsets",
+					  (json_int_t)offset, (json_int_t)(offset + 2 * t[i].count))) < 0;
 		offset += 2 * t[i].count;
 	}
-	text = json_dumps(root, JSON_COMPACT);
+	text = failed ? NULL : dump(root);
 	json_decref(root);
 	if (!text)
 		return NULL;
@@ -199,17 +249,22 @@ static char *header_text(const struct model *m, const struct model_tensor t[MODE
 int model_write(const struct model *m, struct buf *b)
 {
 	struct model_tensor t[MODEL_TENSORS];
+	_cleanup_buf_ struct buf weights = {0};
 	_cleanup_free_ char *header = NULL;
+	uint32_t sum;
 
 	model_tensors(&m->shape, t);
-	header = header_text(m, t);
+	for (int i = 0; i < MODEL_TENSORS; i++)
+		for (size_t k = 0; k < t[i].count; k++)
+			buf_put_u16(&weights, to_half(m->params[model_tensor_index(&t[i], k, &m->shape)]));
+	if (weights.failed || begin_sum(m, &sum) < 0)
+		return -ENOMEM;
+	header = header_text(m, t, crc32c(sum, weights.data, weights.len));
 	if (!header)
 		return -ENOMEM;
 	buf_put_u64(b, strlen(header));
 	buf_put(b, header, strlen(header));
-	for (int i = 0; i < MODEL_TENSORS; i++)
-		for (size_t k = 0; k < t[i].count; k++)
-			buf_put_u16(b, to_half(m->params[model_tensor_index(&t[i], k, &m->shape)]));
+	buf_put(b, weights.data, weights.len);
 	return b->failed ? -ENOMEM : 0;
 }
 
@@ -275,7 +330,8 @@ static int read_classes(const json_t *meta, struct model *m)
 	return r;
 }
 
-static int read_tensors(const json_t *root, const uint8_t *data, size_t len, struct model *m)
+/* sum goes on over their bytes. */
+static int read_tensors(const json_t *root, const uint8_t *data, size_t len, struct model *m, uint32_t *sum)
 {
 	struct model_tensor t[MODEL_TENSORS];
 
@@ -290,6 +346,7 @@ static int read_tensors(const json_t *root, const uint8_t *data, size_t len, str
 		if (!dtype || strcmp(dtype, "F16") != 0 || begin < 0 || end < begin ||
 			(size_t)end > len || (size_t)(end - begin) != 2 * t[i].count)
 			return -EBADMSG;
+		*sum = crc32c(*sum, data + begin, 2 * t[i].count);
 		for (size_t k = 0; k < t[i].count; k++) {
 			const uint8_t *p = data + begin + 2 * k;
 
@@ -305,7 +362,10 @@ static int read_parsed(const json_t *root, const uint8_t *data, size_t len, stru
 	const json_t *meta = json_object_get(root, "__metadata__");
 	const char *accuracy = json_string_value(json_object_get(meta, "validation_accuracy"));
 	const char *prepared = json_string_value(json_object_get(meta, "preprocessing"));
+	const json_t *crc = json_object_get(meta, "crc32c");
 	int64_t images, validation;
+	uint32_t sum = 0;
+	char text[9];
 	int r = read_shape(root, meta, &m->shape);
 
 	if (r < 0)
@@ -322,7 +382,14 @@ static int read_parsed(const json_t *root, const uint8_t *data, size_t len, stru
 	r = model_alloc(m);
 	if (r == 0)
 		r = read_classes(meta, m);
-	return r < 0 ? r : read_tensors(root, data, len, m);
+	if (r == 0)
+		r = begin_sum(m, &sum);
+	if (r == 0)
+		r = read_tensors(root, data, len, m, &sum);
+	if (r < 0 || !crc) /* earlier builds wrote none */
+		return r;
+	snprintf(text, sizeof(text), "%08" PRIx32, sum);
+	return json_is_string(crc) && !strcmp(json_string_value(crc), text) ? 0 : -EBADMSG;
 }
 
 int model_read(const uint8_t *data, size_t len, struct model *ret)

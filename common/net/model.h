@@ -3,8 +3,9 @@
  * floats in PyTorch's layout (conv weights O I 3 3, linear weight K F with F in channels, rows,
  * columns), the class names, label ids and the preprocessing as metadata.
  *
- * Reading works on hostile bytes: every length is checked; -EBADMSG for a damaged file and
- * for one whose network expects inputs prepared in another way.
+ * Reading works on hostile bytes: every length is checked; -EBADMSG for a damaged file and for one whose
+ * network expects inputs prepared in another way. The metadata's crc32c, where there is one, is of all that
+ * the network is: who changes weights takes it out.
  */
 #pragma once
 

@@ -4,9 +4,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/digest.h"
 #include "common/rng.h"
 
-#define CHECKPOINT_MAGIC UINT32_C(0x314b434c) /* "LCK1" */
+#define CHECKPOINT_MAGIC UINT32_C(0x324b434c) /* "LCK2": with a sum at its end */
 #define WARM_UP		 0.05		      /* share of the steps */
 
 struct train {
@@ -267,6 +268,8 @@ double train_steps(struct train *t, int n)
 
 void train_save(const struct train *t, struct buf *b)
 {
+	size_t begin = b->len;
+
 	buf_put_u32(b, CHECKPOINT_MAGIC);
 	buf_put_u32(b, (uint32_t)t->shape.size);
 	for (int l = 0; l < NET_LAYERS; l++)
@@ -279,12 +282,24 @@ void train_save(const struct train *t, struct buf *b)
 		buf_put_f32(b, t->params[i]);
 	for (size_t i = 0; i < t->at.total; i++)
 		buf_put_f32(b, t->velocity[i]);
+	if (!b->failed)
+		buf_put_u32(b, crc32c(0, b->data + begin, b->len - begin));
+}
+
+bool train_state_whole(const uint8_t *data, size_t len)
+{
+	struct reader magic = {data, len, false}, sum;
+
+	if (reader_u32(&magic) != CHECKPOINT_MAGIC || magic.len < 4)
+		return false;
+	sum = (struct reader){data + len - 4, 4, false};
+	return reader_u32(&sum) == crc32c(0, data, len - 4);
 }
 
 int train_restore(struct train *t, const uint8_t *data, size_t len)
 {
 	struct reader r = {data, len, false};
-	bool same = reader_u32(&r) == CHECKPOINT_MAGIC;
+	bool same = train_state_whole(data, len) && reader_u32(&r) == CHECKPOINT_MAGIC;
 	uint64_t step, total, seed;
 
 	same &= reader_u32(&r) == (uint32_t)t->shape.size;
@@ -294,7 +309,7 @@ int train_restore(struct train *t, const uint8_t *data, size_t len)
 	total = reader_u64(&r);
 	seed = reader_u64(&r);
 	step = reader_u64(&r);
-	if (!same || r.failed || step > total || total > INT32_MAX || r.len != 8 * t->at.total)
+	if (!same || r.failed || step > total || total > INT32_MAX || r.len != 8 * t->at.total + 4)
 		return -EINVAL;
 	for (size_t i = 0; i < t->at.total; i++)
 		t->params[i] = reader_f32(&r);

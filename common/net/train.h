@@ -58,6 +58,9 @@ const float *train_params(const struct train *t);
 void train_save(const struct train *t, struct buf *b);
 int train_restore(struct train *t, const uint8_t *data, size_t len);
 
+/* Whether they are as train_save() made them, of whatever shape. */
+bool train_state_whole(const uint8_t *data, size_t len);
+
 struct evaluation {
 	int n, correct;
 	double loss; /* mean cross-entropy */

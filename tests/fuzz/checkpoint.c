@@ -1,4 +1,5 @@
 /* The state of an interrupted training, for a network of the least size. */
+#include "common/digest.h"
 #include "common/net/train.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -13,17 +14,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		.n = IMAGES, .size = 8, .classes = 2, .rgb = rgb, .label = label, .weight = weight};
 	struct train_options o;
 	struct team *team = team_new(1);
+	uint8_t *summed = malloc(len + 1);
 	struct train *t;
 
 	train_options_init(&o, shape.size);
 	o.epochs = 3;
 	t = train_new(&shape, &d, &o, team);
-	CRASH_UNLESS(team && t);
-	if (train_restore(t, data, len) == 0) {
+	CRASH_UNLESS(team && t && summed);
+	memcpy(summed, data, len);
+	if (len >= 4) { /* else nothing would come past the checksum */
+		uint32_t sum = crc32c(0, data, len - 4);
+
+		for (int i = 0; i < 4; i++)
+			summed[len - 4 + (size_t)i] = (uint8_t)(sum >> 8 * i);
+	}
+	if (train_restore(t, summed, len) == 0) {
 		CRASH_UNLESS(
 			train_step_count(t) >= 0 && train_step_count(t) <= train_steps_total(t));
 		train_steps(t, 2);
 	}
+	free(summed);
 	train_free(t);
 	team_free(team);
 	return 0;
