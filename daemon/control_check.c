@@ -24,6 +24,7 @@ struct check {
 	struct verify_report report;
 	struct lost *lost; /* owned; for a repair */
 	size_t n_lost;
+	json_t *lost_models; /* owned: names */
 	bool repair, force;
 	int result, outstanding, set_aside;
 };
@@ -49,10 +50,20 @@ static void on_lost(void *user, int64_t id, uint8_t quality)
 	k->lost[k->n_lost++] = (struct lost){id, quality};
 }
 
+static void on_lost_model(void *user, const char *name)
+{
+	struct check *k = user;
+
+	json_array_append_new(k->lost_models, varlink_text(name));
+}
+
 static void run_check(uv_work_t *req)
 {
 	struct check *k = req->data;
-	const struct verify_events events = {on_finding, k->repair ? on_lost : NULL, k};
+	const struct verify_events events = {.finding = on_finding,
+		.lost = k->repair ? on_lost : NULL,
+		.lost_model = k->repair ? on_lost_model : NULL,
+		.user = k};
 	_cleanup_(view_closep) struct store_view *v = NULL;
 
 	k->result = view_open(k->path, &v, k->error);
@@ -69,6 +80,7 @@ static void run_check(uv_work_t *req)
 static void check_free(struct check *k)
 {
 	json_decref(k->findings);
+	json_decref(k->lost_models);
 	client_release(k->client);
 	free(k->lost);
 	free(k);
@@ -101,14 +113,21 @@ static void recounted(struct check *k)
 	check_free(k);
 }
 
+static void one_over(void *user)
+{
+	struct check *k = user;
+
+	if (--k->outstanding == 0)
+		recounted(k);
+}
+
 static void op_over(void *user, struct op *op)
 {
 	struct check *k = user;
 
 	k->set_aside += op->kind == OP_SET_ASIDE && op->result == 0;
 	op_free(op);
-	if (--k->outstanding == 0)
-		recounted(k);
+	one_over(k);
 }
 
 /* False when memory is short. */
@@ -131,6 +150,9 @@ static bool add_op(struct check *k, enum op_kind kind, const struct lost *lost)
 
 static void repair(struct check *k)
 {
+	const json_t *name;
+	size_t i;
+
 	if (!k->force && 2 * (int64_t)k->n_lost > k->report.images) {
 		client_fail(k->client,
 			"%zu of %lld images have lost their bytes: is a disk missing? With force they are "
@@ -139,7 +161,9 @@ static void repair(struct check *k)
 		check_free(k);
 		return;
 	}
-	for (size_t i = 0; i < k->n_lost; i++)
+	json_array_foreach(k->lost_models, i, name)
+		k->outstanding += models_mend(k->d, json_string_value(name), one_over, k);
+	for (i = 0; i < k->n_lost; i++)
 		if (!add_op(k, OP_SET_ASIDE, &k->lost[i]))
 			break;
 	if (!add_op(k, OP_RECOUNT, NULL) && !k->outstanding) {
@@ -181,6 +205,7 @@ static void begin_check(struct call *c, bool repair, bool force)
 	k->repair = repair;
 	k->force = force;
 	k->findings = json_array();
+	k->lost_models = json_array();
 	snprintf(k->path, sizeof(k->path), "%s", c->d->config.store.path);
 	client_hold(c->client);
 	uv_queue_work(c->d->loop, &k->req, run_check, check_done);

@@ -66,7 +66,9 @@ void run_use_model(struct call *c)
 		r = model_read(file.data, file.len, &m);
 	if (r < 0) {
 		client_fail(c->client,
-			r == -ENOMEM ? "out of memory" : "not a model that larder wrote, or a damaged one");
+			r == -ENOMEM ? "out of memory"
+				     : "not a model that larder wrote, or a damaged one (who changes weights "
+				       "takes crc32c out of the metadata)");
 		return;
 	}
 	if (!fits_settings(c, &m))

@@ -180,12 +180,15 @@ void training_status(const struct daemon *d, struct training_status *ret);
 /*
  * models.c: models in the store. load: at the start, before the writer runs. use: makes m, a model from
  * elsewhere, the current one; fn hears when it is stored, or why not; a training that is going on has to be
- * over first. reserve: bytes that models will take and do not yet, kept free of images.
+ * over first. reserve: bytes that models will take and do not yet, kept free of images. mend: a damaged
+ * file under models/ is set aside, and what is known of it elsewhere written anew; fn hears when that is
+ * done. False: it will not be, for want of memory.
  */
 int models_load(struct daemon *d);
 void models_use(struct daemon *d, const struct model *m,
 	void (*fn)(void *user, bool ok, const char *text), void *user);
 int64_t models_reserve(const struct daemon *d);
+bool models_mend(struct daemon *d, const char *name, void (*fn)(void *user), void *user);
 
 /* probe.c: measurements for policy/idle.h; trainer_threads is taken out of the load. */
 struct idle_sample;

@@ -9,12 +9,8 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/net/train.h"
 #include "daemon/training_internal.h"
-
-static void model_name(int64_t version, char ret[48])
-{
-	snprintf(ret, 48, "model-%06" PRId64 ".safetensors", version);
-}
 
 static void send_model(struct daemon *d, const uint8_t *data, size_t len)
 {
@@ -26,40 +22,109 @@ static void send_model(struct daemon *d, const uint8_t *data, size_t len)
 	pool_set_setup(d->pool, POOL_MODEL, &frame);
 }
 
-/* At the start, before the writer runs: reads from the store directly. */
+/* At the start, before the writer runs, the store is read and written directly. */
+static int load_version(struct daemon *d, int64_t version, struct buf *ret)
+{
+	char name[STORE_MODEL_NAME];
+	int r;
+
+	store_model_name(version, name);
+	r = store_read_model(d->store, name, ret);
+	if (r == 0)
+		r = model_read(ret->data, ret->len, &d->model);
+	if (r < 0)
+		log_error("models/%s cannot be used: %s", name, strerror(-r));
+	return r;
+}
+
+/*
+ * The newest model before that version which is whole becomes one of a version of its own: what was scored by
+ * the one that is lost is not taken for its.
+ */
+static int fall_back(struct daemon *d, int64_t lost, struct buf *ret)
+{
+	char name[STORE_MODEL_NAME];
+	int64_t version = lost;
+	int r;
+
+	do {
+		ret->len = 0;
+		r = store_newest_model(d->store, version, &version);
+		if (r < 0 || !version)
+			return r < 0 ? r : -ENOENT;
+		r = load_version(d, version, ret);
+		if (r == -ENOMEM)
+			return r;
+	} while (r < 0);
+	d->model.version = lost + 1;
+	ret->len = 0;
+	r = model_write(&d->model, ret);
+	store_model_name(d->model.version, name);
+	if (r < 0)
+		return r;
+	r = store_write_model(d->store, name, ret->data, ret->len);
+	if (r < 0)
+		log_error("models/%s cannot be written: %s", name, strerror(-r));
+	log_warn("model %" PRId64 " takes its place, as model %" PRId64, version, d->model.version);
+	return 0;
+}
+
+/* What training was in the middle of: of use only when it is whole, and of this build. */
+static void load_checkpoint(struct daemon *d, struct buf *ret)
+{
+	if (store_read_model(d->store, CHECKPOINT_NAME, ret) < 0) {
+		buf_done(ret); /* none */
+	} else if (!train_state_whole(ret->data, ret->len)) {
+		log_warn("models/%s is damaged, or of another build: training begins anew", CHECKPOINT_NAME);
+		buf_done(ret);
+		store_write_model(d->store, CHECKPOINT_NAME, NULL, 0);
+	}
+}
+
 int models_load(struct daemon *d)
 {
 	struct training *t = d->training;
 	_cleanup_buf_ struct buf meta = {0}, file = {0};
 	struct reader r;
-	char name[48];
 	int64_t version;
 	int e = view_meta(d->view, "model", &meta);
 
-	if (store_read_model(d->store, "checkpoint", &t->checkpoint) < 0)
-		buf_done(&t->checkpoint); /* none */
-	if (e == -ENOENT)
-		return 0;
+	load_checkpoint(d, &t->checkpoint);
+	if (e < 0 && e != -ENOENT)
+		return e;
 	r = (struct reader){meta.data, meta.len, false};
 	version = (int64_t)reader_u64(&r);
 	t->labelled_at_last = (int64_t)reader_u64(&r);
-	if (e < 0 || r.failed || version == 0)
-		return e;
-	course_get(&t->course, &r);
-	t->share = course_share(&t->course);
-	model_name(version, name);
-	e = store_read_model(d->store, name, &file);
+	if (r.failed) { /* none yet; or the index is a new one, and lost what it knew */
+		t->labelled_at_last = 0;
+		e = store_newest_model(d->store, INT64_MAX, &version);
+		if (e < 0)
+			return e;
+	} else {
+		course_get(&t->course, &r);
+		t->share = course_share(&t->course);
+	}
+	/* Counters may have been lost, too. */
+	t->labelled_at_last = CLAMP(t->labelled_at_last, 0, d->counters[COUNT_LABELLED]);
+	t->last_version = version;
+	if (!version)
+		return 0;
+	e = load_version(d, version, &file);
 	if (e == 0)
-		e = model_read(file.data, file.len, &d->model);
-	if (e < 0) {
-		log_error("models/%s cannot be used: %s; scoring waits for the next training", name,
-			strerror(-e));
+		d->model.version = version;
+	else if (e != -ENOMEM)
+		e = fall_back(d, version, &file);
+	if (e == -ENOENT) {
+		log_error("there is no other: scoring waits for the next training");
 		t->labelled_at_last = 0;
 		return 0;
 	}
-	d->model.version = version;
+	if (e < 0)
+		return e;
 	send_model(d, file.data, file.len);
-	log_info("model %" PRId64 ": %d classes, accuracy %.3f on %d validation images", version,
+	if (d->model.version != version)
+		models_save_meta(d);
+	log_info("model %" PRId64 ": %d classes, accuracy %.3f on %d validation images", d->model.version,
 		d->model.shape.classes, d->model.validation_accuracy, d->model.validation_images);
 	return 0;
 }
@@ -102,7 +167,8 @@ struct model_task {
 	struct task task;
 	struct daemon *d;
 	struct buf data;
-	char name[48];
+	char name[STORE_MODEL_NAME];
+	struct model next; /* owned: what data says */
 	int64_t version, kept;
 	int result;
 	struct train_result trained;
@@ -139,7 +205,7 @@ void models_drop_checkpoint(struct training *t)
 		return;
 	m->task.run = run_checkpoint; /* no data: removed */
 	m->task.done = checkpoint_done;
-	snprintf(m->name, sizeof(m->name), "checkpoint");
+	snprintf(m->name, sizeof(m->name), "%s", CHECKPOINT_NAME);
 	writer_task(t->d->writer, &m->task);
 }
 
@@ -156,7 +222,7 @@ void models_keep_checkpoint(struct training *t, struct reader *payload)
 		return;
 	m->task.run = run_checkpoint;
 	m->task.done = checkpoint_done;
-	snprintf(m->name, sizeof(m->name), "checkpoint");
+	snprintf(m->name, sizeof(m->name), "%s", CHECKPOINT_NAME);
 	buf_put(&m->data, payload->data, payload->len);
 	writer_task(t->d->writer, &m->task);
 }
@@ -165,43 +231,45 @@ void models_keep_checkpoint(struct training *t, struct reader *payload)
 static void run_model(struct store *store, struct task *task)
 {
 	struct model_task *m = (struct model_task *)task;
-	char name[48];
+	char name[STORE_MODEL_NAME];
 
 	for (int64_t v = m->version - m->kept; v > 0 && v > m->version - m->kept - 100; v--) {
-		model_name(v, name);
+		store_model_name(v, name);
 		store_write_model(store, name, NULL, 0);
 	}
 	m->result = store_write_model(store, m->name, m->data.data, m->data.len);
 	if (m->result == -ENOSPC && m->version > 1) {
 		/* So small a store holds one model: the old one makes way. It is in memory still. */
-		model_name(m->version - 1, name);
+		store_model_name(m->version - 1, name);
 		store_write_model(store, name, NULL, 0);
 		m->result = store_write_model(store, m->name, m->data.data, m->data.len);
 	}
 }
 
-void models_save_meta(struct daemon *d, int64_t version)
+int64_t models_next_version(const struct daemon *d)
+{
+	return MAX(d->model.version, d->training->last_version) + 1;
+}
+
+void models_save_meta(struct daemon *d)
 {
 	struct op *op = op_new(OP_META);
 
 	if (!op)
 		return;
 	snprintf(op->key, sizeof(op->key), "model");
-	buf_put_u64(&op->data, (uint64_t)version);
+	buf_put_u64(&op->data, (uint64_t)models_next_version(d) - 1);
 	buf_put_u64(&op->data, (uint64_t)d->training->labelled_at_last);
 	course_put(&d->training->course, &op->data);
 	writer_add(d->writer, op);
 }
 
-static void model_stored(struct task *task)
+/* Makes it the current one when it could be read and is stored, and says how it went. */
+static void end_model(struct model_task *m)
 {
-	struct model_task *m = (struct model_task *)task;
 	struct daemon *d = m->d;
-	struct model next = {0};
 	char text[200];
 
-	if (m->result == 0)
-		m->result = model_read(m->data.data, m->data.len, &next);
 	if (m->result < 0) {
 		snprintf(text, sizeof(text), "the new model cannot be stored: %s%s", strerror(-m->result),
 			m->told ? "" : "; training again in 5 minutes");
@@ -212,10 +280,11 @@ static void model_stored(struct task *task)
 		}
 	} else {
 		model_done(&d->model);
-		d->model = next;
+		d->model = m->next;
+		m->next = (struct model){0};
 		d->model.version = m->version;
 		send_model(d, m->data.data, m->data.len);
-		models_save_meta(d, m->version);
+		models_save_meta(d);
 		if (m->told)
 			snprintf(text, sizeof(text), "model %" PRId64 ": %d classes, from elsewhere",
 				m->version, d->model.shape.classes);
@@ -233,12 +302,21 @@ static void model_stored(struct task *task)
 		m->told(m->user, m->result == 0, text);
 	else
 		training_tell_waiters(d->training, m->result == 0, text);
+	model_done(&m->next);
 	buf_done(&m->data);
 	free(m);
-	training_release(d->training);
 }
 
-/* The next version; NULL when memory is short. */
+static void model_stored(struct task *task)
+{
+	struct model_task *m = (struct model_task *)task;
+	struct training *t = m->d->training;
+
+	end_model(m);
+	training_release(t);
+}
+
+/* NULL when memory is short. */
 static struct model_task *next_model(struct daemon *d)
 {
 	struct model_task *m = calloc(1, sizeof(*m));
@@ -248,15 +326,20 @@ static struct model_task *next_model(struct daemon *d)
 	m->d = d;
 	m->task.run = run_model;
 	m->task.done = model_stored;
-	m->version = d->model.version + 1;
+	m->version = models_next_version(d);
 	m->kept = models_kept(d);
-	model_name(m->version, m->name);
+	store_model_name(m->version, m->name);
 	return m;
 }
 
-/* Stores it; then it is the current one. */
+/* Stores it; then it is the current one. What cannot be read is not written. */
 static void store_model(struct training *t, struct model_task *m)
 {
+	m->result = m->data.failed ? -ENOMEM : model_read(m->data.data, m->data.len, &m->next);
+	if (m->result < 0) {
+		end_model(m);
+		return;
+	}
 	training_set_state(t, TRAINING_STORING);
 	t->held++;
 	writer_task(t->d->writer, &m->task);
@@ -296,4 +379,54 @@ int models_store_candidate(
 	buf_put(&m->data, payload->data, payload->len);
 	store_model(t, m);
 	return 0;
+}
+
+struct mend_task {
+	struct task task;
+	struct buf data; /* owned; empty when there is nothing to put in its place */
+	char name[STORE_MODEL_NAME];
+	void (*fn)(void *user);
+	void *user;
+	int result;
+};
+
+static void run_mend(struct store *store, struct task *task)
+{
+	struct mend_task *m = (struct mend_task *)task;
+
+	m->result = store_set_model_aside(store, m->name);
+	if (m->result == 0 && m->data.len)
+		m->result = store_write_model(store, m->name, m->data.data, m->data.len);
+	if (m->result == 0)
+		m->result = store_keep_sets(store);
+}
+
+static void mended(struct task *task)
+{
+	struct mend_task *m = (struct mend_task *)task;
+
+	if (m->result < 0)
+		log_error("models/%s cannot be repaired: %s", m->name, strerror(-m->result));
+	else
+		log_notice("models/%s was damaged: set aside%s", m->name,
+			m->data.len ? ", and written anew" : "");
+	m->fn(m->user);
+	buf_done(&m->data);
+	free(m);
+}
+
+bool models_mend(struct daemon *d, const char *name, void (*fn)(void *user), void *user)
+{
+	struct mend_task *m = calloc(1, sizeof(*m));
+	char current[STORE_MODEL_NAME];
+
+	if (!m)
+		return false; /* the next repair finds it */
+	*m = (struct mend_task){.task = {.run = run_mend, .done = mended}, .fn = fn, .user = user};
+	snprintf(m->name, sizeof(m->name), "%s", name);
+	store_model_name(d->model.version, current);
+	if (d->model.params && !strcmp(name, current) && model_write(&d->model, &m->data) < 0)
+		buf_done(&m->data);
+	writer_task(d->writer, &m->task);
+	return true;
 }

@@ -1,4 +1,4 @@
-/* The writing half of the store: opening, sweeping, accounting, models. Batches: store_apply.c. */
+/* The writing half of the store: opening, sweeping, accounting. Batches: store_apply.c. */
 #include "daemon/store.h"
 
 #include <assert.h>
@@ -708,32 +708,4 @@ int store_shrink(struct store *s, int pages)
 	store_checkpoint(s);
 	now = store_pragma(s, "PRAGMA page_count");
 	return before < 0 || now < 0 ? -ENOMEM : (int)(before - now);
-}
-
-int store_write_model(struct store *s, const char *name, const void *data, size_t len)
-{
-	struct stat st;
-	int64_t old = store_file_bytes(s->models, name);
-	int r;
-
-	if (!data) {
-		if (old && unlinkat(s->models, name, 0) < 0)
-			return -errno;
-		s->model_bytes -= old;
-		return fsync(s->models) < 0 ? -errno : 0;
-	}
-	r = store_fit_files(s, (int64_t)len); /* old and new exist together for a moment */
-	if (r < 0)
-		return r;
-	r = io_write_durable(s->models, name, data, len);
-	if (r < 0)
-		return r == -EDQUOT ? -ENOSPC : r;
-	if (fstatat(s->models, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		s->model_bytes += io_disk_bytes(&st) - old;
-	return 0;
-}
-
-int store_read_model(const struct store *s, const char *name, struct buf *ret)
-{
-	return io_read_file(s->models, name, SIZE_MAX / 8, ret);
 }

@@ -210,6 +210,9 @@ int64_t store_relief_bytes(int64_t limit);
  */
 int store_apply(struct store *s, struct op *ops, bool relief, struct tally_list *ret_change);
 
+/* Makes shared table sets and their second copies good by one another; so does store_open(). */
+int store_keep_sets(struct store *s);
+
 /* How many shared table sets were damaged in the index, and made good by their second copies. */
 int store_sets_restored(const struct store *s);
 
@@ -230,6 +233,17 @@ void store_usage(const struct store *s, struct usage *ret);
 /* Durable file under models/ (NULL data removes it); counted, -ENOSPC over the limit. */
 int store_write_model(struct store *s, const char *name, const void *data, size_t len);
 int store_read_model(const struct store *s, const char *name, struct buf *ret);
+
+/* A damaged one goes to quarantine, or is removed when it does not fit there. */
+int store_set_model_aside(struct store *s, const char *name);
+
+/* Names under models/: a network's; the state of a training. */
+#define STORE_MODEL_NAME 48
+#define CHECKPOINT_NAME	 "checkpoint"
+void store_model_name(int64_t version, char ret[STORE_MODEL_NAME]);
+
+/* The version of the newest network there is before that one; 0: none. */
+int store_newest_model(const struct store *s, int64_t below, int64_t *ret);
 
 /* Whether a spool file of this size can be kept in quarantine at all. Any thread. */
 bool quarantine_fits(const struct limits *limits, int64_t bytes);
@@ -305,14 +319,15 @@ int view_taken(struct store_view *v,
 /* Findings of a check, one line each. */
 struct verify_report {
 	int64_t images, bytes;
-	int damaged, missing, orphaned, tallies;
+	int damaged, missing, orphaned, tallies, models;
 };
 
 struct verify_events {
 	void (*finding)(void *user, const char *line);
 	void (*lost)(void *user, int64_t id, uint8_t quality); /* an image without its bytes; may be NULL */
+	void (*lost_model)(void *user, const char *name);      /* of a file under models/; may be NULL */
 	void *user;
 };
 
-/* Reads every object back and checks every invariant. */
+/* Reads every object and model back and checks every invariant. */
 int view_verify(struct store_view *v, const struct verify_events *events, struct verify_report *ret);

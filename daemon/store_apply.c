@@ -781,7 +781,7 @@ int store_apply(struct store *s, struct op *ops, bool relief, struct tally_list 
 	} else {
 		unlink_objects(s, &b.garbage);
 		for (size_t i = 0; i < b.aside.n; i++)
-			quarantine_object(s, b.aside.v[i]);
+			quarantine_damaged(s, s->objects, &s->object_bytes, b.aside.v[i]);
 		s->garbage_rows = b.garbage.n > 0;
 		drop_unused(s, ops);
 		for (struct op *op = ops; op; op = op->next)

@@ -121,20 +121,21 @@ static int move_to_quarantine(struct store *s, int dir, const char *base, const 
 	return r;
 }
 
-void quarantine_object(struct store *s, const char *name)
+int quarantine_damaged(struct store *s, int dir, int64_t *bytes, const char *name)
 {
 	struct stat st;
 
-	if (fstatat(s->objects, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return;
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
 	if (quarantine_fits(&s->limits, st.st_size) && quarantine_make_room(s, st.st_size) == 0 &&
-		renameat(s->objects, name, s->quarantine, name) == 0) {
+		renameat(dir, name, s->quarantine, name) == 0) {
 		s->quarantine_bytes += io_disk_bytes(&st);
 		write_reason(s, name, name, "stored bytes do not match their checksum");
-	} else if (unlinkat(s->objects, name, 0) < 0) {
-		return;
+	} else if (unlinkat(dir, name, 0) < 0) {
+		return -errno;
 	}
-	s->object_bytes -= io_disk_bytes(&st);
+	*bytes -= io_disk_bytes(&st);
+	return 0;
 }
 
 int store_settle(struct store *s, int spool_fd, const char *path, const struct taken_file *f, int64_t id,

@@ -127,13 +127,11 @@ int store_each_file(struct store *s, int dir_fd, int (*fn)(struct store *s, cons
 	void *arg);
 
 /*
- * store_sets.c: makes table sets and their second copies good by one another. The id of a copy by its
- * file's name (0: it is none); the copy of a set (-EBADMSG: not whole); a row of one, in place of what
- * there is.
+ * store_sets.c. The id of a table set's second copy by its file's name (0: it is none); the copy of a set
+ * (-EBADMSG: not whole); a row of one, in place of what there is.
  */
-int store_keep_sets(struct store *s);
 int64_t store_set_id(const char *name);
-int store_read_set(const struct store *s, int64_t id, struct buf *ret);
+int store_read_set(int models_fd, int64_t id, struct buf *ret);
 int store_put_set(struct store *s, int64_t id, const void *data, size_t len);
 
 /*
@@ -148,8 +146,14 @@ int pages_each_image(const char *file, int (*fn)(void *user, sqlite3_stmt *st), 
 /* Takes the oldest files out of quarantine until bytes more fit its own limit and the store's. */
 int quarantine_make_room(struct store *s, int64_t bytes);
 
-/* Moves a damaged object's file there, or removes it when it does not fit. */
-void quarantine_object(struct store *s, const char *name);
+/*
+ * Moves a damaged file of that directory there, or removes it when it does not fit; *bytes, what the
+ * directory takes, becomes less. 0 also when there is none.
+ */
+int quarantine_damaged(struct store *s, int dir, int64_t *bytes, const char *name);
+
+/* Whether a file under models/ is as it was written: 0; -EBADMSG or -EIO: not; others: who can say. */
+int store_check_model(int models_fd, const char *name);
 
 /* store.c, for store_apply.c: remembers SQLite's message and gives its code as errno. */
 int store_fail(struct store *s, int rc);

@@ -244,7 +244,7 @@ static int add_copy(struct store *s, const char *name, void *arg)
 	_cleanup_buf_ struct buf copy = {0};
 	struct salvage *w = arg;
 	int64_t id = store_set_id(name);
-	int r = set_known(w, id) ? -EEXIST : store_read_set(s, id, &copy);
+	int r = set_known(w, id) ? -EEXIST : store_read_set(s->models, id, &copy);
 
 	if (r == -ENOMEM)
 		return r;

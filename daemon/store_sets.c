@@ -19,14 +19,14 @@ static void set_name(int64_t id, char ret[32])
 	snprintf(ret, 32, "tables-%" PRId64, id);
 }
 
-int store_read_set(const struct store *s, int64_t id, struct buf *ret)
+int store_read_set(int models_fd, int64_t id, struct buf *ret)
 {
 	struct reader sum;
 	char name[32];
 	int r;
 
 	set_name(id, name);
-	r = io_read_file(s->models, name, SET_BYTES_MAX, ret);
+	r = io_read_file(models_fd, name, SET_BYTES_MAX, ret);
 	if (r < 0 || ret->len < 4)
 		return r < 0 ? r : -EBADMSG;
 	ret->len -= 4;
@@ -94,7 +94,7 @@ static int make_row_good(struct store *s, const char *name, void *arg)
 	int r;
 
 	if (!id || (row_from_id(s, id, &found, &row, &whole) && found == id && whole) ||
-		store_read_set(s, id, &copy) < 0)
+		store_read_set(s->models, id, &copy) < 0)
 		return 0;
 	r = store_put_set(s, id, copy.data, copy.len);
 	*(int *)arg += r == 0;
@@ -110,7 +110,7 @@ static int make_files_good(struct store *s)
 
 	for (int64_t id = 0; r == 0 && row_from_id(s, id + 1, &id, &row, &whole);) {
 		copy.len = 0;
-		if (whole && !(store_read_set(s, id, &copy) == 0 && copy.len == row.len &&
+		if (whole && !(store_read_set(s->models, id, &copy) == 0 && copy.len == row.len &&
 				     !memcmp(copy.data, row.data, row.len)))
 			r = write_set(s, id, row.data, row.len);
 	}

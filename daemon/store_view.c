@@ -20,7 +20,7 @@
 
 struct store_view {
 	sqlite3 *db;
-	int objects; /* owned descriptor */
+	int objects, models; /* owned descriptors */
 	sqlite3_stmt *row, *data;
 };
 
@@ -36,6 +36,8 @@ int view_open(const char *path, struct store_view **ret, char error[256])
 	}
 	snprintf(file, sizeof(file), "%s/objects", path);
 	v->objects = open(file, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	snprintf(file, sizeof(file), "%s/models", path);
+	v->models = open(file, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	snprintf(file, sizeof(file), "%s/index.db", path);
 	/* Read-write only so that the log's shared memory can be used; nothing is ever written. */
 	rc = sqlite3_open_v2(file, &v->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
@@ -47,7 +49,7 @@ int view_open(const char *path, struct store_view **ret, char error[256])
 			NULL);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_prepare_v2(v->db, "SELECT data FROM images WHERE id=?1", -1, &v->data, NULL);
-	if (rc != SQLITE_OK || v->objects < 0) {
+	if (rc != SQLITE_OK || v->objects < 0 || v->models < 0) {
 		snprintf(error, 256, "%s: %s", file, v->db ? sqlite3_errmsg(v->db) : "cannot open");
 		return rc == SQLITE_OK ? -EACCES : errno_of(rc);
 	}
@@ -69,6 +71,7 @@ void view_close(struct store_view *v)
 		sqlite3_db_config(v->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, on, NULL);
 	sqlite3_close(v->db);
 	close_fd(&v->objects);
+	close_fd(&v->models);
 	free(v);
 }
 
@@ -640,6 +643,25 @@ static int verify_object(void *arg, int dir_fd, const char *name)
 	return MIN(r, 0);
 }
 
+/* As verify_object() to a file under models/: one that is written anew has its name only once it is whole. */
+static int verify_model(void *arg, int dir_fd, const char *name)
+{
+	struct verify *w = arg;
+	int r;
+
+	if (is_directory_or_hidden(dir_fd, name))
+		return 0;
+	r = store_check_model(dir_fd, name);
+	if (r != -EBADMSG && r != -EIO)
+		return r;
+	w->report.models++;
+	finding(w, "models/%s: %s", name,
+		r == -EIO ? "cannot be read" : "stored bytes do not match their checksum");
+	if (w->events->lost_model)
+		w->events->lost_model(w->events->user, name);
+	return 0;
+}
+
 /* SQLite's own check of the index; whether it found nothing. */
 static int check_index(struct verify *w, bool tell, bool *ret_fine)
 {
@@ -693,6 +715,8 @@ int view_verify(struct store_view *v, const struct verify_events *events, struct
 		r = verify_tables(&w);
 	if (r == 0)
 		r = io_each_name(v->objects, verify_object, &w);
+	if (r == 0)
+		r = io_each_name(v->models, verify_model, &w);
 	*ret = w.report;
 	return r;
 }

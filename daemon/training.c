@@ -124,7 +124,7 @@ static void remember(struct daemon *d, const struct train_result *r, bool accept
 {
 	daemon_remember(d,
 		&(struct history_training){.time_s = clock_wall_us() / US_PER_SEC,
-			.version = d->model.version + accepted,
+			.version = accepted ? models_next_version(d) : d->model.version,
 			.images = r->trained_images,
 			.validation_images = r->validation_images,
 			.accuracy = (float)r->candidate_accuracy,
@@ -155,7 +155,7 @@ static void on_trained(struct training *t, struct reader *payload)
 			"candidate rejected: accuracy %.3f, current model %.3f, on %d validation images",
 			r.candidate_accuracy, r.current_accuracy, r.validation_images);
 		log_notice("%s", text);
-		models_save_meta(d, d->model.version);
+		models_save_meta(d);
 		training_tell_waiters(t, true, text);
 		return;
 	}
@@ -171,7 +171,7 @@ static void on_slice(struct training *t, struct reader *payload)
 	t->labelled_at_last = t->started_labelled;
 	log_info("%.0f %% of a training done, on %" PRIu32 " images", 100 * t->share, images);
 	course_shown(&t->course);
-	models_save_meta(t->d, t->d->model.version);
+	models_save_meta(t->d);
 }
 
 static void on_refused(struct training *t, struct reader *payload)
@@ -338,7 +338,7 @@ static void write_order(struct training *t)
 		.until = t->share,
 		.min_images = 2 * CLASS_MIN_IMAGES,
 		.per_class_min = CLASS_MIN_IMAGES,
-		.seed = (uint64_t)d->model.version + 1,
+		.seed = (uint64_t)models_next_version(d),
 		.memory_max = MIN(MEMORY_MAX, daemon_memory() / 4),
 		.checkpoint = t->checkpoint.data,
 		.checkpoint_len = t->checkpoint.len,

@@ -23,6 +23,7 @@ struct training {
 	enum training_state state;
 	bool forced, now, paused; /* forced: asked for; now: without waiting for idle */
 	char why[200];
+	int64_t last_version;	  /* of a model when the daemon began; it may be lost since */
 	int64_t labelled_at_last; /* counter when the last training or slice began */
 	struct course course;
 	int64_t retry_after_us;
@@ -53,8 +54,11 @@ void training_set_state(struct training *t, enum training_state to);
 void training_release(struct training *t);
 void training_tell_waiters(struct training *t, bool ok, const char *text);
 
-/* What training has come to is kept: the current model's version, and where the course stands. */
-void models_save_meta(struct daemon *d, int64_t version);
+/* That the next model will have. */
+int64_t models_next_version(const struct daemon *d);
+
+/* What training has come to is kept: the last model's version, and where the course stands. */
+void models_save_meta(struct daemon *d);
 
 /* The checkpoint is kept in memory, and in the store when that is large enough. */
 void models_keep_checkpoint(struct training *t, struct reader *payload);

@@ -204,4 +204,76 @@ for tries in range(2):
     check("another disk" in d.tail(50), f"another disk's is left alone: {d.tail()}")
 check(d.tail(10000).count("not salvaged") == 1, "and not tried again at once")
 d.remove()
+
+# Networks: a flipped bit is found; what is known is written anew; an older one takes the place of one that is lost.
+d = Daemon({"Store": {"MaxUse": "32M"}, "Training": {"Epochs": "2", "MinNewImages": "1000000"}, "Idle": {"QuietSec": "0"}}).start()
+for i in range(80):
+    d.drop(f"{('stripes', 'blobs')[i % 2]}/{i}.png", picture(i % 2, i, 16))
+d.drained()
+d.ctl("train", "--now", "--wait")
+weights = os.path.join(d.root, "m.safetensors")
+d.ctl("model", weights)
+for i in range(2):
+    d.ctl("model", "--use", weights)
+
+
+def model(version):
+    return os.path.join(d.store, "models", f"model-{version:06}.safetensors")
+
+
+def flip(path, at=0.8):
+    with open(path, "r+b") as f:
+        f.seek(int(at * os.path.getsize(path)))
+        byte = f.read(1)[0]
+        f.seek(-1, os.SEEK_CUR)
+        f.write(bytes([byte ^ 0x40]))
+
+
+def sound():
+    code, out, _ = d.ctl("verify", check_status=False)
+    return code == 0 and "all sound" in out
+
+
+def change_index(change):
+    """What making it anew could not save."""
+    d.stop()
+    index = sqlite3.connect(os.path.join(d.store, "index.db"))
+    index.execute(change)
+    index.commit()
+    index.close()
+    d.start()
+
+
+check(sound() and d.status()["model"]["version"] == 3, f"as it should be: {d.status()['model']}")
+for name in (model(1), model(3), model(3)):
+    flip(name)
+    code, out, _ = d.ctl("verify", check_status=False)
+    check(code == 4 and f"models/{os.path.basename(name)}: stored bytes do not match" in out, f"found: {code} {out}")
+    code, out, err = d.ctl("verify", "--repair", check_status=False)
+    check(code == 0 and "all sound" in out, f"repaired: {code} {out} {err}")
+    check(os.path.exists(os.path.join(d.store, "quarantine", os.path.basename(name))), "and set aside")
+check(os.path.exists(model(3)) and not os.path.exists(model(1)), "the one in use is written anew, an old one is gone")
+d.stop()
+flip(model(3))
+with open(os.path.join(d.store, "models", "checkpoint"), "wb") as f:
+    f.write(b"LCK2 of something else")
+d.start()
+check(d.status()["model"]["version"] == 4, f"another takes its place: {d.status()['model']}, {d.tail(30)}")
+check("model 2 takes its place, as model 4" in d.tail(30) and "training begins anew" in d.tail(30), f"and it is said: {d.tail(30)}")
+check(not sound() and d.ctl("verify", "--repair", check_status=False)[0] == 0, "what is damaged is left for a repair")
+change_index("DELETE FROM meta WHERE key = 'model'")
+check(d.status()["model"]["version"] == 4, f"the newest there is: {d.status()['model']}")
+change_index("DELETE FROM counters")
+check(d.status()["training"]["new_images"] >= 0, f"no more is waited for than is new: {d.status()['training']}")
+d.stop()
+for version in (2, 4):
+    flip(model(version))
+d.start()
+check(d.status()["model"]["version"] == 0 and "there is no other" in d.tail(30), f"none: {d.status()['model']}")
+d.ctl("train", "--now", "--wait")
+check(d.status()["model"]["version"] == 5, f"none of the old numbers: {d.status()['model']}")
+d.ctl("verify", "--repair", check_status=False)
+check(sound(), "in the end")
+d.stop()
+d.remove()
 finish()

@@ -84,7 +84,7 @@ static inline int64_t verify(int want_findings)
 	struct verify_report report = {0};
 	char error[256];
 	int findings = 0;
-	const struct verify_events events = {count_line, NULL, &findings};
+	const struct verify_events events = {.finding = count_line, .user = &findings};
 
 	CHECK_INT(view_open(path, &v, error), 0);
 	CHECK_INT(view_verify(v, &events, &report), 0);

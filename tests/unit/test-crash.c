@@ -351,7 +351,7 @@ static void live(void)
 	change(make_steps, true, 7);
 	take(8);
 	write_model("model-1.safetensors", NOTE_MODEL);
-	write_model("checkpoint", NOTE_CHECKPOINT);
+	write_model("checkpoint-1", NOTE_CHECKPOINT);
 	take(9);
 	take(10);
 	change(make_marks, false, 10);
@@ -447,7 +447,7 @@ static void check_world(const char *dir, int moment, bool strict)
 	int64_t counters[COUNTERS], n_fates = 0;
 	char path[80], error[256];
 	int findings = 0, r, now = when(moment);
-	const struct verify_events events = {say, NULL, &findings};
+	const struct verify_events events = {.finding = say, .user = &findings};
 
 	snprintf(path, sizeof(path), "%s/spool", dir);
 	mkdir(path, 0755);
@@ -502,7 +502,7 @@ static void check_world(const char *dir, int moment, bool strict)
 		n_fates += fates[i] == STORED || fates[i] == OBJECTED ? stored : 0;
 	}
 	check_model("model-1.safetensors", now >= when(NOTE_MODEL));
-	check_model("checkpoint", now >= when(NOTE_CHECKPOINT));
+	check_model("checkpoint-1", now >= when(NOTE_CHECKPOINT));
 	/* And it goes on. */
 	for (int i = 0; i < CAPTURES; i++)
 		take(i);

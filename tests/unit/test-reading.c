@@ -12,6 +12,7 @@
 #include "common/digest.h"
 #include "common/io.h"
 #include "common/macros.h"
+#include "common/net/model.h"
 #include "daemon/store.h"
 #include "policy/member.h"
 #include "tests/unit/beside.h"
@@ -24,6 +25,7 @@
 #define SMALL	  70	      /* in the index, the last of them larger than a page */
 #define IMAGES	  (SMALL + 5) /* the others are files */
 #define QUESTIONS 18
+#define NETWORK   "model-000001.safetensors"
 
 static char slow[] = "/tmp/larder-reading-XXXXXX", shm[] = "/dev/shm/larder-reading-XXXXXX";
 static char *base; /* of the two, the one in memory where there is one */
@@ -73,8 +75,19 @@ static void apply_free(struct store *s, struct op *op)
 	op_free(op);
 }
 
+static void make_network(struct model *ret)
+{
+	*ret = (struct model){.shape = {.size = 8, .channels = {2, 2, 2}, .classes = 2}, .version = 1};
+	CHECK_INT(model_alloc(ret), 0);
+	CHECK_INT(model_set_class(ret, 0, 3, "cat"), 0);
+	CHECK_INT(model_set_class(ret, 1, 9, "dog"), 0);
+	net_init(&ret->shape, 1, ret->params);
+}
+
 static void fill(void)
 {
+	_cleanup_model_ struct model network = {0};
+	_cleanup_buf_ struct buf file = {0};
 	struct store *s = NULL;
 	struct op *op;
 	char error[256];
@@ -103,7 +116,9 @@ static void fill(void)
 			snprintf(op->text, sizeof(op->text), "no picture, but something else altogether");
 		apply_free(s, op);
 	}
-	CHECK_INT(store_write_model(s, "model-1.safetensors", path, sizeof(path)), 0);
+	make_network(&network);
+	CHECK_INT(model_write(&network, &file), 0);
+	CHECK_INT(store_write_model(s, NETWORK, file.data, file.len), 0);
 	store_close(s);
 }
 
@@ -186,7 +201,7 @@ static int all_tallies(struct store_view *v, struct answer *a)
 static int one_question(struct store_view *v, int which, struct answer *a)
 {
 	_cleanup_buf_ struct buf meta = {0};
-	const struct verify_events events = {add_finding, NULL, a};
+	const struct verify_events events = {.finding = add_finding, .user = a};
 	struct verify_report report;
 	int64_t n, counters[COUNTERS];
 	int r;
@@ -271,7 +286,7 @@ static int open_and_close(uint32_t *ret_model)
 
 	CHECK(r == 0 || error[0]);
 	if (r == 0) {
-		r = store_read_model(s, "model-1.safetensors", &model);
+		r = store_read_model(s, NETWORK, &model);
 		store_close(s);
 	}
 	*ret_model = crc32c(0, model.data, model.len);
@@ -364,7 +379,7 @@ static int findings(struct verify_report *ret)
 	struct store_view *v = NULL;
 	char error[256];
 	int n = 0;
-	const struct verify_events events = {count_finding, NULL, &n};
+	const struct verify_events events = {.finding = count_finding, .user = &n};
 
 	CHECK_INT(view_open(path, &v, error), 0);
 	CHECK_INT(view_verify(v, &events, ret), 0);
@@ -438,6 +453,34 @@ static void test_findings(void)
 	CHECK(report.damaged == SMALL && report.tallies == 1);
 }
 
+/* A network that memory is too short to write is not written in part; nor is one that is read changed. */
+static void test_network(void)
+{
+	_cleanup_model_ struct model network = {0};
+	_cleanup_buf_ struct buf whole = {0};
+	int refused = 0;
+	bool hit = true;
+
+	make_network(&network);
+	CHECK_INT(model_write(&network, &whole), 0);
+	for (long at = 1; hit; at++) {
+		_cleanup_model_ struct model back = {0};
+		_cleanup_buf_ struct buf file = {0};
+		int written, read = -ENOMEM;
+
+		arm(true, at, false);
+		written = model_write(&network, &file);
+		if (written == 0)
+			read = model_read(whole.data, whole.len, &back);
+		hit = disk_was_hit();
+		disk_off();
+		refused += written < 0;
+		CHECK(written < 0 || (file.len == whole.len && !memcmp(file.data, whole.data, file.len)));
+		CHECK(read < 0 || (!strcmp(back.name[1], "dog") && back.label_id[1] == 9));
+	}
+	CHECK(refused > 20);
+}
+
 int main(void)
 {
 	base = mkdtemp(shm) ? shm : mkdtemp(slow);
@@ -451,6 +494,7 @@ int main(void)
 	if (!SANITIZED) {
 		fail_each(true, false, 1);
 		fail_each(true, true, 7);
+		test_network();
 	}
 	test_find();
 	test_findings();

@@ -213,7 +213,7 @@ static int check_store(int64_t dropped)
 	struct store_view *v = NULL;
 	int64_t counters[COUNTERS];
 	int there = 0, findings = 0;
-	const struct verify_events events = {say, NULL, &findings};
+	const struct verify_events events = {.finding = say, .user = &findings};
 	char error[256];
 
 	if (!s)

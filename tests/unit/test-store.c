@@ -279,7 +279,7 @@ static void meddle(void *user, const char *line)
 static void test_verify_live(void)
 {
 	struct meddler m = {.s = open_store(8 * MIB)};
-	const struct verify_events events = {meddle, NULL, &m};
+	const struct verify_events events = {.finding = meddle, .user = &m};
 	struct verify_report report = {0};
 	struct store_view *v = NULL;
 	char error[256], file[128];
@@ -726,7 +726,7 @@ static void test_sets(void)
 	CHECK_INT(damage("models/tables-1", "a set of 1"), 1); /* it was written anew */
 	CHECK_INT(damage("index.db", "a set of 1"), 1);
 	CHECK_INT(readable_sets(0, -EUCLEAN), 0);
-	verify(1);
+	verify(2); /* each of them */
 	snprintf(name, sizeof(name), "%s/models/tables-1", path);
 	CHECK_INT(unlink(name), 0);
 	CHECK_INT(readable_sets(0, -EUCLEAN), 0);
