@@ -34,7 +34,8 @@ struct control {
 	uv_pipe_t listener;
 	struct client *clients;
 	int n_clients;
-	uv_idle_t turn;	       /* runs while clients have messages that can be served */
+	uv_idle_t turn; /* runs while clients have messages that can be served, or work */
+	struct piecework *work;
 	uv_pipe_t turned_away; /* a client that there was no memory for, while turning_away */
 	bool turning_away, left_waiting;
 };
@@ -258,11 +259,32 @@ static bool serve(struct client *c)
 	return true;
 }
 
+void control_work(struct control *control, struct piecework *w)
+{
+	w->next = control->work;
+	control->work = w;
+	uv_idle_start(&control->turn, on_turn);
+}
+
+/* A piece of each; whether there is more. */
+static bool work_on(struct control *control)
+{
+	for (struct piecework **p = &control->work, *w; (w = *p);) {
+		struct piecework *next = w->next;
+
+		if (w->run(w))
+			p = &w->next;
+		else
+			*p = next;
+	}
+	return control->work;
+}
+
 /* One message of each client, so that none keeps the loop from the others and from captures. */
 static void on_turn(uv_idle_t *turn)
 {
 	struct control *control = turn->data;
-	bool more = false;
+	bool more = work_on(control);
 
 	for (struct client *c = control->clients, *next; c; c = next) {
 		next = c->next;
@@ -414,6 +436,7 @@ int control_open(struct daemon *d, char error[256])
 
 void control_stop(struct control *control)
 {
+	work_on(control); /* ends it */
 	while (control->clients)
 		close_client(control->clients);
 	uv_close((uv_handle_t *)&control->listener, NULL);

@@ -22,6 +22,12 @@ struct verb {
 /* The id that text begins, or an error sent to the client. */
 bool call_find_id(struct call *c, const char *text, int64_t *ret);
 
+/* control_many.c: one change to many images. */
+void run_label(struct call *c);
+void run_pin(struct call *c);
+void run_unpin(struct call *c);
+void run_remove(struct call *c);
+
 /* control_check.c: everything read back; and what is found to be damaged set aside. */
 void run_verify(struct call *c);
 void run_repair(struct call *c);
@@ -58,3 +64,16 @@ void client_answer(struct client *c, bool ok, const char *text);
 /* Keeps a client's memory until its answer: the client may leave meanwhile. */
 void client_hold(struct client *c);
 void client_release(struct client *c);
+
+/*
+ * Work that would keep the loop too long: run() is called once a turn of the loop for a piece of it, until
+ * it returns false, having freed w. When the daemon is stopping the piece is the last, and returns false.
+ */
+struct piecework {
+	struct piecework *next; /* control.c's */
+	bool (*run)(struct piecework *w);
+};
+
+#define PIECE_US 2000 /* that one takes, about */
+
+void control_work(struct control *control, struct piecework *w);
