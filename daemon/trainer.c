@@ -1,6 +1,7 @@
 #include "daemon/trainer.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "common/log.h"
 #include "common/net/model.h"
 #include "common/net/train.h"
+#include "common/rng.h"
 #include "daemon/proto.h"
 #include "daemon/sandbox.h"
 #include "daemon/store.h"
@@ -28,6 +30,7 @@ struct trainer {
 	int n_known;
 	struct model model;	    /* the candidate: its classes; params filled at the end */
 	int64_t came[NET_CLASSES_MAX]; /* captures, of each class */
+	int64_t labelled;	    /* images that there are, at most */
 	struct dataset set[2];	    /* training, validation */
 	int capacity[2];
 	struct coef_image image;    /* scratch */
@@ -106,6 +109,8 @@ static int choose_classes(struct trainer *t)
 	tally_done(&all);
 	if (r < 0 || !s)
 		return r < 0 ? r : -ENOMEM;
+	for (size_t i = 0; i < strata; i++)
+		t->labelled += stratum_label(s[i].number) ? s[i].images : 0;
 	for (size_t i = 0; i < strata && n < NET_CLASSES_MAX; i++)
 		if (stratum_label(s[i].number) && !stratum_is_validation(s[i].number) &&
 			s[i].images >= t->order.per_class_min) {
@@ -195,27 +200,63 @@ static bool collect_row(void *user, const struct image_row *row)
 	return t->n_rows < ROWS_PER_READ;
 }
 
-/* Ids are content hashes, so stopping when memory is used up leaves a random sample. */
+static int64_t image_bytes(const struct trainer *t)
+{
+	return (int64_t)t->order.input_size * t->order.input_size * 3;
+}
+
+/*
+ * Where the walk over the images begins. Ids are content hashes, so that stopping when memory is used up
+ * leaves a random sample; where not all have room, each model's training draws one of its own.
+ */
+static int64_t first_id(const struct trainer *t)
+{
+	struct rng rng;
+
+	if (t->labelled * image_bytes(t) <= t->order.memory_max)
+		return -1;
+	log_info("trainer: memory for %" PRId64 " images of the %" PRId64 " that have labels",
+		t->order.memory_max / image_bytes(t), t->labelled);
+	rng_init(&rng, t->order.seed);
+	return (int64_t)(rng_u64(&rng) >> 1);
+}
+
+/* The next rows after one; 1 when these were the last before `end`. */
+static int load_some(struct trainer *t, int64_t *after, int64_t end)
+{
+	int r;
+
+	t->n_rows = 0;
+	r = view_walk(t->view, *after, -1, ROWS_PER_READ, collect_row, t);
+	for (int i = 0; r == 0 && i < t->n_rows; i++) {
+		if (t->row[i].id > end)
+			return 1;
+		*after = t->row[i].id;
+		r = load_image(t, &t->row[i]);
+	}
+	return r < 0 ? r : t->n_rows < ROWS_PER_READ;
+}
+
+static bool memory_left(const struct trainer *t)
+{
+	return (t->set[0].n + t->set[1].n) * image_bytes(t) <= t->order.memory_max;
+}
+
 static int load_images(struct trainer *t)
 {
-	int64_t image = (int64_t)t->order.input_size * t->order.input_size * 3, last = -1;
+	int64_t first = first_id(t), last = first;
 	int r = 0;
 
-	do {
-		t->n_rows = 0;
-		r = view_walk(t->view, last, -1, ROWS_PER_READ, collect_row, t);
-		for (int i = 0; r == 0 && i < t->n_rows; i++) {
-			last = t->row[i].id;
-			r = load_image(t, &t->row[i]);
-		}
-		if ((t->set[0].n + t->set[1].n) * image > t->order.memory_max)
-			break;
-	} while (r == 0 && t->n_rows == ROWS_PER_READ);
+	while (r == 0 && memory_left(t))
+		r = load_some(t, &last, INT64_MAX);
+	if (r == 1 && first >= 0) /* from the beginning, to where that was */
+		for (r = 0, last = -1; r == 0 && memory_left(t);)
+			r = load_some(t, &last, first);
 	for (int i = 0; i < 2; i++) {
 		t->set[i].size = t->order.input_size;
 		t->set[i].classes = t->model.shape.classes;
 	}
-	return r;
+	return MIN(r, 0);
 }
 
 /* The validation images whose labels the model knows, as its classes. */

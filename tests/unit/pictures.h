@@ -20,11 +20,11 @@ static inline void draw(struct pixels *px, int width, int height, uint64_t seed)
 		for (int x = 0; x < width; x++) {
 			uint8_t *p = px->rgb + 3 * (y * width + x);
 			bool inside = hypot(x - cx, y - cy) < radius;
-			double base[3] = {120 + 80 * sin(x * fx / width), 110 + 70 * cos(y * fy / height),
+			double ground[3] = {120 + 80 * sin(x * fx / width), 110 + 70 * cos(y * fy / height),
 				100 + 60 * sin((x + y) * 0.1)};
 
 			for (int c = 0; c < 3; c++) {
-				double v = base[c] + (inside ? (c == 0 ? 70 : -40) : 0) +
+				double v = ground[c] + (inside ? (c == 0 ? 70 : -40) : 0) +
 					noise * (rng_unit(&r) - 0.5);
 
 				p[c] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
