@@ -98,6 +98,20 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t len)
 	return ~crc32c_bytes(crc, p + whole, len - whole);
 }
 
+int64_t crc32c_flipped(uint32_t difference, size_t len)
+{
+	const uint32_t polynomial = CRC[128];
+	uint32_t one = polynomial; /* what the last bit makes of it; each before it is shifted once more */
+
+	for (size_t i = len; i-- > 0;)
+		for (int bit = 7; bit >= 0; bit--) {
+			if (one == difference)
+				return (int64_t)i * 8 + bit;
+			one = one >> 1 ^ (one & 1 ? polynomial : 0);
+		}
+	return -1;
+}
+
 int64_t digest_id(const uint8_t digest[SHA256_BYTES])
 {
 	uint64_t id = 0;

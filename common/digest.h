@@ -17,3 +17,10 @@ const char *format_id(int64_t id, char buf[17]);
 
 /* Continues crc over len more bytes; start with 0. */
 uint32_t crc32c(uint32_t crc, const void *data, size_t len);
+
+/*
+ * The bit (8 n and on are those of byte n, the lowest first) by whose flipping alone the CRC of len bytes
+ * becomes another, `difference` being the exclusive or of both; -1: not by one bit. Two flipped bits are never
+ * taken for one: the polynomial is a multiple of x + 1.
+ */
+int64_t crc32c_flipped(uint32_t difference, size_t len);

@@ -26,7 +26,7 @@ struct check {
 	size_t n_lost;
 	json_t *lost_models; /* owned: names */
 	bool repair, force;
-	int result, outstanding, set_aside;
+	int result, outstanding, set_aside, mended;
 };
 
 static void on_finding(void *user, const char *line)
@@ -108,8 +108,8 @@ static void recounted(struct check *k)
 		tally_done(&tally);
 		log_error("the totals cannot be read again; a restart will");
 	}
-	log_notice("repaired: %d images set aside, totals counted anew", k->set_aside);
-	client_reply(k->client, json_pack("{si}", "set_aside", k->set_aside));
+	log_notice("repaired: %d images mended, %d set aside, totals counted anew", k->mended, k->set_aside);
+	client_reply(k->client, json_pack("{si si}", "set_aside", k->set_aside, "mended", k->mended));
 	check_free(k);
 }
 
@@ -125,7 +125,8 @@ static void op_over(void *user, struct op *op)
 {
 	struct check *k = user;
 
-	k->set_aside += op->kind == OP_SET_ASIDE && op->result == 0;
+	if (op->kind == OP_SET_ASIDE && op->result == 0)
+		*(op->mended ? &k->mended : &k->set_aside) += 1;
 	op_free(op);
 	one_over(k);
 }

@@ -66,6 +66,8 @@ static const char *const sql[STATEMENTS] = {
 		      "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
 	[ST_EXISTS] = "SELECT hash FROM images WHERE id = ?1",
 	[ST_ROW] = "SELECT " ROW_COLUMNS " FROM images WHERE id = ?1",
+	[ST_DATA] = "SELECT data FROM images WHERE id = ?1",
+	[ST_MEND] = "UPDATE images SET crc=?2, data=?3 WHERE id = ?1",
 	[ST_STEP] =
 		"UPDATE images SET step=?2, step_to=?3, quality=?4, tables=?5, flags=?6, bytes=?7,"
 		" crc=?8, model=?9, harm=?10, data=?11 WHERE id = ?1",

@@ -98,7 +98,7 @@ enum op_kind {
 	OP_RESCORE,    /* row, was_quality: harm, step and model of the row */
 	OP_SPENT,      /* row.id: training has been shown it: member_rank_spent(, amount) */
 	OP_REMOVE,     /* row.id: dropped; a pinned one only if row.flags & IMAGE_PINNED */
-	OP_SET_ASIDE,  /* row.id, was_quality: its bytes are damaged; its file goes to quarantine */
+	OP_SET_ASIDE,  /* row.id, was_quality: its bytes are damaged; mended, or its file goes to quarantine */
 	OP_RECOUNT,    /* the tally is made anew from the rows */
 	OP_FADE,       /* of what came with each label half is forgotten: came_fade() */
 	OP_COUNT,      /* file, counter: a capture that is not stored */
@@ -123,6 +123,7 @@ struct op {
 	enum counter counter;
 	int64_t amount;
 	int64_t taken_id; /* in for OP_SETTLED; out of the ops with a file */
+	bool mended;	  /* out of OP_SET_ASIDE: it is whole and stays; at most a bit was to be put right */
 	bool unsettled;	  /* its spool file could not be removed (store_settle()): the record stays */
 	char key[32];
 	char text[LABEL_MAX + 1]; /* reason of a quarantine, name of a label */

@@ -509,7 +509,7 @@ static int apply_spent(struct store *s, struct op *op)
 	return store_run(s, ST_SPENT);
 }
 
-/* Dropped, or set aside: then its file goes to quarantine. */
+/* Dropped, or set aside: then its file goes to quarantine, unless it can be mended. */
 static int apply_removal(struct store *s, struct op *op, struct batch *b)
 {
 	bool aside = op->kind == OP_SET_ASIDE;
@@ -520,6 +520,11 @@ static int apply_removal(struct store *s, struct op *op, struct batch *b)
 	if (r == 1 && !aside && (old.flags & ~op->row.flags & IMAGE_PINNED)) { /* pinned since */
 		op->result = -ESTALE;
 		return 0;
+	}
+	if (r == 1 && aside) {
+		r = store_mend_image(s, &old);
+		op->mended = r == 1;
+		r = r < 0 ? r : !r;
 	}
 	if (r <= 0)
 		return r;

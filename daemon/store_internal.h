@@ -39,6 +39,8 @@ enum statement {
 	ST_INSERT,
 	ST_EXISTS,
 	ST_ROW,
+	ST_DATA,
+	ST_MEND,
 	ST_STEP,
 	ST_RESCORE,
 	ST_SPENT,
@@ -151,6 +153,13 @@ int quarantine_make_room(struct store *s, int64_t bytes);
  * directory takes, becomes less. 0 also when there is none.
  */
 int quarantine_damaged(struct store *s, int dir, int64_t *bytes, const char *name);
+
+/*
+ * store_mend.c: whether bytes have that checksum, or have it once one bit of them, or of the checksum, is put
+ * right, as it is then. And an image by its row, in a transaction: 1 when it is whole now; 0: it cannot be.
+ */
+bool mend_bit(uint8_t *data, size_t len, uint32_t *crc);
+int store_mend_image(struct store *s, struct image_row *row);
 
 /* Whether a file under models/ is as it was written: 0; -EBADMSG or -EIO: not; others: who can say. */
 int store_check_model(int models_fd, const char *name);

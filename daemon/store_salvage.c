@@ -303,18 +303,34 @@ static bool row_is_whole(struct salvage *w, sqlite3_stmt *st, const struct image
 	       set_known(w, row->tables);
 }
 
+/* Whether it is, but for a bit. Of rows that are in their place: others may be anything. */
+static bool row_is_mended(struct salvage *w, sqlite3_stmt *st, struct image_row *row, struct buf *ret)
+{
+	if (row->flags & IMAGE_FILE)
+		return false;
+	buf_put(ret, sqlite3_column_blob(st, 19), (size_t)sqlite3_column_bytes(st, 19));
+	w->starved = w->starved || ret->failed;
+	return !ret->failed && ret->len == row->bytes && set_known(w, row->tables) &&
+	       mend_bit(ret->data, ret->len, &row->crc);
+}
+
 /* A row of the old index whose columns are ROW_COLUMNS and the data. */
 static int take_row(struct salvage *w, sqlite3_stmt *st)
 {
+	_cleanup_buf_ struct buf mended = {0};
 	struct image_row row;
 
 	row_from(st, &row);
-	if (!row_is_whole(w, st, &row)) {
-		w->report.damaged++;
-		return 0;
+	if (row_is_whole(w, st, &row)) {
+		w->report.from_index++;
+		return insert(w, &row, sqlite3_column_blob(st, 19));
 	}
-	w->report.from_index++;
-	return insert(w, &row, sqlite3_column_blob(st, 19));
+	if (row_is_mended(w, st, &row, &mended)) {
+		w->report.from_index++;
+		return insert(w, &row, mended.data);
+	}
+	w->report.damaged++;
+	return 0;
 }
 
 /* The first id from `from` on that the damaged tree gives; -1: none, or it cannot say. */

@@ -17,6 +17,11 @@ with open(objects[0], "r+b") as f:
     f.seek(os.path.getsize(objects[0]) // 2)
     f.write(b"\x55\xaa\x55")
 os.unlink(objects[1])
+with open(objects[2], "r+b") as f:  # a bit
+    f.seek(100)
+    byte = f.read(1)[0]
+    f.seek(100)
+    f.write(bytes([byte ^ 4]))
 d.stop()
 index = sqlite3.connect(os.path.join(d.store, "index.db"))
 row = index.execute("SELECT id FROM images WHERE data IS NOT NULL LIMIT 1").fetchone()[0]
@@ -27,10 +32,10 @@ index.close()
 d.start()
 
 code, out, _ = d.ctl("verify", check_status=False)
-check(code == 4 and out.count("image ") >= 3 and "tally" in out, f"found: {code} {out}")
+check(code == 4 and out.count("image ") >= 4 and "tally" in out, f"found: {code} {out}")
 check(d.ctl("verify", "--force", check_status=False)[0] == 2, "--force alone is no sense")
 code, out, err = d.ctl("verify", "--repair", check_status=False)
-check(code == 0 and out.startswith("3 images set aside") and "37 images" in out, f"repaired: {code} {out} {err}")
+check(code == 0 and out.startswith("3 images set aside") and "1 images mended" in out and "37 images" in out, f"repaired: {code} {out} {err}")
 s = d.status()
 check(s["store"]["images"] == 37 and sum(s["store"]["by_label"].values()) == 37, f"counted anew: {s['store']}")
 check(s["captures"]["quarantined"] == 3 and d.sum() == 40, f"each is somewhere: {s['captures']}")

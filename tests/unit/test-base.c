@@ -37,6 +37,29 @@ static void test_digests(void)
 	CHECK_INT(crc32c(crc32c(0, "1234", 4), "56789", 5), 0xe3069283);
 }
 
+static void test_flipped(void)
+{
+	uint8_t data[3000];
+	struct rng r;
+
+	rng_init(&r, 3);
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)rng_u64(&r);
+	for (int i = 0; i < 2000; i++) {
+		uint32_t len = 1 + rng_below(&r, sizeof(data));
+		uint32_t bit = rng_below(&r, 8 * len), other = rng_below(&r, 8 * len);
+		uint32_t crc = crc32c(0, data, len);
+
+		data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		CHECK_INT(crc32c_flipped(crc ^ crc32c(0, data, len), len), bit);
+		data[other / 8] ^= (uint8_t)(1 << other % 8);
+		CHECK_INT(crc32c_flipped(crc ^ crc32c(0, data, len), len), -1);
+		data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		data[other / 8] ^= (uint8_t)(1 << other % 8);
+	}
+	CHECK_INT(crc32c_flipped(1, 0), -1);
+}
+
 /* The processor's instructions, where there are any, against none. */
 static void test_sha256_blocks(void)
 {
@@ -204,4 +227,4 @@ static void test_macros(void)
 	CHECK_INT(calls, 7);
 }
 
-TEST_MAIN(test_macros, test_digests, test_sha256_blocks, test_wire, test_io, test_rng, test_log)
+TEST_MAIN(test_macros, test_digests, test_flipped, test_sha256_blocks, test_wire, test_io, test_rng, test_log)

@@ -5,15 +5,68 @@
 #include <unistd.h>
 
 #include "common/io.h"
+#include "tests/unit/beside.h"
 #include "tests/unit/own_store.h"
 
-static void set_aside(struct store *s, int64_t id)
+/* Whether it was mended instead. */
+static bool set_aside(struct store *s, int64_t id)
 {
 	struct op *op = op_new(OP_SET_ASIDE);
+	bool mended;
 
 	op->row.id = id;
 	op->was_quality = 50;
+	CHECK_INT(apply(s, op, false), 0);
+	CHECK_INT(op->result, 0);
+	mended = op->mended;
+	op_free(op);
+	return mended;
+}
+
+/* Of the file of an image of 80,000 bytes. */
+static void flip_bits(int64_t id, uint8_t bits)
+{
+	char name[128];
+	uint8_t byte;
+	int fd;
+
+	snprintf(name, sizeof(name), "%s/objects/%016llx-q50.jpg", path, (long long)id);
+	fd = open(name, O_RDWR);
+	CHECK_INT(pread(fd, &byte, 1, 40000), 1);
+	byte ^= bits;
+	CHECK_INT(pwrite(fd, &byte, 1, 40000), 1);
+	close(fd);
+}
+
+/* One flipped bit, of the bytes or of their checksum, is put right; of two the image is set aside. */
+static void test_mend(void)
+{
+	struct store *s = open_store(8 * MIB);
+	struct op *op = insert(1, 80000, 2, 1);
+
+	op->row.flags = IMAGE_FILE;
 	CHECK_INT(apply_free(s, op), 0);
+	op = insert(2, 0, 2, 1);
+	buf_put(&op->data, "what flips is its k and that alone", 34);
+	CHECK_INT(apply_free(s, op), 0);
+	flip_bits(1, 8);
+	change_beside(path, "UPDATE images SET data = CAST(replace(CAST(data AS TEXT), 'k', 'j') AS BLOB) WHERE id = 2");
+	verify(2);
+	CHECK(set_aside(s, 1));
+	CHECK(set_aside(s, 2));
+	CHECK_INT(verify(0), 2);
+	change_beside(path, "UPDATE images SET crc = (crc | 64) - (crc & 64)");
+	verify(2);
+	CHECK(set_aside(s, 1));
+	CHECK(set_aside(s, 2));
+	CHECK_INT(verify(0), 2);
+	CHECK(set_aside(s, 1)); /* there is nothing wrong with it */
+	flip_bits(1, 0x88);
+	change_beside(path, "UPDATE images SET data = CAST(replace(CAST(data AS TEXT), 'k', 'h') AS BLOB) WHERE id = 2");
+	CHECK(!set_aside(s, 1));
+	CHECK(!set_aside(s, 2));
+	store_close(s);
+	CHECK_INT(verify(0), 0);
 }
 
 /* The file of an image that is set aside goes to quarantine where there is room for it, else it goes. */
@@ -31,6 +84,8 @@ static void test_set_aside(void)
 		op->row.flags = IMAGE_FILE;
 		CHECK_INT(apply_free(s, op), 0);
 	}
+	for (int i = 1; i <= 3; i++)
+		flip_bits(i, 3);
 	set_aside(s, 1);
 	snprintf(name, sizeof(name), "%s/quarantine/0000000000000001-q50.jpg", path);
 	CHECK_INT(access(name, F_OK), 0);
@@ -183,4 +238,4 @@ static void test_settle(void)
 	store_close(s);
 }
 
-OWN_STORE_MAIN(test_settle, test_unsettled, test_set_aside)
+OWN_STORE_MAIN(test_settle, test_unsettled, test_set_aside, test_mend)

@@ -79,8 +79,9 @@ static int repair(struct ctl *c, bool force)
 	json_t *reply = call(c, CONTROL_INTERFACE ".Repair", json_pack("{sb}", "force", force), &status);
 
 	if (reply && !c->json)
-		printf("%" PRId64 " images set aside; their files, if any, are in quarantine\n",
-			number(reply, "set_aside"));
+		printf("%" PRId64 " images set aside; their files, if any, are in quarantine\n%" PRId64
+		       " images mended: one bit of theirs was flipped\n",
+			number(reply, "set_aside"), number(reply, "mended"));
 	json_decref(reply);
 	return status;
 }
