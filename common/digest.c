@@ -98,6 +98,21 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t len)
 	return ~crc32c_bytes(crc, p + whole, len - whole);
 }
 
+uint16_t crc16(const void *data, size_t len)
+{
+	/* Of each half of a byte. */
+	static const uint16_t half[16] = {0x0000, 0x1021, 0x2042, 0x3063, 0x4084, 0x50a5, 0x60c6, 0x70e7,
+		0x8108, 0x9129, 0xa14a, 0xb16b, 0xc18c, 0xd1ad, 0xe1ce, 0xf1ef};
+	const uint8_t *p = data;
+	uint16_t crc = 0xffff;
+
+	for (size_t i = 0; i < len; i++) {
+		crc = (uint16_t)(crc << 4) ^ half[crc >> 12 ^ p[i] >> 4];
+		crc = (uint16_t)(crc << 4) ^ half[crc >> 12 ^ (p[i] & 15)];
+	}
+	return crc;
+}
+
 int64_t crc32c_flipped(uint32_t difference, size_t len)
 {
 	const uint32_t polynomial = CRC[128];

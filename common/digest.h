@@ -1,6 +1,6 @@
 /*
  * Digests: SHA-256 (FIPS 180-4) names a capture by its content; CRC-32C (Castagnoli) notices rot
- * in a stored object.
+ * in a stored object, CRC-16 (0x1021 from all ones, "CCITT-FALSE") in its row.
  */
 #pragma once
 
@@ -17,6 +17,7 @@ const char *format_id(int64_t id, char buf[17]);
 
 /* Continues crc over len more bytes; start with 0. */
 uint32_t crc32c(uint32_t crc, const void *data, size_t len);
+uint16_t crc16(const void *data, size_t len);
 
 /*
  * The bit (8 n and on are those of byte n, the lowest first) by whose flipping alone the CRC of len bytes

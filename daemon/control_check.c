@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/digest.h"
 #include "common/log.h"
 #include "daemon/control_verbs.h"
 #include "daemon/salvage.h"
@@ -124,9 +125,13 @@ static void one_over(void *user)
 static void op_over(void *user, struct op *op)
 {
 	struct check *k = user;
+	char id[17];
 
 	if (op->kind == OP_SET_ASIDE && op->result == 0)
 		*(op->mended ? &k->mended : &k->set_aside) += 1;
+	if (op->doubtful)
+		log_warn("image %s: its row was damaged and is taken as it is: label, time and name may be "
+			 "wrong", format_id(op->row.id, id));
 	op_free(op);
 	one_over(k);
 }

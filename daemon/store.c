@@ -44,7 +44,7 @@ const char store_schema[] =
 	" width INTEGER NOT NULL, height INTEGER NOT NULL, orientation INTEGER NOT NULL,"
 	" flags INTEGER NOT NULL,"			 /* enum image_flags */
 	" taken_s INTEGER NOT NULL,"			 /* capture time */
-	" bytes INTEGER NOT NULL, crc INTEGER NOT NULL," /* of the stored bytes */
+	" bytes INTEGER NOT NULL, crc INTEGER NOT NULL," /* of the stored bytes; and store_row.c's */
 	" model INTEGER NOT NULL,"			 /* version that scored it */
 	" harm BLOB NOT NULL," /* divergence codes of the rungs up to quality */
 	" name BLOB NOT NULL," /* the capture's file name */
@@ -67,13 +67,12 @@ static const char *const sql[STATEMENTS] = {
 	[ST_EXISTS] = "SELECT hash FROM images WHERE id = ?1",
 	[ST_ROW] = "SELECT " ROW_COLUMNS " FROM images WHERE id = ?1",
 	[ST_DATA] = "SELECT data FROM images WHERE id = ?1",
-	[ST_MEND] = "UPDATE images SET crc=?2, data=?3 WHERE id = ?1",
 	[ST_STEP] =
 		"UPDATE images SET step=?2, step_to=?3, quality=?4, tables=?5, flags=?6, bytes=?7,"
 		" crc=?8, model=?9, harm=?10, data=?11 WHERE id = ?1",
-	[ST_RESCORE] = "UPDATE images SET step=?2, step_to=?3, flags=?4, model=?5, harm=?6"
+	[ST_RESCORE] = "UPDATE images SET step=?2, step_to=?3, flags=?4, model=?5, harm=?6, crc=?7"
 		       " WHERE id = ?1",
-	[ST_SPENT] = "UPDATE images SET rank=?2 WHERE id = ?1",
+	[ST_SPENT] = "UPDATE images SET rank=?2, crc=?3 WHERE id = ?1",
 	[ST_REMOVE] = "DELETE FROM images WHERE id = ?1",
 	[ST_TALLY_NONE] = "DELETE FROM tally",
 	[ST_TALLY_ALL] = "INSERT INTO tally SELECT stratum, quality, count(*), sum(bytes), sum(flags & 1)"
@@ -84,8 +83,8 @@ static const char *const sql[STATEMENTS] = {
 	[ST_TAKEN] = "INSERT INTO taken(path, dev, ino, size, mtime_ns, image, reason)"
 		     " VALUES(?1,?2,?3,?4,?5,?6,?7)",
 	[ST_SETTLED] = "DELETE FROM taken WHERE id = ?1",
-	[ST_LABEL] = "UPDATE images SET stratum=?2, step=?3, step_to=?4 WHERE id = ?1",
-	[ST_PIN] = "UPDATE images SET flags=?2, step=?3, step_to=?4 WHERE id = ?1",
+	[ST_LABEL] = "UPDATE images SET stratum=?2, step=?3, step_to=?4, crc=?5 WHERE id = ?1",
+	[ST_PIN] = "UPDATE images SET flags=?2, step=?3, step_to=?4, crc=?5 WHERE id = ?1",
 	[ST_META] = "INSERT OR REPLACE INTO meta VALUES(?1, ?2)",
 	[ST_TABLES] = "INSERT INTO tables(data, crc) VALUES(?1,?2)",
 	[ST_SET] = "INSERT OR REPLACE INTO tables VALUES(?1,?2,?3)",
@@ -364,10 +363,10 @@ static int measure(struct store *s)
 	return 0;
 }
 
-int store_object_known(struct store *s, const char *name)
+/* The row of the image that a file in objects/ has its name from: 1; 0: there is none. */
+static int row_of_object(struct store *s, const char *name, struct image_row *ret)
 {
-	char *end, want[40];
-	struct image_row row;
+	char *end;
 	uint64_t id = strtoull(name, &end, 16);
 	int rc, r = 0;
 
@@ -376,14 +375,34 @@ int store_object_known(struct store *s, const char *name)
 	sqlite3_bind_int64(s->st[ST_ROW], 1, (int64_t)id);
 	rc = sqlite3_step(s->st[ST_ROW]);
 	if (rc == SQLITE_ROW) {
-		row_from(s->st[ST_ROW], &row);
-		object_name(row.id, row.quality, want);
-		r = (row.flags & IMAGE_FILE) && !strcmp(want, name);
+		row_from(s->st[ST_ROW], ret);
+		r = 1;
 	} else if (rc != SQLITE_DONE) {
 		r = store_fail(s, rc);
 	}
 	sqlite3_reset(s->st[ST_ROW]);
 	return r;
+}
+
+int store_object_known(struct store *s, const char *name)
+{
+	struct image_row row;
+	char want[40];
+	int r = row_of_object(s, name, &row);
+
+	if (r <= 0)
+		return r;
+	object_name(row.id, row.quality, want);
+	return (row.flags & IMAGE_FILE) && !strcmp(want, name);
+}
+
+/* Whether it may be the file of a row that is damaged: that will tell when it is mended. */
+static int row_may_mean(struct store *s, const char *name)
+{
+	struct image_row row;
+	int r = row_of_object(s, name, &row);
+
+	return r <= 0 ? r : !row_is_as_written(&row);
 }
 
 bool is_directory_or_hidden(int dir_fd, const char *name)
@@ -428,6 +447,8 @@ static int sweep_one(struct store *s, const char *name, void *arg)
 	int known = store_object_known(s, name);
 
 	w->files++;
+	if (known == 0)
+		known = row_may_mean(s, name);
 	if (known)
 		return MIN(known, 0);
 	w->orphans++;

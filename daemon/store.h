@@ -68,6 +68,7 @@ struct image_row {
 	uint32_t flags;
 	int64_t taken_s;    /* capture time, seconds since 1970 */
 	uint32_t bytes, crc; /* of what is stored: of a file with its tag (store_tag.h) */
+	uint16_t sum;	    /* of the other columns as they were written; 0: none (store_row.c) */
 	int64_t model;	    /* version that scored it */
 	int n_harm;	    /* rungs of LADDER below quality, then quality itself */
 	uint8_t harm[RUNGS_MAX]; /* kl_encode()d divergences */
@@ -123,7 +124,8 @@ struct op {
 	enum counter counter;
 	int64_t amount;
 	int64_t taken_id; /* in for OP_SETTLED; out of the ops with a file */
-	bool mended;	  /* out of OP_SET_ASIDE: it is whole and stays; at most a bit was to be put right */
+	bool mended;	  /* out of OP_SET_ASIDE: it is whole and stays; at most a bit was to be put right... */
+	bool doubtful;	  /* ...but for its row, which was damaged otherwise, and is taken as it is */
 	bool unsettled;	  /* its spool file could not be removed (store_settle()): the record stays */
 	char key[32];
 	char text[LABEL_MAX + 1]; /* reason of a quarantine, name of a label */

@@ -230,14 +230,6 @@ static int write_objects(struct store *s, struct op *ops, bool relief, struct ba
 	return 0;
 }
 
-static void bind_step(sqlite3_stmt *st, int at, int step)
-{
-	if (step >= 0)
-		sqlite3_bind_int(st, at, step);
-	else
-		sqlite3_bind_null(st, at);
-}
-
 static void bind_data(sqlite3_stmt *st, int at, const struct op *op)
 {
 	if (op->row.flags & IMAGE_FILE)
@@ -333,29 +325,6 @@ static int add_taken(struct store *s, struct op *op)
 	return r;
 }
 
-void store_bind_row(sqlite3_stmt *st, const struct image_row *row)
-{
-	sqlite3_bind_int64(st, 1, row->id);
-	sqlite3_bind_int64(st, 2, (int64_t)row->hash);
-	sqlite3_bind_int64(st, 3, row->stratum);
-	sqlite3_bind_int(st, 4, row->rank);
-	bind_step(st, 5, row->step);
-	sqlite3_bind_int(st, 6, row->step_to);
-	sqlite3_bind_int(st, 7, row->quality);
-	sqlite3_bind_int64(st, 8, row->tables);
-	sqlite3_bind_int(st, 9, row->layout);
-	sqlite3_bind_int(st, 10, row->width);
-	sqlite3_bind_int(st, 11, row->height);
-	sqlite3_bind_int(st, 12, row->orientation);
-	sqlite3_bind_int64(st, 13, row->flags);
-	sqlite3_bind_int64(st, 14, row->taken_s);
-	sqlite3_bind_int64(st, 15, row->bytes);
-	sqlite3_bind_int64(st, 16, row->crc);
-	sqlite3_bind_int64(st, 17, row->model);
-	sqlite3_bind_blob(st, 18, row->harm, row->n_harm, SQLITE_STATIC);
-	sqlite3_bind_blob(st, 19, row->name, (int)strlen(row->name), SQLITE_STATIC);
-}
-
 /*
  * Another stratum. Validation images are not degraded: what becomes one takes no step to a lower quality
  * (where steps are whose turn it is to go they lead to none); what is none any more takes the step that
@@ -364,6 +333,7 @@ void store_bind_row(sqlite3_stmt *st, const struct image_row *row)
 static int set_label(struct store *s, struct image_row *row, const struct image_row *to, struct batch *b)
 {
 	bool validation = stratum_is_validation(to->stratum);
+	const struct image_row old = *row;
 	int r;
 
 	if (validation && row->step_to) {
@@ -380,8 +350,9 @@ static int set_label(struct store *s, struct image_row *row, const struct image_
 	count_came(b, row->stratum, 1);
 	sqlite3_bind_int64(s->st[ST_LABEL], 1, row->id);
 	sqlite3_bind_int64(s->st[ST_LABEL], 2, row->stratum);
-	bind_step(s->st[ST_LABEL], 3, row->step);
+	row_bind_step(s->st[ST_LABEL], 3, row->step);
 	sqlite3_bind_int(s->st[ST_LABEL], 4, row->step_to);
+	row_bind_crc(s->st[ST_LABEL], 5, row, &old);
 	r = store_run(s, ST_LABEL);
 	return r < 0 ? r : add_counter(s, COUNT_LABELLED, 1);
 }
@@ -421,7 +392,7 @@ static int apply_insert(struct store *s, struct op *op, struct batch *b)
 		return r;
 	op->row.crc = crc32c(0, op->data.data, op->data.len);
 	op->row.bytes = (uint32_t)op->data.len;
-	store_bind_row(st, row);
+	row_bind(st, row);
 	bind_data(st, 20, op);
 	r = store_run(s, ST_INSERT);
 	if (r < 0)
@@ -440,6 +411,20 @@ static bool stays(const struct image_row *row)
 	return (row->flags & IMAGE_PINNED) || stratum_is_validation(row->stratum);
 }
 
+/* What an op on a row does not change is as it is. */
+static void take_rest(struct image_row *row, const struct image_row *old)
+{
+	row->hash = old->hash;
+	row->stratum = old->stratum; /* a label may have come in between */
+	row->rank = old->rank;
+	row->layout = old->layout;
+	row->width = old->width;
+	row->height = old->height;
+	row->orientation = old->orientation;
+	row->taken_s = old->taken_s;
+	memcpy(row->name, old->name, sizeof(row->name));
+}
+
 static int apply_step(struct store *s, struct op *op, struct batch *b)
 {
 	sqlite3_stmt *st = s->st[ST_STEP];
@@ -455,18 +440,18 @@ static int apply_step(struct store *s, struct op *op, struct batch *b)
 		return -E2BIG;
 	if (r <= 0)
 		return r;
-	row->stratum = old.stratum; /* a label may have come in between */
+	take_rest(row, &old);
 	row->flags &= ~(uint32_t)(IMAGE_PINNED | IMAGE_ORIGINAL);
 	row->crc = crc32c(0, op->data.data, op->data.len);
 	row->bytes = (uint32_t)op->data.len;
 	sqlite3_bind_int64(st, 1, row->id);
-	bind_step(st, 2, row->step);
+	row_bind_step(st, 2, row->step);
 	sqlite3_bind_int(st, 3, row->step_to);
 	sqlite3_bind_int(st, 4, row->quality);
 	sqlite3_bind_int64(st, 5, row->tables);
 	sqlite3_bind_int64(st, 6, row->flags);
 	sqlite3_bind_int64(st, 7, row->bytes);
-	sqlite3_bind_int64(st, 8, row->crc);
+	row_bind_crc(st, 8, row, &old);
 	sqlite3_bind_int64(st, 9, row->model);
 	sqlite3_bind_blob(st, 10, row->harm, row->n_harm, SQLITE_STATIC);
 	bind_data(st, 11, op);
@@ -482,30 +467,40 @@ static int apply_step(struct store *s, struct op *op, struct batch *b)
 static int apply_rescore(struct store *s, struct op *op)
 {
 	sqlite3_stmt *st = s->st[ST_RESCORE];
-	struct image_row old;
+	struct image_row old, now;
 	int r = current_row(s, op, &old);
 
 	if (r <= 0)
 		return r;
-	sqlite3_bind_int64(st, 1, op->row.id);
-	bind_step(
-		st, 2, (old.flags & IMAGE_PINNED) || (op->row.step_to && stays(&old)) ? -1 : op->row.step);
-	sqlite3_bind_int(st, 3, op->row.step_to);
-	sqlite3_bind_int64(st, 4, old.flags | (op->row.flags & IMAGE_SCORED));
-	sqlite3_bind_int64(st, 5, op->row.model);
-	sqlite3_bind_blob(st, 6, op->row.harm, op->row.n_harm, SQLITE_STATIC);
+	now = old;
+	now.step = (old.flags & IMAGE_PINNED) || (op->row.step_to && stays(&old)) ? -1 : op->row.step;
+	now.step_to = op->row.step_to;
+	now.flags |= op->row.flags & IMAGE_SCORED;
+	now.model = op->row.model;
+	now.n_harm = op->row.n_harm;
+	memcpy(now.harm, op->row.harm, sizeof(now.harm));
+	sqlite3_bind_int64(st, 1, now.id);
+	row_bind_step(st, 2, now.step);
+	sqlite3_bind_int(st, 3, now.step_to);
+	sqlite3_bind_int64(st, 4, now.flags);
+	sqlite3_bind_int64(st, 5, now.model);
+	sqlite3_bind_blob(st, 6, op->row.harm, now.n_harm, SQLITE_STATIC);
+	row_bind_crc(st, 7, &now, &old);
 	return store_run(s, ST_RESCORE);
 }
 
 static int apply_spent(struct store *s, struct op *op)
 {
-	struct image_row row;
-	int r = current_row(s, op, &row);
+	struct image_row old, now;
+	int r = current_row(s, op, &old);
 
 	if (r <= 0)
 		return r;
-	sqlite3_bind_int64(s->st[ST_SPENT], 1, row.id);
-	sqlite3_bind_int(s->st[ST_SPENT], 2, member_rank_spent(row.rank, op->amount));
+	now = old;
+	now.rank = member_rank_spent(old.rank, op->amount);
+	sqlite3_bind_int64(s->st[ST_SPENT], 1, now.id);
+	sqlite3_bind_int(s->st[ST_SPENT], 2, now.rank);
+	row_bind_crc(s->st[ST_SPENT], 3, &now, &old);
 	return store_run(s, ST_SPENT);
 }
 
@@ -522,7 +517,7 @@ static int apply_removal(struct store *s, struct op *op, struct batch *b)
 		return 0;
 	}
 	if (r == 1 && aside) {
-		r = store_mend_image(s, &old);
+		r = store_mend_image(s, &old, &op->doubtful);
 		op->mended = r == 1;
 		r = r < 0 ? r : !r;
 	}
@@ -552,20 +547,24 @@ static int apply_label(struct store *s, struct op *op, struct batch *b)
 
 static int apply_pin(struct store *s, struct op *op, struct batch *b)
 {
-	struct image_row row;
+	struct image_row row, old;
 	int r = current_row(s, op, &row);
 	bool lowest;
 
 	if (r <= 0 || !((row.flags ^ op->row.flags) & IMAGE_PINNED)) /* or it is already */
 		return r < 0 ? r : 0;
+	old = row;
 	count(b, &row, -1);
 	row.flags = (row.flags & ~(uint32_t)IMAGE_PINNED) | (op->row.flags & IMAGE_PINNED);
 	count(b, &row, 1);
 	sqlite3_bind_int64(s->st[ST_PIN], 1, row.id);
 	sqlite3_bind_int64(s->st[ST_PIN], 2, row.flags);
 	lowest = (row.flags & IMAGE_PINNED) || op->row.step_to >= row.quality; /* stepped meanwhile */
-	bind_step(s->st[ST_PIN], 3, lowest ? -1 : op->row.step);
-	sqlite3_bind_int(s->st[ST_PIN], 4, op->row.step_to);
+	row.step = lowest ? -1 : op->row.step;
+	row.step_to = op->row.step_to;
+	row_bind_step(s->st[ST_PIN], 3, row.step);
+	sqlite3_bind_int(s->st[ST_PIN], 4, row.step_to);
+	row_bind_crc(s->st[ST_PIN], 5, &row, &old);
 	return store_run(s, ST_PIN);
 }
 

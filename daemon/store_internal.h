@@ -10,8 +10,22 @@
 	"id, hash, stratum, rank, step, step_to, quality, tables, layout, width, height, "         \
 	"orientation, flags, taken_s, bytes, crc, model, harm, name"
 
-/* Fills a row from a statement whose first columns are ROW_COLUMNS. */
+/*
+ * store_row.c. Fills a row from a statement whose first columns are ROW_COLUMNS; binds it to ST_INSERT's
+ * parameters, all but its data, which is the 20th. The crc column of a row that was another before (NULL:
+ * none): one that was damaged is so still. A step, where there is none NULL.
+ */
 void row_from(sqlite3_stmt *st, struct image_row *ret);
+void row_bind(sqlite3_stmt *st, const struct image_row *row);
+void row_bind_crc(sqlite3_stmt *st, int at, const struct image_row *row, const struct image_row *old);
+void row_bind_step(sqlite3_stmt *st, int at, int step);
+
+/* A column's text, or as much of it as there is room for. */
+void store_copy_text(const void *blob, int n, char *to, size_t size);
+
+/* Whether a row's columns are those that its sum was made of; and puts one flipped bit of them right. */
+bool row_is_as_written(const struct image_row *row);
+bool row_mend(struct image_row *row);
 
 /* SQLite's primary result code as a negative errno. */
 int errno_of(int sqlite_code);
@@ -40,7 +54,6 @@ enum statement {
 	ST_EXISTS,
 	ST_ROW,
 	ST_DATA,
-	ST_MEND,
 	ST_STEP,
 	ST_RESCORE,
 	ST_SPENT,
@@ -107,9 +120,6 @@ int store_roll_back(struct store *s);
 int store_begin(struct store *s);
 int store_end(struct store *s, int r);
 
-/* Binds a row to ST_INSERT's parameters, all but its data, which is the 20th. */
-void store_bind_row(sqlite3_stmt *st, const struct image_row *row);
-
 /* Whether there is a label of that name, and its id; makes one, 0 or an error. */
 bool store_find_label(struct store *s, const char *name, uint32_t *ret);
 int store_add_label(struct store *s, const char *name, uint32_t *ret);
@@ -157,9 +167,10 @@ int quarantine_damaged(struct store *s, int dir, int64_t *bytes, const char *nam
 /*
  * store_mend.c: whether bytes have that checksum, or have it once one bit of them, or of the checksum, is put
  * right, as it is then. And an image by its row, in a transaction: 1 when it is whole now; 0: it cannot be.
+ * *ret_doubtful: the row was damaged and could not be put right.
  */
 bool mend_bit(uint8_t *data, size_t len, uint32_t *crc);
-int store_mend_image(struct store *s, struct image_row *row);
+int store_mend_image(struct store *s, const struct image_row *damaged, bool *ret_doubtful);
 
 /* Whether a file under models/ is as it was written: 0; -EBADMSG or -EIO: not; others: who can say. */
 int store_check_model(int models_fd, const char *name);

@@ -42,7 +42,7 @@ static int read_bytes(struct store *s, const struct image_row *row, struct buf *
 
 	if (row->flags & IMAGE_FILE) {
 		object_name(row->id, row->quality, name);
-		return io_read_file(s->objects, name, MEND_BYTES_MAX, ret);
+		return io_read_file(s->objects, name, INT32_MAX, ret);
 	}
 	sqlite3_bind_int64(st, 1, row->id);
 	rc = sqlite3_step(st);
@@ -67,24 +67,44 @@ static int write_file(struct store *s, const struct image_row *row, const struct
 	return io_write_full(fd, data->data, data->len) < 0 || fsync(fd) < 0 ? -EIO : 0;
 }
 
-int store_mend_image(struct store *s, struct image_row *row)
+/* Written anew as a whole: any of its columns may have been wrong. */
+static int put_row(struct store *s, const struct image_row *row, const struct buf *data)
+{
+	sqlite3_stmt *st = s->st[ST_INSERT];
+	int r;
+
+	sqlite3_bind_int64(s->st[ST_REMOVE], 1, row->id);
+	r = store_run(s, ST_REMOVE);
+	if (r < 0)
+		return r;
+	row_bind(st, row);
+	if (row->flags & IMAGE_FILE)
+		sqlite3_bind_null(st, 20);
+	else
+		sqlite3_bind_blob(st, 20, data->data, (int)data->len, SQLITE_STATIC);
+	return store_run(s, ST_INSERT);
+}
+
+int store_mend_image(struct store *s, const struct image_row *damaged, bool *ret_doubtful)
 {
 	_cleanup_buf_ struct buf data = {0};
-	sqlite3_stmt *st = s->st[ST_MEND];
-	int r = read_bytes(s, row, &data);
+	struct image_row row = *damaged;
+	uint32_t is;
+	int r;
 
+	*ret_doubtful = !row_mend(&row);
+	r = read_bytes(s, &row, &data);
 	if (r == -ENOMEM)
 		return r;
-	if (r < 0 || data.len != row->bytes || !mend_bit(data.data, data.len, &row->crc))
+	if (r < 0 || data.len != row.bytes)
 		return 0;
-	if ((row->flags & IMAGE_FILE) && write_file(s, row, &data) < 0)
-		return 0;
-	sqlite3_bind_int64(st, 1, row->id);
-	sqlite3_bind_int64(st, 2, row->crc);
-	if (row->flags & IMAGE_FILE)
-		sqlite3_bind_null(st, 3);
-	else
-		sqlite3_bind_blob(st, 3, data.data, (int)data.len, SQLITE_STATIC);
-	r = store_run(s, ST_MEND);
+	is = crc32c(0, data.data, data.len);
+	if (is != row.crc) {
+		if (!mend_bit(data.data, data.len, &row.crc))
+			return 0;
+		if ((row.flags & IMAGE_FILE) && is != row.crc && write_file(s, &row, &data) < 0)
+			return 0;
+	}
+	r = put_row(s, &row, &data);
 	return r < 0 ? r : 1;
 }

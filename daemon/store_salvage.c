@@ -272,7 +272,7 @@ static int insert(struct salvage *w, const struct image_row *row, const void *da
 {
 	sqlite3_stmt *st = w->s->st[ST_INSERT];
 
-	store_bind_row(st, row);
+	row_bind(st, row);
 	if (row->flags & IMAGE_FILE)
 		sqlite3_bind_null(st, 20);
 	else
@@ -321,6 +321,7 @@ static int take_row(struct salvage *w, sqlite3_stmt *st)
 	struct image_row row;
 
 	row_from(st, &row);
+	(void)row_mend(&row); /* else it is taken as it is */
 	if (row_is_whole(w, st, &row)) {
 		w->report.from_index++;
 		return insert(w, &row, sqlite3_column_blob(st, 19));

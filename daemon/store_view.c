@@ -80,42 +80,6 @@ void view_forget_pages(struct store_view *v)
 	sqlite3_db_release_memory(v->db);
 }
 
-static void copy_text(const void *blob, int n, char *to, size_t size)
-{
-	size_t len = MIN((size_t)MAX(n, 0), size - 1);
-
-	if (len)
-		memcpy(to, blob, len);
-	to[len] = '\0';
-}
-
-void row_from(sqlite3_stmt *st, struct image_row *ret)
-{
-	*ret = (struct image_row){
-		.id = sqlite3_column_int64(st, 0),
-		.hash = (uint64_t)sqlite3_column_int64(st, 1),
-		.stratum = (uint32_t)sqlite3_column_int64(st, 2),
-		.rank = sqlite3_column_int(st, 3),
-		.step = sqlite3_column_type(st, 4) == SQLITE_NULL ? -1 : sqlite3_column_int(st, 4),
-		.step_to = (uint8_t)sqlite3_column_int(st, 5),
-		.quality = (uint8_t)sqlite3_column_int(st, 6),
-		.tables = (uint32_t)sqlite3_column_int64(st, 7),
-		.layout = (uint8_t)sqlite3_column_int(st, 8),
-		.width = sqlite3_column_int(st, 9),
-		.height = sqlite3_column_int(st, 10),
-		.orientation = sqlite3_column_int(st, 11),
-		.flags = (uint32_t)sqlite3_column_int64(st, 12),
-		.taken_s = sqlite3_column_int64(st, 13),
-		.bytes = (uint32_t)sqlite3_column_int64(st, 14),
-		.crc = (uint32_t)sqlite3_column_int64(st, 15),
-		.model = sqlite3_column_int64(st, 16),
-	};
-	ret->n_harm = MIN(sqlite3_column_bytes(st, 17), RUNGS_MAX);
-	if (ret->n_harm)
-		memcpy(ret->harm, sqlite3_column_blob(st, 17), (size_t)ret->n_harm);
-	copy_text(sqlite3_column_blob(st, 18), sqlite3_column_bytes(st, 18), ret->name, sizeof(ret->name));
-}
-
 int view_row(struct store_view *v, int64_t id, struct image_row *ret)
 {
 	int rc, r = -ENOENT;
@@ -459,7 +423,8 @@ int view_taken(struct store_view *v,
 			.mtime_ns = sqlite3_column_int64(st, 5),
 		};
 
-		copy_text(sqlite3_column_blob(st, 1), sqlite3_column_bytes(st, 1), f.path, sizeof(f.path));
+		store_copy_text(
+			sqlite3_column_blob(st, 1), sqlite3_column_bytes(st, 1), f.path, sizeof(f.path));
 		if (!reason && sqlite3_column_type(st, 7) != SQLITE_NULL) { /* no reason is another thing */
 			rc = SQLITE_NOMEM;
 			break;
@@ -503,10 +468,10 @@ static bool verify_row(void *user, const struct image_row *row)
 	w->report.bytes += row->bytes;
 	if (r == -ENOMEM) /* which says nothing of the image */
 		w->error = r;
-	w->suspected = r < 0 && !w->error;
+	w->suspected = !w->error && (r < 0 || !row_is_as_written(row));
 	if (w->suspected)
 		w->suspect = *row;
-	return r == 0;
+	return r == 0 && !w->suspected;
 }
 
 /*
@@ -527,11 +492,14 @@ static int verify_again(struct verify *w)
 	if (r < 0)
 		return r;
 	r = view_data(w->view, &now, &data);
-	if (r == 0 || r == -ENOMEM)
+	if ((r == 0 && row_is_as_written(&now)) || r == -ENOMEM)
 		return r;
-	if (w->events->lost && (r == -EBADMSG || r == -ENOENT || r == -EIO))
+	if (w->events->lost && (r == 0 || r == -EBADMSG || r == -ENOENT || r == -EIO))
 		w->events->lost(w->events->user, row->id, row->quality);
-	if (r == -EBADMSG) {
+	if (!row_is_as_written(&now)) {
+		w->report.damaged++;
+		finding(w, "image %s: its row is not as it was written", format_id(row->id, id));
+	} else if (r == -EBADMSG) {
 		w->report.damaged++;
 		finding(w, "image %s: stored bytes do not match their checksum", format_id(row->id, id));
 	} else {

@@ -35,6 +35,7 @@ static void test_digests(void)
 		"cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 	CHECK_INT(crc32c(0, "123456789", 9), 0xe3069283);
 	CHECK_INT(crc32c(crc32c(0, "1234", 4), "56789", 5), 0xe3069283);
+	CHECK_INT(crc16("123456789", 9), 0x29b1);
 }
 
 static void test_flipped(void)

@@ -431,6 +431,36 @@ static void test_untrue(void)
 	CHECK_INT(check_store(n_untrue), IMAGES - n_untrue);
 }
 
+/* One flipped bit of a row, or of the sum of its bytes, is put right on the way. */
+static void test_mended(void)
+{
+	struct store_view *v = NULL;
+	struct salvage_report n;
+	struct image_row was[2], now;
+	char sql[200], error[256];
+
+	lay_out_as_set();
+	CHECK_INT(view_open(path, &v, error), 0);
+	for (int i = 0; i < 2; i++)
+		CHECK_INT(view_row(v, id_of(10 * i), &was[i]), 0);
+	view_close(v);
+	snprintf(sql, sizeof(sql), "UPDATE images SET width = (width | 64) - (width & 64) WHERE id = %lld",
+		(long long)id_of(0));
+	change_beside(path, sql);
+	snprintf(sql, sizeof(sql), "UPDATE images SET crc = (crc | 64) - (crc & 64) WHERE id = %lld",
+		(long long)id_of(10));
+	change_beside(path, sql);
+	CHECK_INT(salvage(LIMIT, NULL, false, &n), 0);
+	CHECK_INT(n.from_index, IMAGES);
+	CHECK_INT(check_store(0), IMAGES);
+	CHECK_INT(view_open(path, &v, error), 0);
+	for (int i = 0; i < 2; i++) {
+		CHECK_INT(view_row(v, id_of(10 * i), &now), 0);
+		CHECK(!memcmp(&now, &was[i], sizeof(now)));
+	}
+	view_close(v);
+}
+
 /* What would keep less than half of what there was needs force, and a file in the way is said. */
 static void test_most(void)
 {
@@ -676,7 +706,7 @@ static void test_tag(void)
 int main(void)
 {
 	void (*const tests[])(void) = {test_tag, test_whole, test_pages, test_strays, test_log, test_rows,
-		test_untrue, test_most, test_files, test_gone, test_scratch, test_kill, test_errors,
+		test_untrue, test_mended, test_most, test_files, test_gone, test_scratch, test_kill, test_errors,
 		test_foreign};
 	char name[128];
 	int fd;
