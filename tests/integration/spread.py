@@ -25,6 +25,14 @@ def feed(n):
     d.wait_for(lambda: d.sum() == dropped, 60, f"{dropped} captures to be taken")
 
 
+def feed_a_slice():
+    """So many that as many stay as a slice takes: some are dropped as they come."""
+    d.ctl("pause")
+    feed(80)
+    while d.status()["training"]["new_images"] < 60 and dropped < 8000:
+        feed(20)
+
+
 def log():
     with open(d.log, encoding="utf-8", errors="replace") as f:
         return f.read()
@@ -60,7 +68,8 @@ d.wait_for(lambda: d.status()["model"]["version"] == 2 or "candidate rejected" i
 check(not slices(), "a course that is over is no course")
 
 # From now on a training is done in slices; what they have shown is marked, and goes first.
-feed(80)
+feed_a_slice()
+d.ctl("resume")
 d.wait_for(slices, 60, "a first slice")
 version = d.status()["model"]["version"]
 d.wait_for(lambda: all(r >= SPENT for r in ranks()), 60, "what it has shown to be marked")
@@ -69,8 +78,7 @@ for _ in range(40):
     if ended():
         break
     before = len(slices())
-    d.ctl("pause")
-    feed(80)
+    feed_a_slice()
     check(any(r < SPENT for r in ranks()), "what comes is not marked")
     d.ctl("resume")
     d.wait_for(lambda: len(slices()) > before or ended(), 60, "the next slice")
