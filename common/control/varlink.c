@@ -192,13 +192,15 @@ static json_t *read_reply(int fd, char *ret_error, size_t size)
 	return reply;
 }
 
-json_t *varlink_call(int fd, const char *method, json_t *parameters, char *ret_error, size_t size)
+json_t *varlink_call(int fd, const char *method, json_t *parameters, bool *ret_answered, char *ret_error,
+	size_t size)
 {
 	_cleanup_buf_ struct buf out = {0};
 	json_t *reply, *result;
 	const char *error;
 	int r = varlink_put(&out, json_pack("{ss so}", "method", method, "parameters", parameters));
 
+	*ret_answered = false;
 	if (r == 0)
 		r = io_send_full(fd, out.data, out.len);
 	if (r < 0) {
@@ -208,6 +210,7 @@ json_t *varlink_call(int fd, const char *method, json_t *parameters, char *ret_e
 	reply = read_reply(fd, ret_error, size);
 	if (!reply)
 		return NULL;
+	*ret_answered = true;
 	error = json_string_value(json_object_get(reply, "error"));
 	result = json_object_get(reply, "parameters");
 	if (error) {

@@ -28,6 +28,10 @@ int varlink_put(struct buf *b, json_t *message);
 /* Length of the first message in data without its NUL, or -1 when none is complete. */
 int64_t varlink_find(const uint8_t *data, size_t len);
 
-/* Blocking client. connect: a descriptor or negative errno. call: the reply, or NULL and error. */
+/*
+ * Blocking client. connect: a descriptor or negative errno. call: the reply, or NULL and error; answered:
+ * whether the error is what the service answered.
+ */
 int varlink_connect(const char *socket_path);
-json_t *varlink_call(int fd, const char *method, json_t *parameters, char *ret_error, size_t size);
+json_t *varlink_call(int fd, const char *method, json_t *parameters, bool *ret_answered, char *ret_error,
+	size_t size);

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import signal
 import socket
 import subprocess
 import time
@@ -303,5 +304,21 @@ d.wait_for(lambda: d.ctl("status", check_status=False)[0] == 0, 20, "there to be
 check(len(d.ask("list")) == 38, "it still answers")
 check(d.descriptors() < 80, "no descriptors were lost")
 d.stop()
+
+# Who answers that it will not, and goes away at once, has answered.
+with socket.socket(socket.AF_UNIX) as listener:
+    listener.bind(d.socket)
+    listener.listen()
+    p = subprocess.Popen([LARDERCTL, "--socket", d.socket, "vacuum"], stderr=subprocess.PIPE)
+    s, _ = listener.accept()
+    while not s.recv(65536).endswith(b"\0"):
+        pass
+    p.send_signal(signal.SIGSTOP)  # so that it is gone by the time that the answer is read
+    os.waitpid(p.pid, os.WUNTRACED)
+    s.send(b'{"error":"io.larder.Control.Failed","parameters":{"reason":"not now"}}\0')
+    s.close()
+    p.send_signal(signal.SIGCONT)
+    _, err = p.communicate(timeout=20)
+    check(p.returncode == 1 and b"not now" in err, f"refused: {p.returncode} {err}")
 d.remove()
 finish()

@@ -30,11 +30,12 @@ static bool is_lost(int fd)
 json_t *call(struct ctl *c, const char *method, json_t *parameters, int *ret_status)
 {
 	char error[1024];
-	json_t *reply = varlink_call(c->fd, method, parameters, error, sizeof(error));
+	bool answered;
+	json_t *reply = varlink_call(c->fd, method, parameters, &answered, error, sizeof(error));
 
 	if (!reply) {
 		fprintf(stderr, "larderctl: %s\n", error);
-		*ret_status = is_lost(c->fd) ? EXIT_NO_DAEMON : EXIT_REFUSED;
+		*ret_status = !answered && is_lost(c->fd) ? EXIT_NO_DAEMON : EXIT_REFUSED;
 	}
 	return reply;
 }

@@ -323,9 +323,10 @@ static void put_picture(const struct report *r, const char *jpeg, int64_t width,
 static void put_stored(const struct report *r, const json_t *im, int64_t quality)
 {
 	char error[256];
+	bool answered;
 	json_t *reply = varlink_call(r->c->fd, CONTROL_INTERFACE ".Preview",
 		json_pack("{ss si sI}", "id", text(im, "id"), "side", SIDE, "quality", (json_int_t)quality),
-		error, sizeof(error));
+		&answered, error, sizeof(error));
 	_cleanup_buf_ struct buf checked = {0};
 	const json_t *data = json_object_get(reply, "data");
 
