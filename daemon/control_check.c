@@ -3,14 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/digest.h"
 #include "common/log.h"
 #include "daemon/control_verbs.h"
 #include "daemon/salvage.h"
 
 #define FINDINGS_MAX 1000
 
-/* An image whose bytes are gone or damaged, at the quality that it had then. */
+/* An image that is damaged, at the quality that it had then. */
 struct lost {
 	int64_t id;
 	uint8_t quality;
@@ -24,10 +23,10 @@ struct check {
 	json_t *findings; /* owned */
 	struct verify_report report;
 	struct lost *lost; /* owned; for a repair */
-	size_t n_lost;
+	size_t n_lost, n_bytes_lost;
 	json_t *lost_models; /* owned: names */
 	bool repair, force;
-	int result, outstanding, set_aside, mended;
+	int result, outstanding, set_aside, mended, doubtful;
 };
 
 static void on_finding(void *user, const char *line)
@@ -38,7 +37,7 @@ static void on_finding(void *user, const char *line)
 		json_array_append_new(k->findings, varlink_text(line));
 }
 
-static void on_lost(void *user, int64_t id, uint8_t quality)
+static void on_lost(void *user, int64_t id, uint8_t quality, bool bytes)
 {
 	struct check *k = user;
 	struct lost *grown = k->lost;
@@ -49,6 +48,7 @@ static void on_lost(void *user, int64_t id, uint8_t quality)
 		return; /* the next repair finds it */
 	k->lost = grown;
 	k->lost[k->n_lost++] = (struct lost){id, quality};
+	k->n_bytes_lost += !bytes;
 }
 
 static void on_lost_model(void *user, const char *name)
@@ -110,7 +110,11 @@ static void recounted(struct check *k)
 		log_error("the totals cannot be read again; a restart will");
 	}
 	log_notice("repaired: %d images mended, %d set aside, totals counted anew", k->mended, k->set_aside);
-	client_reply(k->client, json_pack("{si si}", "set_aside", k->set_aside, "mended", k->mended));
+	if (k->doubtful)
+		log_warn("of %d images the rows were damaged and are taken as they are: labels, times and "
+			 "names may be wrong", k->doubtful);
+	client_reply(k->client, json_pack("{si si si}", "set_aside", k->set_aside, "mended", k->mended,
+		"doubtful", k->doubtful));
 	check_free(k);
 }
 
@@ -125,13 +129,13 @@ static void one_over(void *user)
 static void op_over(void *user, struct op *op)
 {
 	struct check *k = user;
-	char id[17];
 
-	if (op->kind == OP_SET_ASIDE && op->result == 0)
-		*(op->mended ? &k->mended : &k->set_aside) += 1;
 	if (op->doubtful)
-		log_warn("image %s: its row was damaged and is taken as it is: label, time and name may be "
-			 "wrong", format_id(op->row.id, id));
+		k->doubtful++;
+	else if (op->mended)
+		k->mended++;
+	else if (op->kind == OP_SET_ASIDE && op->result == 0)
+		k->set_aside++;
 	op_free(op);
 	one_over(k);
 }
@@ -159,11 +163,11 @@ static void repair(struct check *k)
 	const json_t *name;
 	size_t i;
 
-	if (!k->force && 2 * (int64_t)k->n_lost > k->report.images) {
+	if (!k->force && 2 * (int64_t)k->n_bytes_lost > k->report.images) {
 		client_fail(k->client,
 			"%zu of %lld images have lost their bytes: is a disk missing? With force they are "
 			"set aside all the same",
-			k->n_lost, (long long)k->report.images);
+			k->n_bytes_lost, (long long)k->report.images);
 		check_free(k);
 		return;
 	}

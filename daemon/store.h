@@ -327,8 +327,9 @@ struct verify_report {
 
 struct verify_events {
 	void (*finding)(void *user, const char *line);
-	void (*lost)(void *user, int64_t id, uint8_t quality); /* an image without its bytes; may be NULL */
-	void (*lost_model)(void *user, const char *name);      /* of a file under models/; may be NULL */
+	/* Of a damaged image, of a damaged file under models/; may be NULL. bytes: the picture is whole. */
+	void (*lost)(void *user, int64_t id, uint8_t quality, bool bytes);
+	void (*lost_model)(void *user, const char *name);
 	void *user;
 };
 

@@ -517,8 +517,11 @@ static int apply_removal(struct store *s, struct op *op, struct batch *b)
 		return 0;
 	}
 	if (r == 1 && aside) {
-		r = store_mend_image(s, &old, &op->doubtful);
+		bool doubtful;
+
+		r = store_mend_image(s, &old, &doubtful);
 		op->mended = r == 1;
+		op->doubtful = r == 1 && doubtful;
 		r = r < 0 ? r : !r;
 	}
 	if (r <= 0)

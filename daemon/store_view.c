@@ -495,7 +495,7 @@ static int verify_again(struct verify *w)
 	if ((r == 0 && row_is_as_written(&now)) || r == -ENOMEM)
 		return r;
 	if (w->events->lost && (r == 0 || r == -EBADMSG || r == -ENOENT || r == -EIO))
-		w->events->lost(w->events->user, row->id, row->quality);
+		w->events->lost(w->events->user, row->id, row->quality, r == 0);
 	if (!row_is_as_written(&now)) {
 		w->report.damaged++;
 		finding(w, "image %s: its row is not as it was written", format_id(row->id, id));

@@ -71,7 +71,7 @@ const char CONTROL_DESCRIPTION[] =
 	"\n"
 	"# Sets aside images whose bytes are damaged or gone and counts the rest anew. Refused when that\n"
 	"# would be more than half of them, unless forced.\n"
-	"method Repair(force: ?bool) -> (set_aside: int, mended: int)\n"
+	"method Repair(force: ?bool) -> (set_aside: int, mended: int, doubtful: int)\n"
 	"\n"
 	"error NoSuchImage (id: string)\n"
 	"error Ambiguous (id: string)\n"

@@ -82,6 +82,9 @@ static int repair(struct ctl *c, bool force)
 		printf("%" PRId64 " images set aside; their files, if any, are in quarantine\n%" PRId64
 		       " images mended: one bit of theirs was flipped\n",
 			number(reply, "set_aside"), number(reply, "mended"));
+	if (reply && !c->json && number(reply, "doubtful"))
+		printf("%" PRId64 " images kept whose rows were damaged: labels, times and names may be "
+		       "wrong\n", number(reply, "doubtful"));
 	json_decref(reply);
 	return status;
 }
