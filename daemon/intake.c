@@ -28,6 +28,7 @@
 #define IN_FLIGHT_BYTES_MAX (INT64_C(32) << 20) /* but as many captures as keep the workers busy */
 #define REFUSED_MAX	    256
 #define UNSETTLED_MAX	    (REFUSED_MAX / 2) /* with those in flight, no more than are remembered */
+#define LOOKED_AT_MAX	    (256 << 10)	   /* bytes of a stored image, between other events */
 #define BEHIND_US	    (10 * 60 * US_PER_SEC)
 #define AGAIN_MS	    5000 /* after what should not last: no memory, no descriptors */
 #define WAIT_FIRST_US	    (60 * US_PER_SEC)	   /* before a refused file is tried again */
@@ -60,6 +61,7 @@ struct capture {
 	uint32_t label;
 	struct job *job;     /* owned until submitted */
 	struct image_row row;
+	uint32_t label_before; /* of a damaged image whose place it takes */
 	bool ranked;	     /* its stratum and rank are known */
 	bool drop_at_door;
 	struct buf stored;   /* owned: encoded bytes */
@@ -656,7 +658,7 @@ static void start_labelling(struct capture *c)
 	struct op *op;
 
 	spools_label(c->d->spools, c->file.path, name, sizeof(name));
-	c->label = name[0] ? daemon_label_id(c->d, name) : 0;
+	c->label = name[0] ? daemon_label_id(c->d, name) : c->label_before;
 	if (c->label || !name[0]) {
 		start_scoring(c);
 		return;
@@ -697,11 +699,54 @@ static bool is_refused(const struct capture *c)
 	return one && clock_steady_us() < one->again_us;
 }
 
+/* Whether the image's bytes are what they were; of large ones only the check tells. */
+static bool is_whole(struct daemon *d, const struct image_row *row)
+{
+	_cleanup_buf_ struct buf data = {0};
+	int r = row->bytes > LOOKED_AT_MAX ? 0 : view_data(d->view, row, &data);
+
+	return r != -EBADMSG && r != -ENOENT && r != -EIO;
+}
+
+static void on_way_made(void *user, struct op *op)
+{
+	char id[17];
+
+	(void)user;
+	log_warn("image %s was damaged and came again: %s", format_id(op->row.id, id),
+		op->mended ? "it was mended" : "what came takes its place");
+	op_free(op);
+}
+
+/* What is there already is not taken again, but for an image that is damaged: that makes way. */
+static void look_for_content(struct capture *c)
+{
+	struct daemon *d = c->d;
+	struct image_row known;
+	struct op *op;
+
+	c->duplicate = view_row(d->view, (int64_t)c->id, &known) == 0 &&
+		       member_same_content(known.hash, c->hash);
+	if (c->duplicate)
+		c->hash = known.hash;
+	if (c->duplicate && !is_whole(d, &known) && (op = op_new(OP_SET_ASIDE))) {
+		op->row.id = known.id;
+		op->was_quality = known.quality;
+		op->done = on_way_made;
+		writer_add(d->writer, op);
+		c->duplicate = false; /* or the writer will find that it is one */
+		c->label_before = stratum_label(known.stratum);
+	}
+	if (c->duplicate && stratum_label(known.stratum))
+		count_fate(c, COUNT_DUPLICATE);
+	else
+		start_labelling(c);
+}
+
 static void on_read(uv_work_t *req, int status)
 {
 	struct capture *c = req->data;
 	struct daemon *d = c->d;
-	struct image_row known;
 
 	(void)status;
 	set_bytes(c, (int64_t)c->data.len);
@@ -726,14 +771,7 @@ static void on_read(uv_work_t *req, int status)
 			strerror(c->error ? -c->error : ENOMEM));
 		try_later(c);
 	} else {
-		c->duplicate = view_row(d->view, (int64_t)c->id, &known) == 0 &&
-			       member_same_content(known.hash, c->hash);
-		if (c->duplicate)
-			c->hash = known.hash;
-		if (c->duplicate && stratum_label(known.stratum))
-			count_fate(c, COUNT_DUPLICATE);
-		else
-			start_labelling(c);
+		look_for_content(c);
 	}
 }
 
