@@ -26,7 +26,8 @@
 #include "policy/gate.h"
 #include "policy/idle.h"
 
-#define CHECK_MS	 1000
+#define CHECK_MS	 1000 /* while a trainer is at work, or soon may be */
+#define BUSY_MS		 5000 /* a device that is hot, or has other work, or is on battery, is so for a while */
 #define CLASS_MIN_IMAGES 5
 #define MEMORY_MAX	 (INT64_C(512) << 20) /* for pictures; a quarter of the device's, at most */
 #define READ_STEP	 65536
@@ -405,16 +406,27 @@ static void on_timer(uv_timer_t *timer)
 {
 	struct training *t = timer->data;
 
-	t->timer_on = false;
 	training_check(t->d);
 }
 
-static void look_again(struct training *t)
+/* By then, or sooner where that was to be. */
+static void look_again(struct training *t, int64_t ms)
 {
-	if (t->timer_on)
-		return;
-	t->timer_on = true;
-	uv_timer_start(&t->timer, on_timer, CHECK_MS, 0);
+	uv_timer_t *timer = &t->timer;
+
+	if (!uv_is_active((uv_handle_t *)timer) || uv_timer_get_due_in(timer) > (uint64_t)ms)
+		uv_timer_start(timer, on_timer, (uint64_t)ms, 0);
+}
+
+/* When what keeps it waiting may be over: each look wakes a device that may have nothing else to do. */
+static int64_t worth_waiting_ms(const struct training *t, enum idle verdict)
+{
+	const struct daemon *d = t->d;
+	int64_t quiet_us = clock_steady_us() - d->last_capture_us;
+
+	if (verdict == IDLE_CAPTURES)
+		return MAX((d->config.idle.quiet_us - quiet_us) / US_PER_MS + 1, CHECK_MS);
+	return verdict == IDLE_YES ? CHECK_MS : BUSY_MS;
 }
 
 /* By the settings, and nobody has asked for one. */
@@ -517,12 +529,13 @@ static void follow(struct training *t, enum idle verdict)
 		stop_trainer(t);
 	}
 	if (t->state == TRAINING_RUNNING)
-		look_again(t);
+		look_again(t, CHECK_MS);
 }
 
 void training_check(struct daemon *d)
 {
 	struct training *t = d->training;
+	enum idle verdict;
 
 	if (d->stopping || t->state == TRAINING_STORING || t->state == TRAINING_STOPPING)
 		return;
@@ -539,13 +552,14 @@ void training_check(struct daemon *d)
 	if (!wanted(t)) {
 		training_set_state(t, TRAINING_IDLE);
 		if (clock_steady_us() < t->retry_after_us)
-			look_again(t);
+			look_again(t, (t->retry_after_us - clock_steady_us()) / US_PER_MS + 1);
 		return;
 	}
 	training_set_state(t, TRAINING_WAITING);
-	if (allowed(t) == IDLE_YES)
+	verdict = allowed(t);
+	if (verdict == IDLE_YES)
 		start_trainer(t);
-	look_again(t);
+	look_again(t, worth_waiting_ms(t, verdict));
 }
 
 void training_request(struct daemon *d, bool now)

@@ -32,7 +32,6 @@ struct training {
 	int64_t started_labelled;
 	double share; /* of the steps, to get to */
 	uv_timer_t timer;
-	bool timer_on;
 
 	bool loaded;	       /* the trainer has all it needs from the store: it may be held */
 	int ended_loading;     /* times before that, since one had */

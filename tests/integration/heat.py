@@ -26,6 +26,11 @@ def is_held(pid):
     return process_stat(pid)[0] == "T"
 
 
+def awoken():
+    with open(f"/proc/{d.process.pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("voluntary_ctxt_switches"))
+
+
 def why():
     return d.status()["training"]["why"]
 
@@ -43,6 +48,9 @@ for i in range(120):
 d.drained()
 d.wait_for(lambda: "90 degrees; MaxTemp=75" in why(), 20, "it to be too hot")
 check(d.status()["training"]["state"] == "waiting" and trainer() is None, "nothing begins")
+before = awoken()
+time.sleep(11)
+check(awoken() - before <= 6, f"looking whether it is cooler wakes it every five seconds: {awoken() - before} times in eleven")
 heat(50)
 d.wait_for(lambda: d.status()["training"]["epoch"] > 0, 60, "a training to begin")
 pid = trainer()
