@@ -105,10 +105,12 @@ static int move_to_quarantine(struct store *s, int dir, const char *base, const 
 	const struct stat *st, int64_t id, const char *reason)
 {
 	char name[NAME_MAX + 1], hex[17];
+	int64_t before; /* of the same capture, when it came before */
 	int r = 0;
 
 	snprintf(name, sizeof(name), "%s-%.200s", format_id(id, hex), base);
 	write_reason(s, name, f->path, reason);
+	before = store_file_bytes(s->quarantine, name);
 	if (renameat(dir, base, s->quarantine, name) < 0)
 		r = -errno;
 	if (r == -EXDEV) { /* only a regular file is worth carrying over */
@@ -117,19 +119,22 @@ static int move_to_quarantine(struct store *s, int dir, const char *base, const 
 			r = -errno;
 	}
 	if (r == 0)
-		s->quarantine_bytes += store_file_bytes(s->quarantine, name);
+		s->quarantine_bytes += store_file_bytes(s->quarantine, name) - before;
 	return r;
 }
 
 int quarantine_damaged(struct store *s, int dir, int64_t *bytes, const char *name)
 {
+	bool fits;
+	int64_t before;
 	struct stat st;
 
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
-	if (quarantine_fits(&s->limits, st.st_size) && quarantine_make_room(s, st.st_size) == 0 &&
-		renameat(dir, name, s->quarantine, name) == 0) {
-		s->quarantine_bytes += io_disk_bytes(&st);
+	fits = quarantine_fits(&s->limits, st.st_size) && quarantine_make_room(s, st.st_size) == 0;
+	before = store_file_bytes(s->quarantine, name); /* which it replaces */
+	if (fits && renameat(dir, name, s->quarantine, name) == 0) {
+		s->quarantine_bytes += io_disk_bytes(&st) - before;
 		write_reason(s, name, name, "stored bytes do not match their checksum");
 	} else if (unlinkat(dir, name, 0) < 0) {
 		return -errno;

@@ -38,6 +38,33 @@ static void flip_bits(int64_t id, uint8_t bits)
 	close(fd);
 }
 
+/* What is set aside twice under one name takes the room of one. */
+static void test_aside_twice(void)
+{
+	struct store *s = open_store(8 * MIB);
+	struct usage use, counted;
+	static char data[50000];
+
+	for (int i = 0; i < 3; i++) {
+		struct op *op = insert(1, 80000, 2, 1);
+
+		op->row.flags = IMAGE_FILE;
+		CHECK_INT(apply_free(s, op), 0);
+		flip_bits(1, 3);
+		CHECK(!set_aside(s, 1));
+		CHECK_INT(store_write_model(s, "model-000007.safetensors", data, sizeof(data)), 0);
+		CHECK_INT(store_set_model_aside(s, "model-000007.safetensors"), 0);
+	}
+	store_usage(s, &use);
+	store_close(s);
+	s = open_store(8 * MIB);
+	store_usage(s, &counted);
+	CHECK_INT(use.quarantine, counted.quarantine);
+	CHECK_INT(use.models, counted.models);
+	CHECK_INT(use.objects, counted.objects);
+	store_close(s);
+}
+
 /* One flipped bit, of the bytes or of their checksum, is put right; of two the image is set aside. */
 static void test_mend(void)
 {
@@ -349,4 +376,5 @@ static void test_settle(void)
 	store_close(s);
 }
 
-OWN_STORE_MAIN(test_settle, test_unsettled, test_set_aside, test_mend, test_row)
+OWN_STORE_MAIN(test_settle, test_unsettled, test_set_aside, test_aside_twice, test_mend,
+	test_row)
