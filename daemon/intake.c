@@ -713,8 +713,9 @@ static void on_way_made(void *user, struct op *op)
 	char id[17];
 
 	(void)user;
-	log_warn("image %s was damaged and came again: %s", format_id(op->row.id, id),
-		op->mended ? "it was mended" : "what came takes its place");
+	if (op->result == 0) /* else it was degraded between two looks */
+		log_warn("image %s was damaged and came again: %s", format_id(op->row.id, id),
+			op->mended ? "it was mended" : "what came takes its place");
 	op_free(op);
 }
 
