@@ -194,6 +194,9 @@ bool models_mend(struct daemon *d, const char *name, void (*fn)(void *user), voi
 struct idle_sample;
 void probe_idle(int64_t last_capture_us, bool training, int trainer_threads, struct idle_sample *ret);
 
+/* A device that is hot, or has other work, or is on battery, is so for a while: then to look again. */
+#define BUSY_MS 5000
+
 /* control.c: the varlink socket. */
 int control_open(struct daemon *d, char error[256]);
 void control_set_access(const struct daemon *d); /* as Control.Group says now */

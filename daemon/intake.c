@@ -703,9 +703,8 @@ static bool is_refused(const struct capture *c)
 static bool is_whole(struct daemon *d, const struct image_row *row)
 {
 	_cleanup_buf_ struct buf data = {0};
-	int r = row->bytes > LOOKED_AT_MAX ? 0 : view_data(d->view, row, &data);
 
-	return r != -EBADMSG && r != -ENOENT && r != -EIO;
+	return row->bytes > LOOKED_AT_MAX || !view_lost(view_data(d->view, row, &data));
 }
 
 static void on_way_made(void *user, struct op *op)

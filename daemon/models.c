@@ -34,6 +34,8 @@ static int load_version(struct daemon *d, int64_t version, struct buf *ret)
 		r = model_read(ret->data, ret->len, &d->model);
 	if (r < 0)
 		log_error("models/%s cannot be used: %s", name, strerror(-r));
+	else
+		d->model.version = version;
 	return r;
 }
 
@@ -110,9 +112,7 @@ int models_load(struct daemon *d)
 	if (!version)
 		return 0;
 	e = load_version(d, version, &file);
-	if (e == 0)
-		d->model.version = version;
-	else if (e != -ENOMEM)
+	if (e < 0 && e != -ENOMEM)
 		e = fall_back(d, version, &file);
 	if (e == -ENOENT) {
 		log_error("there is no other: scoring waits for the next training");

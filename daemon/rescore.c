@@ -12,7 +12,6 @@
 
 #define ROUNDS_MAX 3 /* what is damaged is missed each time */
 #define AGAIN_MS   1000
-#define BUSY_MS	   5000 /* a device that is hot, or has other work, or is on battery, is so for a while */
 
 /* Once more over all, which passes those with a score. */
 static void start_over(struct keeper *k)

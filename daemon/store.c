@@ -387,22 +387,9 @@ static int row_of_object(struct store *s, const char *name, struct image_row *re
 int store_object_known(struct store *s, const char *name)
 {
 	struct image_row row;
-	char want[40];
 	int r = row_of_object(s, name, &row);
 
-	if (r <= 0)
-		return r;
-	object_name(row.id, row.quality, want);
-	return (row.flags & IMAGE_FILE) && !strcmp(want, name);
-}
-
-/* Whether it may be the file of a row that is damaged: that will tell when it is mended. */
-static int row_may_mean(struct store *s, const char *name)
-{
-	struct image_row row;
-	int r = row_of_object(s, name, &row);
-
-	return r <= 0 ? r : !row_is_as_written(&row);
+	return r <= 0 ? r : row_has_file(&row, name);
 }
 
 bool is_directory_or_hidden(int dir_fd, const char *name)
@@ -444,13 +431,13 @@ struct sweep {
 static int sweep_one(struct store *s, const char *name, void *arg)
 {
 	struct sweep *w = arg;
-	int known = store_object_known(s, name);
+	struct image_row row;
+	int r = row_of_object(s, name, &row);
 
 	w->files++;
-	if (known == 0)
-		known = row_may_mean(s, name);
-	if (known)
-		return MIN(known, 0);
+	/* A damaged row may mean another file than it says: it will tell when it is mended. */
+	if (r < 0 || (r == 1 && (row_has_file(&row, name) || !row_is_as_written(&row))))
+		return MIN(r, 0);
 	w->orphans++;
 	if (w->remove && unlinkat(s->objects, name, 0) < 0 && errno != ENOENT)
 		return -errno;

@@ -271,6 +271,9 @@ int view_row(struct store_view *v, int64_t id, struct image_row *ret);
 /* The image's picture as it is stored, checksum checked: -EBADMSG when it is wrong. */
 int view_data(struct store_view *v, const struct image_row *row, struct buf *ret);
 
+/* Whether that result of it says that the bytes are gone or damaged, not that who asks lacks something. */
+bool view_lost(int result);
+
 /* Callbacks return false to stop. */
 typedef bool (*row_fn)(void *user, const struct image_row *row);
 
@@ -322,7 +325,7 @@ int view_taken(struct store_view *v,
 /* Findings of a check, one line each. */
 struct verify_report {
 	int64_t images, bytes;
-	int damaged, missing, orphaned, tallies, models;
+	int damaged, missing, orphaned, tallies;
 };
 
 struct verify_events {

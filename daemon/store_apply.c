@@ -370,7 +370,6 @@ static int give_label(struct store *s, int64_t id, uint32_t stratum, struct batc
 
 static int apply_insert(struct store *s, struct op *op, struct batch *b)
 {
-	sqlite3_stmt *st = s->st[ST_INSERT];
 	const struct image_row *row = &op->row;
 	int64_t id = row->id;
 	int r = find_content(s, &id, row->hash);
@@ -392,9 +391,7 @@ static int apply_insert(struct store *s, struct op *op, struct batch *b)
 		return r;
 	op->row.crc = crc32c(0, op->data.data, op->data.len);
 	op->row.bytes = (uint32_t)op->data.len;
-	row_bind(st, row);
-	bind_data(st, 20, op);
-	r = store_run(s, ST_INSERT);
+	r = row_insert(s, row, op->data.data);
 	if (r < 0)
 		return r;
 	count(b, row, 1);

@@ -11,12 +11,10 @@
 	"orientation, flags, taken_s, bytes, crc, model, harm, name"
 
 /*
- * store_row.c. Fills a row from a statement whose first columns are ROW_COLUMNS; binds it to ST_INSERT's
- * parameters, all but its data, which is the 20th. The crc column of a row that was another before (NULL:
- * none): one that was damaged is so still. A step, where there is none NULL.
+ * store_row.c. Fills a row from a statement whose first columns are ROW_COLUMNS. The crc column of a row that
+ * was another before (NULL: none): one that was damaged is so still. A step, where there is none NULL.
  */
 void row_from(sqlite3_stmt *st, struct image_row *ret);
-void row_bind(sqlite3_stmt *st, const struct image_row *row);
 void row_bind_crc(sqlite3_stmt *st, int at, const struct image_row *row, const struct image_row *old);
 void row_bind_step(sqlite3_stmt *st, int at, int step);
 
@@ -29,6 +27,8 @@ bool row_mend(struct image_row *row);
 
 /* SQLite's primary result code as a negative errno. */
 int errno_of(int sqlite_code);
+
+#define OBJECT_BYTES_MAX (INT64_C(1) << 30)
 
 /* Name of an image's file in objects/. */
 void object_name(int64_t id, int quality, char ret[40]);
@@ -165,11 +165,11 @@ int quarantine_make_room(struct store *s, int64_t bytes);
 int quarantine_damaged(struct store *s, int dir, int64_t *bytes, const char *name);
 
 /*
- * store_mend.c: whether bytes have that checksum, or have it once one bit of them, or of the checksum, is put
- * right, as it is then. And an image by its row, in a transaction: 1 when it is whole now; 0: it cannot be.
- * *ret_doubtful: the row was damaged and could not be put right.
+ * store_mend.c: whether bytes have that checksum, or have it once one bit of them (changed), or of the
+ * checksum, is put right, as it is then. And an image by its row, in a transaction: 1 when it is whole now;
+ * 0: it cannot be. *ret_doubtful: the row was damaged and could not be put right.
  */
-bool mend_bit(uint8_t *data, size_t len, uint32_t *crc);
+bool mend_bit(uint8_t *data, size_t len, uint32_t *crc, bool *ret_changed);
 int store_mend_image(struct store *s, const struct image_row *damaged, bool *ret_doubtful);
 
 /* Whether a file under models/ is as it was written: 0; -EBADMSG or -EIO: not; others: who can say. */
@@ -181,6 +181,14 @@ int store_exec(struct store *s, const char *text);
 
 /* Runs a prepared statement that returns no rows, and resets it. */
 int store_run(struct store *s, enum statement which);
+
+/*
+ * store_row.c. A new row, with its bytes when it has no file. Its bytes as they are, from its file or by a
+ * statement that gives them for an id; and whether a file in objects/ has the name of its own.
+ */
+int row_insert(struct store *s, const struct image_row *row, const void *data);
+int row_read_data(const struct image_row *row, sqlite3_stmt *st, int objects_fd, struct buf *ret);
+bool row_has_file(const struct image_row *row, const char *name);
 
 /* The number that a statement gives; -1 when it cannot be had, SQLite knowing why. */
 int64_t store_pragma(const struct store *s, const char *text);

@@ -4,10 +4,12 @@
  * took anyway. A build that knows only the lower ones reads such a row; a row that such a build wrote has no
  * sum of its own. SQLite notices when a tree does not hang together, not that a width is another.
  */
+#include <errno.h>
 #include <stddef.h>
 #include <string.h>
 
 #include "common/digest.h"
+#include "common/io.h"
 #include "common/wire.h"
 #include "daemon/store_internal.h"
 
@@ -119,7 +121,7 @@ void row_bind_step(sqlite3_stmt *st, int at, int step)
 		sqlite3_bind_null(st, at);
 }
 
-void row_bind(sqlite3_stmt *st, const struct image_row *row)
+static void row_bind(sqlite3_stmt *st, const struct image_row *row)
 {
 	sqlite3_bind_int64(st, 1, row->id);
 	sqlite3_bind_int64(st, 2, (int64_t)row->hash);
@@ -140,6 +142,45 @@ void row_bind(sqlite3_stmt *st, const struct image_row *row)
 	sqlite3_bind_int64(st, 17, row->model);
 	sqlite3_bind_blob(st, 18, row->harm, row->n_harm, SQLITE_STATIC);
 	sqlite3_bind_blob(st, 19, row->name, (int)strlen(row->name), SQLITE_STATIC);
+}
+
+int row_insert(struct store *s, const struct image_row *row, const void *data)
+{
+	sqlite3_stmt *st = s->st[ST_INSERT];
+
+	row_bind(st, row);
+	if (row->flags & IMAGE_FILE)
+		sqlite3_bind_null(st, 20);
+	else
+		sqlite3_bind_blob(st, 20, data ? data : "", (int)row->bytes, SQLITE_STATIC);
+	return store_run(s, ST_INSERT);
+}
+
+int row_read_data(const struct image_row *row, sqlite3_stmt *st, int objects_fd, struct buf *ret)
+{
+	char name[40];
+	int rc, r = 0;
+
+	if (row->flags & IMAGE_FILE) {
+		object_name(row->id, row->quality, name);
+		return io_read_file(objects_fd, name, OBJECT_BYTES_MAX, ret);
+	}
+	sqlite3_bind_int64(st, 1, row->id);
+	rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW)
+		buf_put(ret, sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0));
+	else
+		r = rc == SQLITE_DONE ? -ENOENT : errno_of(rc);
+	sqlite3_reset(st);
+	return r == 0 && ret->failed ? -ENOMEM : r;
+}
+
+bool row_has_file(const struct image_row *row, const char *name)
+{
+	char own[40];
+
+	object_name(row->id, row->quality, own);
+	return (row->flags & IMAGE_FILE) && !strcmp(own, name);
 }
 
 /* A column of numbers in struct image_row. */

@@ -16,7 +16,6 @@
 #define NEW_NAME     "index.new"
 #define SCRATCH_NAME "larder-index.new"
 #define SETS_MAX     64
-#define OBJECT_MAX   ((size_t)1 << 30)
 
 struct salvage {
 	struct store *s; /* owned: directories, and the new index as db */
@@ -268,18 +267,6 @@ static int copy_sets(struct salvage *w)
 	return r < 0 ? r : store_each_file(w->s, w->s->models, add_copy, w);
 }
 
-static int insert(struct salvage *w, const struct image_row *row, const void *data)
-{
-	sqlite3_stmt *st = w->s->st[ST_INSERT];
-
-	row_bind(st, row);
-	if (row->flags & IMAGE_FILE)
-		sqlite3_bind_null(st, 20);
-	else
-		sqlite3_bind_blob(st, 20, data ? data : "", (int)row->bytes, SQLITE_STATIC);
-	return store_run(w->s, ST_INSERT);
-}
-
 /* Whether the file of a row is what the row says. */
 static bool file_is_whole(struct salvage *w, const struct image_row *row)
 {
@@ -287,7 +274,7 @@ static bool file_is_whole(struct salvage *w, const struct image_row *row)
 	char name[40];
 
 	object_name(row->id, row->quality, name);
-	return read_beside(w, w->s->objects, name, OBJECT_MAX, &file) == 0 && file.len == row->bytes &&
+	return read_beside(w, w->s->objects, name, OBJECT_BYTES_MAX, &file) == 0 && file.len == row->bytes &&
 	       crc32c(0, file.data, file.len) == row->crc;
 }
 
@@ -306,32 +293,32 @@ static bool row_is_whole(struct salvage *w, sqlite3_stmt *st, const struct image
 /* Whether it is, but for a bit. Of rows that are in their place: others may be anything. */
 static bool row_is_mended(struct salvage *w, sqlite3_stmt *st, struct image_row *row, struct buf *ret)
 {
+	bool changed;
+
 	if (row->flags & IMAGE_FILE)
 		return false;
 	buf_put(ret, sqlite3_column_blob(st, 19), (size_t)sqlite3_column_bytes(st, 19));
 	w->starved = w->starved || ret->failed;
 	return !ret->failed && ret->len == row->bytes && set_known(w, row->tables) &&
-	       mend_bit(ret->data, ret->len, &row->crc);
+	       mend_bit(ret->data, ret->len, &row->crc, &changed);
 }
 
 /* A row of the old index whose columns are ROW_COLUMNS and the data. */
 static int take_row(struct salvage *w, sqlite3_stmt *st)
 {
 	_cleanup_buf_ struct buf mended = {0};
+	bool whole;
 	struct image_row row;
 
 	row_from(st, &row);
 	(void)row_mend(&row); /* else it is taken as it is */
-	if (row_is_whole(w, st, &row)) {
-		w->report.from_index++;
-		return insert(w, &row, sqlite3_column_blob(st, 19));
+	whole = row_is_whole(w, st, &row);
+	if (!whole && !row_is_mended(w, st, &row, &mended)) {
+		w->report.damaged++;
+		return 0;
 	}
-	if (row_is_mended(w, st, &row, &mended)) {
-		w->report.from_index++;
-		return insert(w, &row, mended.data);
-	}
-	w->report.damaged++;
-	return 0;
+	w->report.from_index++;
+	return row_insert(w->s, &row, whole ? sqlite3_column_blob(st, 19) : mended.data);
 }
 
 /* The first id from `from` on that the damaged tree gives; -1: none, or it cannot say. */
@@ -445,7 +432,7 @@ static int take_stray(void *user, sqlite3_stmt *st)
 		!row_is_whole(w, st, &row))
 		return 0;
 	w->report.from_index++;
-	return insert(w, &row, sqlite3_column_blob(st, 19));
+	return row_insert(w->s, &row, sqlite3_column_blob(st, 19));
 }
 
 /* Rows that the tree should have led to and did not are looked for in all its pages. */
@@ -498,7 +485,7 @@ static int take_file(struct store *s, const char *name, void *arg)
 
 	if (end == name + 16 && (in_new(w, id) || was_garbage(w, name)))
 		return 0; /* the row's own, or what is swept when the store is opened */
-	r = read_beside(w, w->s->objects, name, OBJECT_MAX, &file);
+	r = read_beside(w, w->s->objects, name, OBJECT_BYTES_MAX, &file);
 	if (w->starved)
 		return -ENOMEM;
 	picture = r < 0 ? 0 : tag_read(file.data, file.len, &tag);
@@ -515,7 +502,7 @@ static int take_file(struct store *s, const char *name, void *arg)
 	tag.row.bytes = (uint32_t)file.len;
 	tag.row.crc = crc32c(0, file.data, file.len);
 	w->report.from_files++;
-	return insert(w, &tag.row, NULL);
+	return row_insert(w->s, &tag.row, NULL);
 }
 
 /* The totals; what was lost counts as dropped, so that every capture is still accounted for. */

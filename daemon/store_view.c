@@ -15,8 +15,7 @@
 #include "daemon/store_tag.h"
 #include "policy/member.h"
 
-#define OBJECT_BYTES_MAX (INT64_C(1) << 30)
-#define COMMIT_US_MAX	 (10 * US_PER_SEC) /* from an object's name to its row's commit, on a slow disk */
+#define COMMIT_US_MAX (10 * US_PER_SEC) /* from an object's name to its row's commit, on a slow disk */
 
 struct store_view {
 	sqlite3 *db;
@@ -96,28 +95,16 @@ int view_row(struct store_view *v, int64_t id, struct image_row *ret)
 	return r;
 }
 
+bool view_lost(int result)
+{
+	return result == -EBADMSG || result == -ENOENT || result == -EIO;
+}
+
 int view_data(struct store_view *v, const struct image_row *row, struct buf *ret)
 {
 	size_t start = ret->len;
-	int rc, r = 0;
+	int r = row_read_data(row, v->data, v->objects, ret);
 
-	if (row->flags & IMAGE_FILE) {
-		char name[40];
-
-		object_name(row->id, row->quality, name);
-		r = io_read_file(v->objects, name, OBJECT_BYTES_MAX, ret);
-	} else {
-		sqlite3_bind_int64(v->data, 1, row->id);
-		rc = sqlite3_step(v->data);
-		if (rc == SQLITE_ROW)
-			buf_put(ret, sqlite3_column_blob(v->data, 0),
-				(size_t)sqlite3_column_bytes(v->data, 0));
-		else
-			r = rc == SQLITE_DONE ? -ENOENT : errno_of(rc);
-		sqlite3_reset(v->data);
-	}
-	if (r == 0 && ret->failed)
-		return -ENOMEM;
 	if (r == 0 && (ret->len - start != row->bytes ||
 			      crc32c(0, ret->data + start, ret->len - start) != row->crc))
 		return -EBADMSG;
@@ -494,7 +481,7 @@ static int verify_again(struct verify *w)
 	r = view_data(w->view, &now, &data);
 	if ((r == 0 && row_is_as_written(&now)) || r == -ENOMEM)
 		return r;
-	if (w->events->lost && (r == 0 || r == -EBADMSG || r == -ENOENT || r == -EIO))
+	if (w->events->lost && (r == 0 || view_lost(r)))
 		w->events->lost(w->events->user, row->id, row->quality, r == 0);
 	if (!row_is_as_written(&now)) {
 		w->report.damaged++;
@@ -567,14 +554,11 @@ static int verify_tables(struct verify *w)
 /* 1: an image's row names the file, or it has a garbage mark; 0: neither. */
 static int object_accounted(struct verify *w, const char *name)
 {
-	char want[40] = "";
 	struct image_row row;
 	sqlite3_stmt *st;
 	int rc, r = view_row(w->view, (int64_t)strtoull(name, NULL, 16), &row);
 
-	if (r == 0 && (row.flags & IMAGE_FILE))
-		object_name(row.id, row.quality, want);
-	if (!strcmp(want, name))
+	if (r == 0 && row_has_file(&row, name))
 		return 1;
 	if (r == 0 || r == -ENOENT)
 		r = prepare(w->view, "SELECT 1 FROM garbage WHERE name = ?1", &st);
@@ -622,7 +606,6 @@ static int verify_model(void *arg, int dir_fd, const char *name)
 	r = store_check_model(dir_fd, name);
 	if (r != -EBADMSG && r != -EIO)
 		return r;
-	w->report.models++;
 	finding(w, "models/%s: %s", name,
 		r == -EIO ? "cannot be read" : "stored bytes do not match their checksum");
 	if (w->events->lost_model)

@@ -138,10 +138,15 @@ static void on_label(void *user, uint32_t id, const char *name)
 		model_set_class(&t->model, k, id, name);
 }
 
+static int64_t image_bytes(const struct trainer *t)
+{
+	return (int64_t)t->order.input_size * t->order.input_size * 3;
+}
+
 static int add_image(struct trainer *t, int which, int klass, const uint8_t *rgb)
 {
 	struct dataset *d = &t->set[which];
-	size_t image = (size_t)t->order.input_size * (size_t)t->order.input_size * 3;
+	size_t image = (size_t)image_bytes(t);
 
 	if (d->n == t->capacity[which]) {
 		int cap = MAX(2 * t->capacity[which], 256);
@@ -170,7 +175,7 @@ static int add_image(struct trainer *t, int which, int klass, const uint8_t *rgb
 static int load_image(struct trainer *t, const struct image_row *row)
 {
 	int klass = model_class_of(&t->model, stratum_label(row->stratum));
-	size_t image = (size_t)t->order.input_size * (size_t)t->order.input_size * 3;
+	size_t image = (size_t)image_bytes(t);
 	_cleanup_free_ uint8_t *rgb = malloc(image);
 	int r;
 
@@ -198,11 +203,6 @@ static bool collect_row(void *user, const struct image_row *row)
 
 	t->row[t->n_rows++] = *row;
 	return t->n_rows < ROWS_PER_READ;
-}
-
-static int64_t image_bytes(const struct trainer *t)
-{
-	return (int64_t)t->order.input_size * t->order.input_size * 3;
 }
 
 /*

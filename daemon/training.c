@@ -27,7 +27,6 @@
 #include "policy/idle.h"
 
 #define CHECK_MS	 1000 /* while a trainer is at work, or soon may be */
-#define BUSY_MS		 5000 /* a device that is hot, or has other work, or is on battery, is so for a while */
 #define CLASS_MIN_IMAGES 5
 #define MEMORY_MAX	 (INT64_C(512) << 20) /* for pictures; a quarter of the device's, at most */
 #define READ_STEP	 65536

@@ -187,15 +187,16 @@ class Daemon:
         code, out, err = self.ctl("verify", check_status=False)
         check(code == 0, f"verify: {out} {err}")
 
-    def memory_kb(self, which):
+    def process_status(self, which):
+        """A number of /proc/PID/status; sizes are in kB."""
         with open(f"/proc/{self.process.pid}/status", encoding="utf-8") as f:
             return next(int(line.split()[1]) for line in f if line.startswith(which))
 
     def resident_kb(self):
-        return self.memory_kb("VmRSS")
+        return self.process_status("VmRSS")
 
     def peak_mib(self):
-        return self.memory_kb("VmHWM") / 1024
+        return self.process_status("VmHWM") / 1024
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))

@@ -27,8 +27,7 @@ def is_held(pid):
 
 
 def awoken():
-    with open(f"/proc/{d.process.pid}/status", encoding="ascii") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("voluntary_ctxt_switches"))
+    return d.process_status("voluntary_ctxt_switches")
 
 
 def why():

@@ -7,6 +7,26 @@ import subprocess
 
 from harness import LARDERD, Daemon, check, finish, picture
 
+
+def flip(path):
+    """A bit, four fifths of the way through."""
+    with open(path, "r+b") as f:
+        f.seek(int(0.8 * os.path.getsize(path)))
+        byte = f.read(1)[0]
+        f.seek(-1, os.SEEK_CUR)
+        f.write(bytes([byte ^ 0x40]))
+
+
+def change_index(change):
+    """While nothing runs."""
+    d.stop()
+    index = sqlite3.connect(os.path.join(d.store, "index.db"))
+    index.execute(change)
+    index.commit()
+    index.close()
+    d.start()
+
+
 d = Daemon({"Store": {"MaxUse": "32M", "InlineMax": "1K", "AutoSalvage": "no"}, "Training": {"Enabled": "false"}}).start()
 for i in range(40):  # most as files, some in the index
     d.drop(f"{('stripes', 'blobs')[i % 2]}/{i}.png", picture(i % 2, i, 200 if i < 28 else 16))
@@ -17,11 +37,7 @@ with open(objects[0], "r+b") as f:
     f.seek(os.path.getsize(objects[0]) // 2)
     f.write(b"\x55\xaa\x55")
 os.unlink(objects[1])
-with open(objects[2], "r+b") as f:  # a bit
-    f.seek(100)
-    byte = f.read(1)[0]
-    f.seek(100)
-    f.write(bytes([byte ^ 4]))
+flip(objects[2])
 d.stop()
 index = sqlite3.connect(os.path.join(d.store, "index.db"))
 row = index.execute("SELECT id FROM images WHERE data IS NOT NULL LIMIT 1").fetchone()[0]
@@ -53,11 +69,7 @@ for o in objects[:2]:
     with open(o, "r+b") as f:
         f.seek(200)
         f.write(b"\x00\xff" * 20)
-with open(objects[2], "r+b") as f:
-    f.seek(100)
-    byte = f.read(1)[0]
-    f.seek(100)
-    f.write(bytes([byte ^ 4]))
+flip(objects[2])
 os.unlink(objects[3])
 before = d.status()
 for i in range(40):
@@ -70,12 +82,7 @@ code, out, _ = d.ctl("verify", check_status=False)
 check(code == 0 and "all sound" in out, f"and whole: {code} {out}")
 
 # Rows that were changed by somebody who knows nothing of their sums, as an older build: all are kept.
-d.stop()
-index = sqlite3.connect(os.path.join(d.store, "index.db"))
-index.execute("UPDATE images SET rank = 1234, model = model + 77")
-index.commit()
-index.close()
-d.start()
+change_index("UPDATE images SET rank = 1234, model = model + 77")
 code, out, _ = d.ctl("verify", check_status=False)
 check(code == 4 and out.count("its row is not as it was written") == 40, f"found: {code} {out}")
 code, out, err = d.ctl("verify", "--repair", check_status=False)
@@ -261,27 +268,9 @@ def model(version):
     return os.path.join(d.store, "models", f"model-{version:06}.safetensors")
 
 
-def flip(path, at=0.8):
-    with open(path, "r+b") as f:
-        f.seek(int(at * os.path.getsize(path)))
-        byte = f.read(1)[0]
-        f.seek(-1, os.SEEK_CUR)
-        f.write(bytes([byte ^ 0x40]))
-
-
 def sound():
     code, out, _ = d.ctl("verify", check_status=False)
     return code == 0 and "all sound" in out
-
-
-def change_index(change):
-    """What making it anew could not save."""
-    d.stop()
-    index = sqlite3.connect(os.path.join(d.store, "index.db"))
-    index.execute(change)
-    index.commit()
-    index.close()
-    d.start()
 
 
 check(sound() and d.status()["model"]["version"] == 3, f"as it should be: {d.status()['model']}")
