@@ -13,10 +13,30 @@
 
 #define SCANS_MAX 200 /* a progressive file of a camera has about 10 */
 
+/*
+ * Coefficients of a file in one scan are each decoded once, row by row, and coded in that order. libjpeg
+ * would hold them all, in an order of its own; what stands in for its virtual arrays has the rows of one
+ * MCU. When libjpeg asks for the next, those that it decoded go into the image, and those that it is to
+ * code are made.
+ */
+struct passing_rows {
+	const struct coef_plane *plane; /* borrowed; what it points to is filled in by reading */
+	JBLOCKARRAY row;		/* in libjpeg's memory */
+	size_t row_bytes;
+	int at, n; /* which of the plane's they are */
+};
+
+struct passing {
+	struct coef_image *im; /* borrowed */
+	struct passing_rows rows[PLANES_MAX];
+	int n;
+};
+
 /* libjpeg reports through these; an error jumps back to the function that set jump. */
 struct session {
 	struct jpeg_error_mgr err;
 	struct jpeg_progress_mgr progress;
+	struct passing passing;
 	jmp_buf jump;
 	int result;
 	char reason[REASON_MAX];
@@ -100,38 +120,117 @@ static bool has_our_layout(const struct jpeg_decompress_struct *c)
 				    c->comp_info[0].v_samp_factor), &n, &h, &v) == 0;
 }
 
-static void copy_plane_in(j_decompress_ptr c, jvirt_barray_ptr array, int i, struct coef_plane *p)
+/* A block in another order, four at a time: storing eight bytes takes no longer than two. */
+static inline __attribute__((always_inline)) void reorder(
+	const int16_t *in, const uint8_t order[DCT_SIZE2], int16_t *out)
 {
-	const JQUANT_TBL *quant = c->comp_info[i].quant_table;
-	int16_t *out = p->coef, *dc = p->dc;
+#pragma GCC unroll 16
+	for (int k = 0; k < DCT_SIZE2; k += 4) {
+		int16_t four[4];
 
-	for (int k = 0; k < DCT_SIZE2; k++)
-		p->quant[k] = quant->quantval[JPEG_NATURAL_ORDER[k]];
-	for (int by = 0; by < p->blocks_h; by++) {
-		JBLOCKARRAY row = c->mem->access_virt_barray(
-			(j_common_ptr)c, array, (JDIMENSION)by, 1, FALSE);
-
-		for (int bx = 0; bx < p->blocks_w; bx++, out += DCT_SIZE2) {
-			for (int k = 0; k < DCT_SIZE2; k++)
-				out[k] = row[0][bx][JPEG_NATURAL_ORDER[k]];
-			*dc++ = out[0];
-		}
+		for (int i = 0; i < 4; i++)
+			four[i] = in[order[k + i]];
+		memcpy(out + k, four, sizeof(four));
 	}
+}
+
+static void take_row(const JBLOCK *row, int by, const struct coef_plane *p)
+{
+	int16_t *out = p->coef + (size_t)by * (size_t)p->blocks_w * DCT_SIZE2;
+	int16_t *dc = p->dc + (size_t)by * (size_t)p->blocks_w;
+
+	for (int bx = 0; bx < p->blocks_w; bx++, out += DCT_SIZE2) {
+		reorder(row[bx], JPEG_NATURAL_ORDER, out);
+		dc[bx] = out[0];
+	}
+}
+
+static void take_rows(const struct passing_rows *p)
+{
+	for (int i = 0; i < p->n && p->at + i < p->plane->blocks_h; i++)
+		take_row(p->row[i], p->at + i, p->plane);
+}
+
+/* Arrays are requested in the order of components. */
+static jvirt_barray_ptr passing_request(
+	j_common_ptr c, int pool, boolean zeroed, JDIMENSION width, JDIMENSION height, JDIMENSION n)
+{
+	struct passing *pass = &session_of(c)->passing;
+	struct passing_rows *p;
+
+	(void)zeroed;
+	(void)height;
+	if (pass->n == pass->im->n_planes)
+		fail(c, -EBADMSG, "more components than planes");
+	p = &pass->rows[pass->n];
+	p->plane = &pass->im->plane[pass->n++];
+	p->row = c->mem->alloc_barray(c, pool, width, n);
+	p->row_bytes = width * sizeof(JBLOCK);
+	p->n = 0;
+	return (jvirt_barray_ptr)p;
+}
+
+/* libjpeg asks for the rows of each MCU once, and expects zeros. */
+static JBLOCKARRAY passing_access(
+	j_common_ptr c, jvirt_barray_ptr array, JDIMENSION at, JDIMENSION n, boolean writable)
+{
+	struct passing_rows *p = (struct passing_rows *)array;
+
+	(void)c;
+	(void)writable;
+	take_rows(p);
+	p->at = (int)at;
+	p->n = (int)n;
+	for (int i = 0; i < p->n; i++)
+		memset(p->row[i], 0, p->row_bytes);
+	return p->row;
+}
+
+static void read_passing(j_decompress_ptr c, struct coef_image *im)
+{
+	struct passing *pass = &session_of((j_common_ptr)c)->passing;
+
+	*pass = (struct passing){.im = im};
+	c->mem->request_virt_barray = passing_request;
+	c->mem->access_virt_barray = passing_access;
+	jpeg_read_coefficients(c);
+	for (int i = 0; i < pass->n; i++)
+		take_rows(&pass->rows[i]);
+}
+
+/* Of several scans, each of which may add to any coefficient. */
+static void read_whole(j_decompress_ptr c, struct coef_image *im)
+{
+	jvirt_barray_ptr *arrays = jpeg_read_coefficients(c);
+
+	for (int i = 0; i < im->n_planes; i++)
+		for (int by = 0; by < im->plane[i].blocks_h; by++) {
+			JBLOCKARRAY row = c->mem->access_virt_barray(
+				(j_common_ptr)c, arrays[i], (JDIMENSION)by, 1, FALSE);
+
+			take_row(row[0], by, &im->plane[i]);
+		}
 }
 
 static void read_coefficients(j_decompress_ptr c, struct coef_image *im)
 {
-	jvirt_barray_ptr *arrays = jpeg_read_coefficients(c);
 	int r = coef_resize(im, (int)c->image_width, (int)c->image_height, c->num_components,
 		c->comp_info[0].h_samp_factor, c->comp_info[0].v_samp_factor);
 
 	if (r < 0)
 		fail((j_common_ptr)c, r, "out of memory");
 	coef_dc_apart(im);
-	for (int i = 0; i < c->num_components; i++) {
-		if (!c->comp_info[i].quant_table)
+	if (jpeg_has_multiple_scans(c))
+		read_whole(c, im);
+	else
+		read_passing(c, im);
+	for (int i = 0; i < im->n_planes; i++) {
+		const JQUANT_TBL *quant = c->comp_info[i].quant_table;
+
+		if (!quant)
 			fail((j_common_ptr)c, -EBADMSG, "a component has no quantisation table");
-		copy_plane_in(c, arrays[i], i, &im->plane[i]);
+		for (int k = 0; k < DCT_SIZE2; k++)
+			im->plane[i].quant[k] = quant->quantval[JPEG_NATURAL_ORDER[k]];
 	}
 }
 
@@ -273,14 +372,22 @@ static void to_jhuff(j_compress_ptr c, JHUFF_TBL **slot, const struct huff_spec 
 	memcpy((*slot)->huffval, h->vals, sizeof(h->vals));
 }
 
-static void set_tables(j_compress_ptr c, const struct jpeg_tables *t)
+/* Counting what is to be coded beforehand takes half as long as libjpeg, which codes twice to know. */
+static void set_tables(j_compress_ptr c, const struct jpeg_tables *t, const struct coef_image *im)
 {
-	for (int i = 0; i < 2; i++) {
+	struct symbol_counts counts;
+
+	coef_count(im, &counts);
+	for (int i = 0; i < MIN(im->n_planes, 2); i++) {
+		struct huff_spec dc, ac;
+
 		if (!c->quant_tbl_ptrs[i])
 			c->quant_tbl_ptrs[i] = jpeg_alloc_quant_table((j_common_ptr)c);
 		memcpy(c->quant_tbl_ptrs[i]->quantval, t->quant[i], sizeof(t->quant[i]));
-		to_jhuff(c, &c->dc_huff_tbl_ptrs[i], &t->dc[i]);
-		to_jhuff(c, &c->ac_huff_tbl_ptrs[i], &t->ac[i]);
+		huffman_optimal(counts.dc[i], ARRAY_SIZE(counts.dc[i]), &dc);
+		huffman_optimal(counts.ac[i], ARRAY_SIZE(counts.ac[i]), &ac);
+		to_jhuff(c, &c->dc_huff_tbl_ptrs[i], &dc);
+		to_jhuff(c, &c->ac_huff_tbl_ptrs[i], &ac);
 	}
 }
 
@@ -298,35 +405,41 @@ static void set_image(j_compress_ptr c, const struct coef_image *im)
 	c->write_JFIF_header = FALSE;
 }
 
-static void copy_plane_out(j_compress_ptr c, jvirt_barray_ptr array, const struct coef_plane *p)
+/* Writing the same way: libjpeg asks for the rows of each MCU, and they are made when it does. */
+static JBLOCKARRAY passing_make(
+	j_common_ptr c, jvirt_barray_ptr array, JDIMENSION at, JDIMENSION n, boolean writable)
 {
-	const int16_t *in = p->coef;
+	const struct passing_rows *p = (struct passing_rows *)array;
+	int rows = MIN((int)n, p->plane->blocks_h - (int)at);
 
-	for (int by = 0; by < p->blocks_h; by++) {
-		JBLOCKARRAY row = c->mem->access_virt_barray(
-			(j_common_ptr)c, array, (JDIMENSION)by, 1, TRUE);
+	(void)c;
+	(void)writable;
+	for (int i = 0; i < rows; i++) {
+		const int16_t *in =
+			p->plane->coef + ((size_t)at + (size_t)i) * (size_t)p->plane->blocks_w * DCT_SIZE2;
 
-		for (int bx = 0; bx < p->blocks_w; bx++, in += DCT_SIZE2)
-			for (int k = 0; k < DCT_SIZE2; k++)
-				row[0][bx][JPEG_NATURAL_ORDER[k]] = in[k];
+		for (int bx = 0; bx < p->plane->blocks_w; bx++, in += DCT_SIZE2)
+			reorder(in, JPEG_ZIGZAG_ORDER, p->row[i][bx]);
 	}
+	return p->row;
 }
 
 static void write_coefficients(j_compress_ptr c, const struct coef_image *im)
 {
+	struct passing *pass = &session_of((j_common_ptr)c)->passing;
 	jvirt_barray_ptr arrays[PLANES_MAX];
 	uint8_t exif[40];
 
 	for (int i = 0; i < im->n_planes; i++) {
 		const struct coef_plane *p = &im->plane[i];
 
-		arrays[i] = c->mem->request_virt_barray((j_common_ptr)c, JPOOL_IMAGE, TRUE,
-			(JDIMENSION)ROUND_UP(p->blocks_w, p->h), (JDIMENSION)ROUND_UP(p->blocks_h, p->v),
-			(JDIMENSION)p->v);
+		pass->rows[i].plane = p;
+		pass->rows[i].row = c->mem->alloc_barray(
+			(j_common_ptr)c, JPOOL_IMAGE, (JDIMENSION)p->blocks_w, (JDIMENSION)p->v);
+		arrays[i] = (jvirt_barray_ptr)&pass->rows[i];
 	}
+	c->mem->access_virt_barray = passing_make;
 	jpeg_write_coefficients(c, arrays);
-	for (int i = 0; i < im->n_planes; i++)
-		copy_plane_out(c, arrays[i], &im->plane[i]);
 	if (im->orientation == 1)
 		return;
 	jpeg_write_marker(c, JPEG_APP0 + 1, exif,
@@ -339,8 +452,7 @@ static int write_with_libjpeg(j_compress_ptr c, struct session *s, const struct 
 	if (setjmp(s->jump))
 		return s->result;
 	set_image(c, im);
-	set_tables(c, t);
-	c->optimize_coding = TRUE;
+	set_tables(c, t, im);
 	write_coefficients(c, im);
 	jpeg_finish_compress(c);
 	return 0;

@@ -12,11 +12,13 @@
 
 #define MANY_PIXELS (1 << 26)
 
-enum variant { BASELINE, PROGRESSIVE, GREY, CMYK, FULL_CHROMA, RESTARTS };
+enum variant { BASELINE, PROGRESSIVE, GREY, CMYK, FULL_CHROMA, RESTARTS, TALL_LUMA, SCANS };
 
 /* What a camera would write, through libjpeg. */
 static void encode(const struct pixels *px, int quality, enum variant v, struct buf *out)
 {
+	static const jpeg_scan_info each[] = {
+		{1, {0}, 0, 63, 0, 0}, {1, {1}, 0, 63, 0, 0}, {1, {2}, 0, 63, 0, 0}};
 	struct jpeg_compress_struct c;
 	struct jpeg_error_mgr err;
 	unsigned char *mem = NULL;
@@ -38,6 +40,12 @@ static void encode(const struct pixels *px, int quality, enum variant v, struct 
 		c.comp_info[0].h_samp_factor = c.comp_info[0].v_samp_factor = 1;
 	if (v == RESTARTS)
 		c.restart_interval = 3;
+	if (v == TALL_LUMA)
+		c.comp_info[0].h_samp_factor = 1;
+	if (v == SCANS) {
+		c.scan_info = each;
+		c.num_scans = 3;
+	}
 	jpeg_start_compress(&c, TRUE);
 	for (int y = 0; y < px->height; y++) {
 		const uint8_t *in = px->rgb + 3 * y * px->width;
@@ -121,6 +129,17 @@ static void test_requantise(void)
 	}
 }
 
+/* The largest of both kinds stay within what a scan can code. */
+static void test_extreme_steps(void)
+{
+	CHECK_INT(requantise_one(INT16_MIN, requantise_from(UINT16_MAX, 1)), -COEF_MAX);
+	CHECK_INT(requantise_one(1, requantise_from(UINT16_MAX, 1)), COEF_MAX);
+	CHECK_INT(requantise_one(0, requantise_from(UINT16_MAX, 1)), 0);
+	CHECK_INT(requantise_one(INT16_MAX, requantise_from(1, UINT16_MAX)), 0);
+	CHECK_INT(requantise_one(-3, requantise_from(1, 2)), -2);
+	CHECK_INT(requantise_one(-3, requantise_from(2, 4)), -1);
+}
+
 /*
  * The longest way down, stage by stage, against going there at once: within half a dB all the way. With
  * stages as close as the ladder's rungs the picture drowns in coefficients rounded up.
@@ -157,7 +176,7 @@ static void test_variants(void)
 	uint8_t want[32 * 32 * 3], got[32 * 32 * 3];
 
 	draw(&px, 96, 64, 9);
-	for (enum variant v = BASELINE; v <= RESTARTS; v++) {
+	for (enum variant v = BASELINE; v <= SCANS; v++) {
 		_cleanup_buf_ struct buf jpeg = {0};
 		_cleanup_coef_ struct coef_image im = {0};
 		struct capture_info info;
@@ -173,6 +192,37 @@ static void test_variants(void)
 			memcpy(want, got, sizeof(want));
 		else if (v != GREY)
 			CHECK(psnr(want, got, sizeof(want)) > 30);
+	}
+}
+
+/* Files in one scan are read as they pass, the others when they are whole: the same comes of both. */
+static void test_scans(void)
+{
+	static const int size[][2] = {{1, 1}, {8, 8}, {9, 17}, {16, 24}, {23, 8}, {40, 33}, {57, 121}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(size); i++) {
+		_cleanup_coef_ struct coef_image passing = {0}, whole = {0};
+		_cleanup_pixels_ struct pixels px = {0};
+
+		draw(&px, size[i][0], size[i][1], 11 + i);
+		for (enum variant v = PROGRESSIVE; v <= SCANS; v += SCANS - PROGRESSIVE) {
+			_cleanup_buf_ struct buf a = {0}, b = {0};
+			struct capture_info info;
+
+			encode(&px, 80, BASELINE, &a);
+			encode(&px, 80, v, &b);
+			CHECK_INT(capture_decode(a.data, a.len, MANY_PIXELS, &passing, &info), 0);
+			CHECK_INT(capture_decode(b.data, b.len, MANY_PIXELS, &whole, &info), 0);
+			for (int k = 0; k < 3; k++) {
+				const struct coef_plane *p = &passing.plane[k], *q = &whole.plane[k];
+				size_t n = (size_t)p->blocks_w * (size_t)p->blocks_h;
+
+				CHECK(!memcmp(p->quant, q->quant, sizeof(p->quant)));
+				CHECK(!memcmp(p->coef, q->coef, n * DCT_SIZE2 * sizeof(int16_t)));
+				for (size_t n_b = 0; n_b < n; n_b++)
+					CHECK(p->dc[n_b] == p->coef[n_b * DCT_SIZE2]);
+			}
+		}
 	}
 }
 
@@ -229,7 +279,7 @@ static void test_orientation(void)
 }
 
 /* Every truncation and a flip in every byte: an error or a picture, never a crash or a hang. */
-static void test_hostile(void)
+static void damage(enum variant v)
 {
 	_cleanup_pixels_ struct pixels px = {0};
 	_cleanup_buf_ struct buf jpeg = {0};
@@ -237,7 +287,7 @@ static void test_hostile(void)
 	struct capture_info info;
 
 	draw(&px, 40, 24, 7);
-	encode(&px, 60, PROGRESSIVE, &jpeg);
+	encode(&px, 60, v, &jpeg);
 	for (size_t len = 0; len + 2 < jpeg.len; len++) {
 		uint8_t *copy = malloc(len + 1);
 
@@ -252,6 +302,15 @@ static void test_hostile(void)
 		jpeg.data[i] ^= 0xff;
 	}
 	CHECK_INT(capture_decode(jpeg.data, jpeg.len, 40 * 24 - 1, &im, &info), -EFBIG);
+}
+
+static void test_hostile(void)
+{
+	_cleanup_coef_ struct coef_image im = {0};
+	struct capture_info info;
+
+	damage(BASELINE);
+	damage(PROGRESSIVE);
 	CHECK_INT(capture_decode((const uint8_t *)"GIF89a", 6, MANY_PIXELS, &im, &info), -ENOTSUP);
 	CHECK_INT(capture_decode((const uint8_t *)"", 0, MANY_PIXELS, &im, &info), -ENOTSUP);
 }
@@ -316,5 +375,5 @@ static void test_exif(void)
 	}
 }
 
-TEST_MAIN(test_requantise, test_stages, test_variants, test_input, test_orientation, test_hostile,
-	test_pnm, test_exif)
+TEST_MAIN(test_requantise, test_extreme_steps, test_stages, test_variants, test_scans, test_input,
+	test_orientation, test_hostile, test_pnm, test_exif)
