@@ -125,7 +125,27 @@ int coef_band_apart(const struct coef_image *im)
 	return (int)MAX(1, MIN(coef_blocks(im) / BANDS_BLOCKS, coef_mcu_rows(im) / BANDS_MIN));
 }
 
-/* Re-quantises every MCU row when apart is 1, else the bands and a row on both sides of each. */
+static void requantise_dcs(const struct coef_plane *src, uint16_t step, int row, struct coef_plane *dst)
+{
+	struct requantise q = requantise_from(src->quant[0], step);
+	size_t at = (size_t)row * (size_t)src->blocks_w * DCT_SIZE2;
+
+	for (int bx = 0; bx < src->blocks_w; bx++, at += DCT_SIZE2)
+		dst->coef[at] = requantise_one(src->coef[at], q);
+}
+
+/* A band's rows of a plane, the one above, and the DCs of the one below: all that is asked of them. */
+static void requantise_band(
+	const struct coef_plane *src, const uint16_t step[DCT_SIZE2], int my, struct coef_plane *dst)
+{
+	int end = MIN((my + 1) * src->v, src->blocks_h);
+
+	requantise_rows(src, step, MAX(my * src->v - 1, 0), end, dst);
+	if (end < src->blocks_h)
+		requantise_dcs(src, step[0], end, dst);
+}
+
+/* Re-quantises every MCU row when apart is 1, else the bands. */
 static int requantise_apart(const struct coef_image *src, const struct jpeg_tables *t, int apart,
 	struct coef_image *dst)
 {
@@ -147,8 +167,7 @@ static int requantise_apart(const struct coef_image *src, const struct jpeg_tabl
 		if (apart == 1)
 			requantise_rows(from, step, 0, from->blocks_h, to);
 		for (int my = apart / 2; apart > 1 && my < coef_mcu_rows(src); my += apart)
-			requantise_rows(from, step, MAX(my * from->v - 1, 0),
-				MIN((my + 1) * from->v + 1, from->blocks_h), to);
+			requantise_band(from, step, my, to);
 		memcpy(to->quant, step, sizeof(step));
 		to->dc = NULL;
 	}

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -62,22 +63,24 @@ struct requantise {
 };
 
 #define REQUANTISE_ROUND 0.45f
-#define COEF_MAX	 1023.0f /* what a baseline scan can code */
+#define COEF_MAX	 1023	/* what a baseline scan can code */
+#define RATIO_MAX	 32768  /* more makes any level but 0 larger than that; a product with it fits an int */
 
 static inline struct requantise requantise_from(uint16_t from_step, uint16_t to_step)
 {
 	bool again = from_step > 1 && from_step < to_step;
 
-	return (struct requantise){
-		(float)from_step / (float)to_step, again ? REQUANTISE_ROUND : 0.5f};
+	return (struct requantise){MIN((float)from_step / (float)to_step, RATIO_MAX),
+		again ? REQUANTISE_ROUND : 0.5f};
 }
 
+/* level: of 16 bits. */
 static inline int16_t requantise_one(float level, struct requantise q)
 {
 	float x = level * q.ratio;
+	int nearest = (int)(x + copysignf(q.offset, x));
 
-	x += x < 0 ? -q.offset : q.offset;
-	return (int16_t)(int)CLAMP(x, -COEF_MAX, COEF_MAX);
+	return (int16_t)CLAMP(nearest, -COEF_MAX, COEF_MAX);
 }
 
 /* Re-quantises src to the steps of t into dst, which may be src. -ENOMEM. */
@@ -85,8 +88,8 @@ int coef_requantise(const struct coef_image *src, const struct jpeg_tables *t, s
 
 /*
  * Estimates of large pictures look at bands: MCU rows apart / 2, and every apart-th from there on. All of
- * them when apart is 1. coef_requantise_bands() leaves the other rows of dst undefined, but for those
- * that are next to a band.
+ * them when apart is 1. coef_requantise_bands() leaves the other rows of dst undefined, but for the row
+ * of blocks above each band, and the DCs of the one below.
  */
 #define BANDS_BLOCKS 1024 /* of all planes, about, that bands have together ... */
 #define BANDS_MIN    6	  /* ... but so many bands at least */

@@ -17,50 +17,80 @@ struct tap {
 };
 
 struct axis {
-	struct tap *tap; /* [size]; owned, weights behind it */
-	bool same;	 /* each output sample is the input's */
+	struct tap *tap;  /* [size]; owned, weights and what follows lie behind it */
+	bool same;	  /* each output sample is the input's */
+	bool pairs;	  /* each is made of the sample at first and the next, as it is when growing */
+	int *first;	  /* [size]; the same as in tap, side by side */
+	float *weight[2]; /* [size] each */
 };
+
+static int axis_alloc(struct axis *a, int size, int taps_max)
+{
+	size_t n = (size_t)size, taps = n * sizeof(struct tap),
+	       weights = n * (size_t)taps_max * sizeof(float);
+	char *memory = malloc(taps + weights + n * (sizeof(int) + 2 * sizeof(float)));
+
+	if (!memory)
+		return -ENOMEM;
+	a->tap = (struct tap *)memory;
+	a->weight[0] = (float *)(memory + taps + weights);
+	a->weight[1] = a->weight[0] + n;
+	a->first = (int *)(a->weight[1] + n);
+	return 0;
+}
+
+/* A triangle as wide as one sample on each side of the output sample's place; at the edges, the last one. */
+static struct tap grow(double centre, double extent, int limit, float *w)
+{
+	int first = (int)floor(centre), last = MIN(limit, (int)ceil(extent)) - 1;
+
+	w[1] = (float)(centre - first);
+	if (first < 0 || first + 1 > last) {
+		first = CLAMP((int)lround(centre), 0, last);
+		w[1] = 0;
+		if (first > 0) {
+			first--;
+			w[1] = 1;
+		}
+	}
+	w[0] = 1 - w[1];
+	return (struct tap){first, MIN(limit, 2), w};
+}
+
+/* As much of each input sample as the output sample covers. */
+static struct tap shrink(double lo, double hi, int limit, float *w)
+{
+	int first = MIN((int)lo, limit - 1), last = CLAMP((int)ceil(hi) - 1, first, limit - 1);
+
+	for (int i = first; i <= last; i++)
+		w[i - first] = (float)((MIN(hi, i + 1.0) - MAX(lo, (double)i)) / (hi - lo));
+	return (struct tap){first, last - first + 1, w};
+}
 
 /* Resampling of extent samples (limit of them exist) to size: by area, or linearly when growing. */
 static int axis_init(struct axis *a, double extent, int limit, int size)
 {
 	double step = extent / size;
-	int taps_max = (int)ceil(MAX(step, 1.0)) + 2;
-	float *w;
+	int taps_max = (int)ceil(MAX(step, 1.0)) + 2, r = axis_alloc(a, size, taps_max);
+	float *w = (float *)(a->tap + size);
 
-	a->tap = malloc((size_t)size * (sizeof(struct tap) + (size_t)taps_max * sizeof(float)));
-	if (!a->tap)
-		return -ENOMEM;
-	w = (float *)(a->tap + size);
+	if (r < 0)
+		return r;
 	a->same = true;
+	a->pairs = step < 1 && limit > 1;
 	for (int o = 0; o < size; o++, w += taps_max) {
 		double lo = o * step, hi = lo + step;
-		int first, last;
+		struct tap t =
+			step < 1 ? grow((lo + hi) / 2 - 0.5, extent, limit, w) : shrink(lo, hi, limit, w);
 
-		if (step < 1) { /* a triangle as wide as one sample on each side */
-			double centre = (lo + hi) / 2 - 0.5;
-
-			first = (int)floor(centre);
-			w[1] = (float)(centre - first);
-			w[0] = 1 - w[1];
-			last = first + 1;
-			if (first < 0 || last >= limit || last >= extent) {
-				first = last = CLAMP((int)lround(centre), 0,
-					MIN(limit, (int)ceil(extent)) - 1);
-				w[0] = 1;
-			}
-		} else {
-			first = MIN((int)lo, limit - 1);
-			last = CLAMP((int)ceil(hi) - 1, first, limit - 1);
-			for (int i = first; i <= last; i++)
-				w[i - first] = (float)((MIN(hi, i + 1.0) - MAX(lo, (double)i)) / step);
-		}
-		a->tap[o] = (struct tap){first, last - first + 1, w};
-		a->same = a->same && first == o && last == o && w[0] == 1;
+		a->tap[o] = t;
+		a->first[o] = t.first;
+		a->weight[0][o] = w[0];
+		a->weight[1][o] = t.n > 1 ? w[1] : 0;
+		a->same = a->same && t.first == o && t.n == 1 && w[0] == 1;
 	}
 	return 0;
 }
-
 
 struct plane_maker {
 	int blocks_w, blocks; /* N */
@@ -243,6 +273,33 @@ HOT static void requantise(const float *level, int n, struct requantise q, float
 		out[i] = (float)requantise_one(level[i], q) * step;
 }
 
+static inline float clamp_sample(float v)
+{
+	return CLAMP(v + 128.0f, 0.0f, 255.0f);
+}
+
+HOT static void scale_means(const float *level, int n, float step, float *out)
+{
+	for (int i = 0; i < n; i++)
+		out[i] = clamp_sample(level[i] * step);
+}
+
+HOT static void requantise_means(const float *level, int n, struct requantise q, float step, float *out)
+{
+	for (int i = 0; i < n; i++)
+		out[i] = clamp_sample((float)requantise_one(level[i], q) * step);
+}
+
+/* The samples of a plane of which a block's mean is all there is: its DCs, in place. */
+static void make_means(struct plane_maker *y, const uint16_t *quant)
+{
+	if (quant)
+		requantise_means(y->level, y->blocks, requantise_from(y->quant[0], quant[0]),
+			(float)quant[0] / 8, y->samples);
+	else
+		scale_means(y->level, y->blocks, (float)y->quant[0] / 8, y->samples);
+}
+
 /* The coefficients of a quality. quant: its steps, natural order; NULL: as captured. */
 static void set_values(struct plane_maker *y, const uint16_t *quant)
 {
@@ -262,15 +319,37 @@ static void set_values(struct plane_maker *y, const uint16_t *quant)
 	}
 }
 
-/* out [N] = sum over i of factor[i] * in[i * apart] [N] */
+/* out [N] = sum over i of factor[i] * in[i * apart] [N], so many terms as the compiler sees. */
+static inline __attribute__((always_inline)) void combine_terms(
+	const float *in, size_t apart, int terms, const float *factor, int n, float *out)
+{
+	for (int b = 0; b < n; b++) {
+		float sum = factor[0] * in[b];
+
+#pragma GCC unroll 8
+		for (int i = 1; i < terms; i++)
+			sum += factor[i] * in[(size_t)i * apart + (size_t)b];
+		out[b] = sum;
+	}
+}
+
 static inline __attribute__((always_inline)) void combine(
 	const float *in, size_t apart, int terms, const float *factor, int n, float *out)
 {
-	for (int b = 0; b < n; b++)
-		out[b] = factor[0] * in[b];
-	for (int i = 1; i < terms; i++)
-		for (int b = 0; b < n; b++)
-			out[b] += factor[i] * in[(size_t)i * apart + (size_t)b];
+	switch (terms) {
+	case 1:
+		combine_terms(in, apart, 1, factor, n, out);
+		break;
+	case 2:
+		combine_terms(in, apart, 2, factor, n, out);
+		break;
+	case 4:
+		combine_terms(in, apart, 4, factor, n, out);
+		break;
+	case 8:
+		combine_terms(in, apart, 8, factor, n, out);
+		break;
+	}
 }
 
 /* Inverse transform of all blocks: first along x, then along y, into value. */
@@ -279,8 +358,6 @@ HOT_FMA static void inverse(struct plane_maker *y)
 	int n = y->blocks, nx = y->nx, ny = y->ny;
 	size_t one = (size_t)n, row = (size_t)nx * one;
 
-	if (nx == 1 && ny == 1) /* a block's mean is all there is */
-		return;
 	for (int v = 0; v < ny; v++)
 		for (int x = 0; x < nx; x++)
 			combine(y->value + (size_t)v * row, one, nx, y->basis_x[x], n,
@@ -289,11 +366,6 @@ HOT_FMA static void inverse(struct plane_maker *y)
 		for (int x = 0; x < nx; x++)
 			combine(y->partial + (size_t)x * one, row, ny, y->basis_y[s], n,
 				y->value + (size_t)s * row + (size_t)x * one);
-}
-
-static float clamp_sample(float v)
-{
-	return CLAMP(v + 128.0f, 0.0f, 255.0f);
 }
 
 /* From [ny][nx][N] to the plane's rows. */
@@ -345,6 +417,17 @@ HOT_FMA static void resample_rows(const struct plane_maker *y, int size, const f
 		}
 }
 
+/* The same of an axis that grows. */
+HOT_FMA static void resample_pairs(const struct plane_maker *y, int size, const float *tall, float *out)
+{
+	const float *a = y->x.weight[0], *b = y->x.weight[1];
+	const int *first = y->x.first;
+
+	for (int row = 0; row < size; row++, tall += y->stride, out += size)
+		for (int o = 0; o < size; o++)
+			out[o] = a[o] * tall[first[o]] + b[o] * tall[first[o] + 1];
+}
+
 /* Samples to out [size][size], by way of tall. A picture of the network's own size is copied. */
 static void resample(const struct plane_maker *y, int size, float *tall, float *out)
 {
@@ -352,6 +435,10 @@ static void resample(const struct plane_maker *y, int size, float *tall, float *
 
 	if (!y->y.same)
 		resample_columns(y, size, tall);
+	if (y->x.pairs) {
+		resample_pairs(y, size, in, out);
+		return;
+	}
 	if (!y->x.same) {
 		resample_rows(y, size, in, out);
 		return;
@@ -427,9 +514,15 @@ void input_make(struct input_maker *m, const struct jpeg_tables *t, uint8_t *rgb
 	for (int i = 0; i < m->n_planes; i++) {
 		struct plane_maker *y = &m->plane[i];
 
-		set_values(y, t ? t->quant[i > 0] : NULL);
-		inverse(y);
-		lay_out(y);
+		const uint16_t *quant = t ? t->quant[i > 0] : NULL;
+
+		if (y->n_coef == 1) {
+			make_means(y, quant);
+		} else {
+			set_values(y, quant);
+			inverse(y);
+			lay_out(y);
+		}
 		resample(y, m->size, m->tall, m->out + (size_t)i * (size_t)m->size * (size_t)m->size);
 	}
 	to_rgb(m, rgb);
