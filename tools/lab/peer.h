@@ -1,0 +1,14 @@
+/*
+ * What everybody does, by libjpeg alone: what the daemon's own way is measured against. For files that are
+ * known to be sound: at others libjpeg ends the program. -ENOMEM.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Decodes to pixels and encodes those at a quality with the standard tables. */
+int peer_transcode(const uint8_t *data, size_t len, int quality);
+
+/* Entropy decoding and no more: coefficients where libjpeg puts them. */
+void peer_coefficients(const uint8_t *data, size_t len);
