@@ -112,8 +112,9 @@ static int write_file(const char *path, const json_t *status)
 	f = fopen(part, "wxe");
 	if (f) {
 		print_metrics(f, status);
-		good = !ferror(f) & (fchmod(fileno(f), 0644) == 0);
-		if ((fclose(f) == 0) & good && rename(part, path) == 0)
+		good = !ferror(f) && fchmod(fileno(f), 0644) == 0;
+		good = fclose(f) == 0 && good;
+		if (good && rename(part, path) == 0)
 			return EXIT_OK;
 	}
 	fprintf(stderr, "larderctl: %s: %s\n", f ? path : part, strerror(errno));
