@@ -301,7 +301,7 @@ static void end_model(struct model_task *m)
 	if (m->told)
 		m->told(m->user, m->result == 0, text);
 	else
-		training_tell_waiters(d->training, m->result == 0, text);
+		training_over(d->training, m->result == 0, text);
 	model_done(&m->next);
 	buf_done(&m->data);
 	free(m);

@@ -71,6 +71,17 @@ void training_free(struct training *t)
 	free(t);
 }
 
+static void tell_waiters(struct training *t)
+{
+	for (int i = 0; i < t->n_waiters; i++)
+		if (t->waiter[i].over) {
+			struct waiter w = t->waiter[i];
+
+			t->waiter[i--] = t->waiter[--t->n_waiters];
+			w.fn(w.user, t->went_well, t->outcome);
+		}
+}
+
 void training_release(struct training *t)
 {
 	if (--t->held > 0)
@@ -78,6 +89,7 @@ void training_release(struct training *t)
 	buf_done(&t->order);
 	buf_done(&t->answer);
 	training_set_state(t, TRAINING_IDLE);
+	tell_waiters(t);
 	if (!t->d->stopping)
 		training_check(t->d);
 }
@@ -92,13 +104,12 @@ static int trainer_threads(const struct daemon *d)
 	return d->config.training.threads ? (int)d->config.training.threads : (int)uv_available_parallelism();
 }
 
-void training_tell_waiters(struct training *t, bool ok, const char *text)
+void training_over(struct training *t, bool ok, const char *text)
 {
-	int n = t->n_waiters;
-
-	t->n_waiters = 0;
-	for (int i = 0; i < n; i++)
-		t->waiter[i].fn(t->waiter[i].user, ok, text);
+	t->went_well = ok;
+	snprintf(t->outcome, sizeof(t->outcome), "%s", text);
+	for (int i = 0; i < t->n_waiters; i++)
+		t->waiter[i].over = true;
 }
 
 void training_wait(struct daemon *d, void (*fn)(void *user, bool ok, const char *text), void *user)
@@ -108,7 +119,7 @@ void training_wait(struct daemon *d, void (*fn)(void *user, bool ok, const char 
 	if (t->n_waiters == WAITERS_MAX)
 		fn(user, false, "too many clients wait for training already");
 	else
-		t->waiter[t->n_waiters++] = (struct waiter){fn, user};
+		t->waiter[t->n_waiters++] = (struct waiter){fn, user, false};
 }
 
 void training_forget(struct daemon *d, void *user)
@@ -156,11 +167,11 @@ static void on_trained(struct training *t, struct reader *payload)
 			r.candidate_accuracy, r.current_accuracy, r.validation_images);
 		log_notice("%s", text);
 		models_save_meta(d);
-		training_tell_waiters(t, true, text);
+		training_over(t, true, text);
 		return;
 	}
 	if (models_store_candidate(t, &r, payload) < 0)
-		training_tell_waiters(t, false, "out of memory");
+		training_over(t, false, "out of memory");
 }
 
 /* A slice of the course is done; its checkpoint is kept. */
@@ -184,7 +195,7 @@ static void on_refused(struct training *t, struct reader *payload)
 		t->labelled_at_last = t->started_labelled;
 	log_info("not trained: %s", t->why);
 	t->forced = t->now = false;
-	training_tell_waiters(t, false, t->why);
+	training_over(t, false, t->why);
 	salvage_if_damaged(t->d, -error);
 }
 
@@ -306,7 +317,7 @@ static void on_trainer_exit(uv_process_t *process, int64_t status, int signal)
 		t->retry_after_us = clock_steady_us() + TRAINING_RETRY_US;
 		t->forced = t->now = false;
 		models_drop_checkpoint(t);
-		training_tell_waiters(t, false, text);
+		training_over(t, false, text);
 	}
 	close_all(t);
 }

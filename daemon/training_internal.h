@@ -16,6 +16,7 @@ enum training_state { TRAINING_IDLE, TRAINING_WAITING, TRAINING_RUNNING, TRAININ
 struct waiter {
 	void (*fn)(void *user, bool ok, const char *text);
 	void *user;
+	bool over; /* what was waited for is, but for the trainer's leaving */
 };
 
 struct training {
@@ -45,13 +46,17 @@ struct training {
 	bool answered; /* the trainer has said how it ended */
 	struct waiter waiter[WAITERS_MAX];
 	int n_waiters;
+	bool went_well; /* what the last one came to, and what is said of it */
+	char outcome[200];
 };
 
 void training_set_state(struct training *t, enum training_state to);
 
 /* One of the handles is closed, or the model stored: after the last it is on to what comes next. */
 void training_release(struct training *t);
-void training_tell_waiters(struct training *t, bool ok, const char *text);
+
+/* Who waits by now is told so, once it is on to what comes next: what they ask for then is not in its way. */
+void training_over(struct training *t, bool ok, const char *text);
 
 /* That the next model will have. */
 int64_t models_next_version(const struct daemon *d);

@@ -4,8 +4,12 @@ import glob
 import os
 import sqlite3
 import subprocess
+import sys
 
 from harness import LARDERD, Daemon, check, finish, picture
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "python"))
+import larder  # noqa: E402
 
 
 def flip(path):
@@ -303,6 +307,11 @@ d.ctl("train", "--now", "--wait")
 check(d.status()["model"]["version"] == 5, f"none of the old numbers: {d.status()['model']}")
 d.ctl("verify", "--repair", check_status=False)
 check(sound(), "in the end")
+asked = larder.Store(d.socket)
+for _ in range(3):  # who is told that a training is over may ask for what it would be in the way of
+    asked.call("Train", now=True, wait=True)
+    check(asked.status()["training"]["state"] != "running", f"over when it is said to be: {asked.status()['training']}")
+asked.close()
 d.stop()
 d.remove()
 finish()
