@@ -120,7 +120,6 @@ int rung_encode(struct scorer *s, const struct coef_image *im, int own_quality, 
 	bool own = rung_is_own(im, own_quality, quality);
 	const struct coef_image *rung = own ? im : &s->rung;
 	struct jpeg_tables t;
-	size_t begin = b->len;
 	int r;
 
 	rung_tables(s, im, own_quality, quality, &t);
@@ -129,10 +128,9 @@ int rung_encode(struct scorer *s, const struct coef_image *im, int own_quality, 
 		return r;
 	*ret_packed = packable(s, rung, quality, own);
 	if (*ret_packed) {
-		r = pack_write(rung, &s->shared.pack, b);
-		if (r < 0 || !s->pack_max || b->len - begin <= s->pack_max)
+		r = pack_write(rung, &s->shared.pack, s->pack_max, b);
+		if (r != -EFBIG)
 			return r;
-		b->len = begin;
 		*ret_packed = false;
 	}
 	return jpeg_write_file(rung, &t, b);

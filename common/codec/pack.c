@@ -34,6 +34,7 @@ struct coder {
 	struct buf *out;	     /* WRITE */
 	uint8_t *chunk;		     /* what goes there next: so much of CHUNK bytes */
 	size_t n_chunk;
+	size_t full;		     /* of out, beyond which nobody wants it */
 	const uint8_t *in, *end;     /* READ */
 };
 
@@ -419,8 +420,11 @@ INLINE void code_image(
 		walk_init(&w, m, &im->plane[i], i > 0);
 		for (int my = apart / 2; my < rows; my += apart)
 			code_band(c, mode, &w, my, true);
-		for (int my = apart / 2; my < rows; my += apart)
+		for (int my = apart / 2; my < rows; my += apart) {
 			code_band(c, mode, &w, my, false);
+			if (mode == WRITE && c->out->len + c->n_chunk > c->full)
+				return;
+		}
 	}
 }
 
@@ -499,11 +503,12 @@ INLINE void finish(struct coder *c)
 	buf_put(c->out, c->chunk, c->n_chunk);
 }
 
-HOT int pack_write(const struct coef_image *im, const struct pack_model *m, struct buf *b)
+HOT int pack_write(const struct coef_image *im, const struct pack_model *m, size_t max, struct buf *b)
 {
 	uint8_t chunk[CHUNK];
-	struct coder c = {.high = UINT32_MAX, .out = b, .chunk = chunk};
 	size_t begin = b->len;
+	struct coder c = {
+		.high = UINT32_MAX, .out = b, .chunk = chunk, .full = max ? begin + max : SIZE_MAX};
 
 	code_image(&c, WRITE, m, im);
 	finish(&c);
@@ -511,7 +516,12 @@ HOT int pack_write(const struct coef_image *im, const struct pack_model *m, stru
 		b->len--;
 	if (b->len == begin)
 		buf_put_u8(b, 0);
-	return b->failed ? -ENOMEM : 0;
+	if (b->failed)
+		return -ENOMEM;
+	if (b->len <= c.full)
+		return 0;
+	b->len = begin;
+	return -EFBIG;
 }
 
 HOT int pack_read(const uint8_t *data, size_t len, const struct pack_model *m, struct coef_image *im)

@@ -51,8 +51,8 @@ void pack_fit(const struct pack_counts *sum, struct pack_model *m);
 /* Bytes that pack_write() will append; of large pictures an estimate from their bands (coef.h). */
 uint32_t pack_bytes(const struct coef_image *im, const struct pack_model *m);
 
-/* Appends at least one byte. -ENOMEM. */
-int pack_write(const struct coef_image *im, const struct pack_model *m, struct buf *b);
+/* Appends at least one byte. More than max (0: no limit) is given up as soon as it is: -EFBIG. -ENOMEM. */
+int pack_write(const struct coef_image *im, const struct pack_model *m, size_t max, struct buf *b);
 
 /* im must have its geometry and steps. -EBADMSG when bytes are left over. */
 int pack_read(const uint8_t *data, size_t len, const struct pack_model *m, struct coef_image *im);

@@ -15,7 +15,7 @@ static void read_back(
 	_cleanup_coef_ struct coef_image again = {0};
 	_cleanup_buf_ struct buf b = {0};
 
-	CRASH_UNLESS(pack_write(im, m, &b) == 0);
+	CRASH_UNLESS(pack_write(im, m, 0, &b) == 0);
 	CRASH_UNLESS(packed_decode(b.data, b.len, coef_layout(im), im->width, im->height, 1, t, m,
 			     &again) == 0);
 	for (int i = 0; i < im->n_planes; i++) {

@@ -53,7 +53,7 @@ static void seed_pack(int corpus)
 		buf_put_u8(&b, coef_layout(&low));
 		buf_put_u16(&b, (uint16_t)low.width);
 		buf_put_u16(&b, (uint16_t)low.height);
-		CRASH_UNLESS(pack_write(&low, &set.pack, &b) == 0);
+		CRASH_UNLESS(pack_write(&low, &set.pack, 0, &b) == 0);
 		save(corpus, "pack", k ? "grey" : "colour", &b);
 		low.n_planes = 1;
 		low.plane[0].h = low.plane[0].v = 1;

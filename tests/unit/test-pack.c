@@ -84,7 +84,7 @@ static void test_lossless(void)
 				_cleanup_buf_ struct buf b = {0};
 
 				make(sizes[s][0], sizes[s][1], grey, s, qualities[q], &im);
-				CHECK_INT(pack_write(&im, &m, &b), 0);
+				CHECK_INT(pack_write(&im, &m, 0, &b), 0);
 				CHECK(b.len >= 1);
 				CHECK_NEAR(pack_bytes(&im, &m), b.len, 2 + 0.01 * (double)b.len);
 				CHECK_INT(unpack(b.data, b.len, &m, &im, &back), 0);
@@ -113,7 +113,7 @@ static void test_extremes(void)
 				k++)
 				if (rng_below(&r, 3) < seed % 4)
 					im.plane[i].coef[k] = wild[rng_below(&r, ARRAY_SIZE(wild))];
-		CHECK_INT(pack_write(&im, &m, &b), 0);
+		CHECK_INT(pack_write(&im, &m, 0, &b), 0);
 		CHECK_INT(unpack(b.data, b.len, &m, &im, &back), 0);
 		CHECK(same(&im, &back));
 		CHECK_NEAR(pack_bytes(&im, &m), b.len, 4 + 0.02 * (double)b.len);
@@ -150,8 +150,28 @@ static void test_estimate(void)
 
 	fit(5, 96, 96, &m);
 	make(1100, 900, false, 3, 50, &im);
-	CHECK_INT(pack_write(&im, &m, &b), 0);
+	CHECK_INT(pack_write(&im, &m, 0, &b), 0);
 	CHECK_NEAR(pack_bytes(&im, &m), b.len, 0.125 * (double)b.len);
+}
+
+/* What is more than is wanted leaves nothing behind, however little more it is. */
+static void test_limit(void)
+{
+	_cleanup_coef_ struct coef_image im = {0};
+	_cleanup_buf_ struct buf b = {0}, other = {0};
+	struct pack_model m;
+
+	fit(5, 96, 96, &m);
+	make(300, 200, false, 3, 50, &im);
+	CHECK_INT(pack_write(&im, &m, 0, &b), 0);
+	buf_put(&other, "before", 6);
+	for (size_t max = 1; max < b.len; max = MIN(2 * max, b.len - (max < b.len - 1))) {
+		CHECK_INT(pack_write(&im, &m, max, &other), -EFBIG);
+		CHECK_INT(other.len, 6);
+	}
+	CHECK_INT(pack_write(&im, &m, b.len, &other), 0);
+	CHECK(other.len == 6 + b.len && !memcmp(other.data, "before", 6) &&
+		!memcmp(other.data + 6, b.data, b.len));
 }
 
 /* Unpacked pictures are JPEG files like any other. */
@@ -166,7 +186,7 @@ static void test_export(void)
 	fit(5, 32, 32, &m);
 	make(50, 41, false, 3, 30, &im);
 	tables_standard(30, &t);
-	CHECK_INT(pack_write(&im, &m, &b), 0);
+	CHECK_INT(pack_write(&im, &m, 0, &b), 0);
 	CHECK_INT(packed_decode(b.data, b.len, coef_layout(&im), 50, 41, 6, &t, &m, &back), 0);
 	CHECK_INT(back.orientation, 6);
 	CHECK_INT(jpeg_write_file(&back, &t, &file), 0);
@@ -189,7 +209,7 @@ static void test_hostile(void)
 
 	fit(5, 32, 32, &m);
 	make(64, 48, false, 1, 50, &im);
-	CHECK_INT(pack_write(&im, &m, &b), 0);
+	CHECK_INT(pack_write(&im, &m, 0, &b), 0);
 	buf_put(&b, "surplus", 7);
 	CHECK_INT(unpack(b.data, b.len, &m, &im, &back), -EBADMSG);
 	rng_init(&r, 5);
@@ -215,4 +235,4 @@ static void test_hostile(void)
 	CHECK_INT(pack_model_read(&reader, &read), -EBADMSG);
 }
 
-TEST_MAIN(test_lossless, test_extremes, test_smaller, test_estimate, test_export, test_hostile)
+TEST_MAIN(test_lossless, test_extremes, test_smaller, test_estimate, test_limit, test_export, test_hostile)

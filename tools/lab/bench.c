@@ -391,7 +391,7 @@ static int pack_picture(struct bench *b, int i, const struct jpeg_tables *t, str
 	sum->file += scan_bytes_optimal(&c, b->other.n_planes == 1 ? 1 : 2) +
 		jpeg_file_overhead(b->other.n_planes, b->other.orientation);
 	begin = clock_steady_us();
-	r = pack_write(&b->other, m, &bytes);
+	r = pack_write(&b->other, m, 0, &bytes);
 	middle = clock_steady_us();
 	if (r < 0)
 		return r;

@@ -121,7 +121,7 @@ static int count_one(struct lab *l, void *arg, int i, struct scratch *s)
 		*bytes = scan_bytes(&c, &plain) + (uint32_t)MARKERS(s->original.n_planes);
 		return 0;
 	}
-	r = pack_write(&s->original, &job->r->pack, &packed);
+	r = pack_write(&s->original, &job->r->pack, 0, &packed);
 	*bytes = (uint32_t)packed.len;
 	return r;
 }
