@@ -14,6 +14,7 @@
 #define GUESS	    3.0	   /* nats, of noise as strong as the picture; see scorer_set_input() */
 #define GUESS_POWER 1.25
 #define SIGNAL_MIN  64.0 /* variance: a picture that has none can lose none */
+#define LARGE_APART 8	 /* bands: an estimate then takes less than a tenth of packing */
 
 void scorer_done(struct scorer *s)
 {
@@ -114,6 +115,13 @@ uint32_t rung_rate(
 	       jpeg_file_overhead(rung->n_planes, rung->orientation);
 }
 
+/* Of large pictures an estimate costs little, and tells when packing them is no use. */
+static bool never_fits(const struct scorer *s, const struct coef_image *rung)
+{
+	return s->pack_max && coef_band_apart(rung) >= LARGE_APART &&
+	       pack_bytes(rung, &s->shared.pack) / 2 > s->pack_max;
+}
+
 int rung_encode(struct scorer *s, const struct coef_image *im, int own_quality, int quality, struct buf *b,
 	bool *ret_packed)
 {
@@ -126,7 +134,7 @@ int rung_encode(struct scorer *s, const struct coef_image *im, int own_quality, 
 	r = own ? 0 : coef_requantise(im, &t, &s->rung);
 	if (r < 0)
 		return r;
-	*ret_packed = packable(s, rung, quality, own);
+	*ret_packed = packable(s, rung, quality, own) && !never_fits(s, rung);
 	if (*ret_packed) {
 		r = pack_write(rung, &s->shared.pack, s->pack_max, b);
 		if (r != -EFBIG)

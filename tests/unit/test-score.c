@@ -425,5 +425,31 @@ static void test_steps(void)
 	free(params);
 }
 
-TEST_MAIN(test_score, test_guess, test_asking, test_shared, test_set_bytes, test_encode, test_predict,
+/* A large picture is packed where that fits, and a file otherwise, whether an estimate tells or its bytes. */
+static void test_encode_large(void)
+{
+	_cleanup_pixels_ struct pixels px = {0};
+	_cleanup_coef_ struct coef_image im = {0};
+	_cleanup_buf_ struct buf whole = {0};
+	struct scorer s = {0};
+	bool packed;
+
+	draw(&px, 1100, 900, 6);
+	CHECK_INT(pixels_to_coef(&px, &im), 0);
+	teach(&im, &s.shared);
+	CHECK_INT(rung_encode(&s, &im, 100, 50, &whole, &packed), 0);
+	CHECK(packed && whole.len > 100);
+	for (int i = 0; i < 4; i++) {
+		_cleanup_buf_ struct buf b = {0};
+
+		s.pack_max = (uint32_t[]){(uint32_t)whole.len, (uint32_t)whole.len - 1, (uint32_t)whole.len / 2, 1}[i];
+		CHECK_INT(rung_encode(&s, &im, 100, 50, &b, &packed), 0);
+		CHECK_INT(packed, i == 0);
+		CHECK(packed ? b.len == whole.len && !memcmp(b.data, whole.data, b.len)
+			     : b.len > whole.len && b.data[0] == 0xff && b.data[1] == 0xd8);
+	}
+	scorer_done(&s);
+}
+
+TEST_MAIN(test_score, test_guess, test_asking, test_shared, test_set_bytes, test_encode, test_encode_large, test_predict,
 	test_kl, test_steps)
