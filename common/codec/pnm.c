@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/codec/decode.h"
 
@@ -83,6 +84,10 @@ int pnm_read(const uint8_t *data, size_t len, int64_t max_pixels, struct pixels 
 		return refuse(info, -EBADMSG, "truncated PNM data");
 	if (pixels_init(ret, width, height) < 0)
 		return refuse(info, -ENOMEM, "out of memory");
+	if (!ascii && colour && max == 255) { /* as most are */
+		memcpy(ret->rgb, s.p, n);
+		return 0;
+	}
 	for (size_t i = 0; i < n && !s.failed; i++) {
 		uint8_t v = (uint8_t)take_sample(&s, ascii, max);
 

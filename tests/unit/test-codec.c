@@ -226,6 +226,54 @@ static void test_scans(void)
 	}
 }
 
+/* A sample of a plane by the book: the mean over f x f pixels, edges repeated. */
+static double sample_at(const struct pixels *px, int plane, int x, int y, int f)
+{
+	static const double w[3][3] = {{0.299, 0.587, 0.114}, {-0.168735892, -0.331264108, 0.5},
+		{0.5, -0.418687589, -0.081312411}};
+	double sum = 0;
+
+	for (int i = 0; i < f * f; i++) {
+		const uint8_t *p = px->rgb + 3 * (MIN(y * f + i / f, px->height - 1) * px->width +
+							 MIN(x * f + i % f, px->width - 1));
+
+		sum += w[plane][0] * p[0] + w[plane][1] * p[1] + w[plane][2] * p[2];
+	}
+	return sum / (f * f) - (plane ? 0 : 128);
+}
+
+/* Pixels become the coefficients that T.81, A.3.3 says they do. */
+static void test_pixels(void)
+{
+	static const int size[][2] = {{1, 1}, {7, 9}, {16, 8}, {33, 20}, {24, 50}};
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(size); i++) {
+		int grey = i % 2, width = size[i / 2][0], height = size[i / 2][1];
+		_cleanup_pixels_ struct pixels px = {0};
+		_cleanup_coef_ struct coef_image im = {0};
+
+		draw(&px, width, height, i);
+		for (int k = 0; grey && k < width * height; k++)
+			px.rgb[3 * k + 1] = px.rgb[3 * k + 2] = px.rgb[3 * k];
+		CHECK_INT(pixels_to_coef(&px, &im), 0);
+		CHECK_INT(im.n_planes, grey ? 1 : 3);
+		for (int p = 0; p < im.n_planes; p++)
+			for (int c = 0; c < im.plane[p].blocks_w * im.plane[p].blocks_h * DCT_SIZE2; c++) {
+				int k = JPEG_NATURAL_ORDER[c % DCT_SIZE2], block = c / DCT_SIZE2;
+				int left = block % im.plane[p].blocks_w * 8,
+				    top = block / im.plane[p].blocks_w * 8;
+				double sum = 0;
+
+				for (int s = 0; s < 64; s++)
+					sum += sample_at(&px, p, left + s % 8, top + s / 8, p ? 2 : 1) *
+					       cos((2 * (s % 8) + 1) * (k % 8) * M_PI / 16) *
+					       cos((2 * (s / 8) + 1) * (k / 8) * M_PI / 16);
+				sum *= (k % 8 ? 0.5 : sqrt(0.125)) * (k / 8 ? 0.5 : sqrt(0.125));
+				CHECK_NEAR(im.plane[p].coef[c], sum, 0.51);
+			}
+	}
+}
+
 /* The network's input is what a decoder and an area resampler would have given. */
 static void test_input(void)
 {
@@ -375,5 +423,5 @@ static void test_exif(void)
 	}
 }
 
-TEST_MAIN(test_requantise, test_extreme_steps, test_stages, test_variants, test_scans, test_input,
-	test_orientation, test_hostile, test_pnm, test_exif)
+TEST_MAIN(test_requantise, test_extreme_steps, test_stages, test_variants, test_scans, test_pixels,
+	test_input, test_orientation, test_hostile, test_pnm, test_exif)
