@@ -119,7 +119,7 @@ void training_wait(struct daemon *d, void (*fn)(void *user, bool ok, const char 
 	if (t->n_waiters == WAITERS_MAX)
 		fn(user, false, "too many clients wait for training already");
 	else
-		t->waiter[t->n_waiters++] = (struct waiter){fn, user, false};
+		t->waiter[t->n_waiters++] = (struct waiter){fn, user};
 }
 
 void training_forget(struct daemon *d, void *user)

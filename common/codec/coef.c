@@ -128,10 +128,9 @@ int coef_band_apart(const struct coef_image *im)
 static void requantise_dcs(const struct coef_plane *src, uint16_t step, int row, struct coef_plane *dst)
 {
 	struct requantise q = requantise_from(src->quant[0], step);
-	size_t at = (size_t)row * (size_t)src->blocks_w * DCT_SIZE2;
 
-	for (int bx = 0; bx < src->blocks_w; bx++, at += DCT_SIZE2)
-		dst->coef[at] = requantise_one(src->coef[at], q);
+	for (int bx = 0; bx < src->blocks_w; bx++)
+		coef_block(dst, bx, row)[0] = requantise_one(coef_block(src, bx, row)[0], q);
 }
 
 /* A band's rows of a plane, the one above, and the DCs of the one below: all that is asked of them. */
@@ -240,7 +239,7 @@ static void count_block(const struct coef_plane *p, int bx, int by, int set, int
 		c->ac[set][0]++;
 		return;
 	}
-	q = p->coef + ((size_t)by * (size_t)p->blocks_w + (size_t)bx) * DCT_SIZE2;
+	q = coef_block(p, bx, by);
 	count_dc(q[0] - *dc, set, c);
 	*dc = q[0];
 	count_ac(q, set, c);

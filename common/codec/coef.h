@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "common/codec/huffman.h"
 
@@ -31,6 +32,26 @@ struct coef_image {
 	int16_t *block_memory; /* owned */
 	size_t block_capacity; /* coefficients in block_memory */
 };
+
+/* The block in column bx of row by. */
+static inline int16_t *coef_block(const struct coef_plane *p, int bx, int by)
+{
+	return p->coef + ((size_t)by * (size_t)p->blocks_w + (size_t)bx) * DCT_SIZE2;
+}
+
+/* A block in the other order (tables.h), four at a time: storing eight bytes takes no longer than two. */
+static inline __attribute__((always_inline)) void coef_reorder(
+	const int16_t *in, const uint8_t order[DCT_SIZE2], int16_t *out)
+{
+#pragma GCC unroll 16
+	for (int k = 0; k < DCT_SIZE2; k += 4) {
+		int16_t four[4];
+
+		for (int i = 0; i < 4; i++)
+			four[i] = in[order[k + i]];
+		memcpy(out + k, four, sizeof(four));
+	}
+}
 
 void coef_done(struct coef_image *im);
 #define _cleanup_coef_ _cleanup_(coef_done)

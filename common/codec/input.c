@@ -84,9 +84,11 @@ static int axis_init(struct axis *a, double extent, int limit, int size)
 			step < 1 ? grow((lo + hi) / 2 - 0.5, extent, limit, w) : shrink(lo, hi, limit, w);
 
 		a->tap[o] = t;
-		a->first[o] = t.first;
-		a->weight[0][o] = w[0];
-		a->weight[1][o] = t.n > 1 ? w[1] : 0;
+		if (a->pairs) {
+			a->first[o] = t.first;
+			a->weight[0][o] = w[0];
+			a->weight[1][o] = w[1];
+		}
 		a->same = a->same && t.first == o && t.n == 1 && w[0] == 1;
 	}
 	return 0;
@@ -513,7 +515,6 @@ void input_make(struct input_maker *m, const struct jpeg_tables *t, uint8_t *rgb
 {
 	for (int i = 0; i < m->n_planes; i++) {
 		struct plane_maker *y = &m->plane[i];
-
 		const uint16_t *quant = t ? t->quant[i > 0] : NULL;
 
 		if (y->n_coef == 1) {

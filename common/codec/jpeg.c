@@ -120,27 +120,13 @@ static bool has_our_layout(const struct jpeg_decompress_struct *c)
 				    c->comp_info[0].v_samp_factor), &n, &h, &v) == 0;
 }
 
-/* A block in another order, four at a time: storing eight bytes takes no longer than two. */
-static inline __attribute__((always_inline)) void reorder(
-	const int16_t *in, const uint8_t order[DCT_SIZE2], int16_t *out)
-{
-#pragma GCC unroll 16
-	for (int k = 0; k < DCT_SIZE2; k += 4) {
-		int16_t four[4];
-
-		for (int i = 0; i < 4; i++)
-			four[i] = in[order[k + i]];
-		memcpy(out + k, four, sizeof(four));
-	}
-}
-
 static void take_row(const JBLOCK *row, int by, const struct coef_plane *p)
 {
-	int16_t *out = p->coef + (size_t)by * (size_t)p->blocks_w * DCT_SIZE2;
+	int16_t *out = coef_block(p, 0, by);
 	int16_t *dc = p->dc + (size_t)by * (size_t)p->blocks_w;
 
 	for (int bx = 0; bx < p->blocks_w; bx++, out += DCT_SIZE2) {
-		reorder(row[bx], JPEG_NATURAL_ORDER, out);
+		coef_reorder(row[bx], JPEG_NATURAL_ORDER, out);
 		dc[bx] = out[0];
 	}
 }
@@ -415,11 +401,10 @@ static JBLOCKARRAY passing_make(
 	(void)c;
 	(void)writable;
 	for (int i = 0; i < rows; i++) {
-		const int16_t *in =
-			p->plane->coef + ((size_t)at + (size_t)i) * (size_t)p->plane->blocks_w * DCT_SIZE2;
+		const int16_t *in = coef_block(p->plane, 0, (int)at + i);
 
 		for (int bx = 0; bx < p->plane->blocks_w; bx++, in += DCT_SIZE2)
-			reorder(in, JPEG_ZIGZAG_ORDER, p->row[i][bx]);
+			coef_reorder(in, JPEG_ZIGZAG_ORDER, p->row[i][bx]);
 	}
 	return p->row;
 }

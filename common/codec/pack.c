@@ -194,11 +194,6 @@ static void walk_init(
 	}
 }
 
-static int16_t *block_at(const struct coef_plane *p, int bx, int by)
-{
-	return p->coef + ((size_t)by * (size_t)p->blocks_w + (size_t)bx) * DCT_SIZE2;
-}
-
 /* Bits below the first of a magnitude of n bits; the highest of them has a context. */
 INLINE int code_mantissa(struct coder *c, enum mode mode, int top_context, int n, int magnitude)
 {
@@ -230,13 +225,13 @@ INLINE int code_dc(
 /* What DC should be by the blocks before, and how much they differ (0..3). */
 static int expect_dc(const struct coef_plane *p, int bx, int by, int *ret_activity)
 {
-	int left = bx ? block_at(p, bx - 1, by)[0] : 0, above = by ? block_at(p, bx, by - 1)[0] : 0;
+	int left = bx ? coef_block(p, bx - 1, by)[0] : 0, above = by ? coef_block(p, bx, by - 1)[0] : 0;
 	int corner, differ;
 
 	*ret_activity = bx || by ? 2 : 3;
 	if (!bx || !by)
 		return bx ? left : above;
-	corner = block_at(p, bx - 1, by - 1)[0];
+	corner = coef_block(p, bx - 1, by - 1)[0];
 	differ = abs(left - corner) + abs(above - corner);
 	*ret_activity = (differ > 1) + (differ > 4) + (differ > 12);
 	return CLAMP((3 * (left + above) - 2 * corner) / 4, -VALUE_MAX, VALUE_MAX);
@@ -245,7 +240,7 @@ static int expect_dc(const struct coef_plane *p, int bx, int by, int *ret_activi
 INLINE void code_dc_row(struct coder *c, enum mode mode, const struct walk *w, int by)
 {
 	for (int bx = 0; bx < w->p->blocks_w; bx++) {
-		int16_t *q = block_at(w->p, bx, by);
+		int16_t *q = coef_block(w->p, bx, by);
 		int activity, expected = expect_dc(w->p, bx, by, &activity);
 		int residual = code_dc(c, mode, w, activity, mode == READ ? 0 : q[0] - expected);
 
@@ -261,7 +256,7 @@ static void foretell(const struct walk *w, int bx, int by, int ret[6])
 	int64_t d[9], sum[6];
 
 	for (int i = 0; i < 9; i++)
-		d[i] = block_at(p, CLAMP(bx + i % 3 - 1, 0, p->blocks_w - 1),
+		d[i] = coef_block(p, CLAMP(bx + i % 3 - 1, 0, p->blocks_w - 1),
 			CLAMP(by + i / 3 - 1, 0, p->blocks_h - 1))[0];
 	sum[1] = 36 * (d[3] - d[5]);
 	sum[2] = 36 * (d[1] - d[7]);
@@ -352,7 +347,7 @@ INLINE int code_value(struct coder *c, enum mode mode, const struct walk *w, con
 INLINE uint64_t code_block(
 	struct coder *c, enum mode mode, const struct walk *w, struct around *a, int bx, int by)
 {
-	int16_t *q = block_at(w->p, bx, by);
+	int16_t *q = coef_block(w->p, bx, by);
 	uint64_t mask = mode == READ ? 0 : coef_nonzero(q) & ~UINT64_C(1);
 
 	for (int k = 1; k < DCT_SIZE2; k++) {
@@ -388,10 +383,10 @@ INLINE void code_row(struct coder *c, enum mode mode, const struct walk *w, int 
 	a.left = NULL;
 	a.left_mask = 0;
 	for (int bx = 0; bx < w->p->blocks_w; bx++) {
-		a.above = by ? block_at(w->p, bx, by - 1) : NULL;
+		a.above = by ? coef_block(w->p, bx, by - 1) : NULL;
 		a.above_mask = by ? coef_nonzero(a.above) : 0;
 		a.left_mask = code_block(c, mode, w, &a, bx, by);
-		a.left = block_at(w->p, bx, by);
+		a.left = coef_block(w->p, bx, by);
 	}
 }
 

@@ -60,17 +60,19 @@ static int stripe_init(struct stripe *s, int stride)
 }
 
 /* A row of the picture; what lies beyond its edge is as that is. */
-HOT static void split_row(const struct pixels *px, int y, int n, float *red, float *green, float *blue)
+HOT static void split_row(const struct pixels *px, int y, const struct stripe *s, int row)
 {
 	const uint8_t *p = px->rgb + 3 * (size_t)y * (size_t)px->width;
-	int inside = MIN(n, px->width);
+	float *red = s->colour[0] + row * s->stride, *green = s->colour[1] + row * s->stride;
+	float *blue = s->colour[2] + row * s->stride;
+	int inside = px->width;
 
 	for (int x = 0; x < inside; x++) {
 		red[x] = p[3 * x];
 		green[x] = p[3 * x + 1];
 		blue[x] = p[3 * x + 2];
 	}
-	for (int x = inside; x < n; x++) {
+	for (int x = inside; x < s->stride; x++) {
 		red[x] = red[inside - 1];
 		green[x] = green[inside - 1];
 		blue[x] = blue[inside - 1];
@@ -146,15 +148,14 @@ HOT static void forward_dct(const float *in, int stride, const struct dct *d, in
 		*(short_lanes *)(whole + 8 * v) =
 			__builtin_convertvector(__builtin_convertvector(sum, whole_lanes), short_lanes);
 	}
-	for (int k = 0; k < DCT_SIZE2; k++)
-		out[k] = whole[JPEG_NATURAL_ORDER[k]];
+	coef_reorder(whole, JPEG_NATURAL_ORDER, out);
 }
 
 /* A row of blocks from the stripe's rows, row and those after it. */
 static void transform_blocks(
 	const struct stripe *s, const struct dct *d, int plane, int row, int by, struct coef_plane *p)
 {
-	int16_t *out = p->coef + (size_t)by * (size_t)p->blocks_w * DCT_SIZE2;
+	int16_t *out = coef_block(p, 0, by);
 
 	for (int y = 0; y < 8; y++)
 		if (plane)
@@ -167,22 +168,19 @@ static void transform_blocks(
 
 int pixels_to_coef(const struct pixels *px, struct coef_image *ret)
 {
-	int r = coef_resize(ret, px->width, px->height, is_grey(px) ? 1 : 3, 2, 2), h, v;
+	int r = coef_resize(ret, px->width, px->height, is_grey(px) ? 1 : 3, 2, 2), v;
 	struct stripe s = {0};
 	struct dct d;
 
 	if (r < 0)
 		return r;
-	h = ret->plane[0].h;
 	v = ret->plane[0].v;
-	if (stripe_init(&s, ROUND_UP(px->width, 8 * h)) < 0)
+	if (stripe_init(&s, ROUND_UP(px->width, 8 * ret->plane[0].h)) < 0)
 		return -ENOMEM;
 	dct_init(&d);
 	for (int my = 0; my < coef_mcu_rows(ret); my++) {
 		for (int y = 0; y < 8 * v; y++)
-			split_row(px, MIN(my * 8 * v + y, px->height - 1), s.stride,
-				s.colour[0] + y * s.stride, s.colour[1] + y * s.stride,
-				s.colour[2] + y * s.stride);
+			split_row(px, MIN(my * 8 * v + y, px->height - 1), &s, y);
 		for (int i = 0; i < ret->n_planes; i++) {
 			struct coef_plane *p = &ret->plane[i];
 

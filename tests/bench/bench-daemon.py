@@ -15,9 +15,8 @@ import time
 import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "python"))
-import larder  # noqa: E402
 from harness import Daemon, children, picture, process_stat  # noqa: E402
+import larder  # noqa: E402 from where harness says
 
 PHOTOS = sorted(glob.glob(os.path.join(sys.argv[1], "**", "*.jp*g"), recursive=True))[:1000] if len(sys.argv) > 1 else []
 SMALL = int(sys.argv[2]) if len(sys.argv) > 2 else 2000
@@ -82,14 +81,19 @@ def shell_loop(files):
     return len(files) / seconds
 
 
+def beside(d, name, data):
+    """A capture that is in the spool once its .part is renamed; its path there."""
+    path = os.path.join(d.spool, name)
+    with open(path + ".part", "wb") as f:
+        f.write(data)
+    return path
+
+
 def lone(d, name, begin_at, n, apart):
     """From the rename of one capture to the end of its spool file, which comes after the commit."""
     took = []
     for i in range(n):
-        data = picture(i % 2, begin_at + i, 32)
-        path = os.path.join(d.spool, f"a/{begin_at + i}.png")
-        with open(path + ".part", "wb") as f:
-            f.write(data)
+        path = beside(d, f"a/{begin_at + i}.png", picture(i % 2, begin_at + i, 32))
         time.sleep(apart)
         begin = time.monotonic()
         os.rename(path + ".part", path)
@@ -210,9 +214,7 @@ for n in range(40):
     time.sleep(0.3)
     if not pids:
         continue
-    path = os.path.join(d.spool, f"a/yield-{n}.png")
-    with open(path + ".part", "wb") as f:
-        f.write(picture(0, 200000 + n, 32))
+    path = beside(d, f"a/yield-{n}.png", picture(0, 200000 + n, 32))
     begin = time.monotonic()
     os.rename(path + ".part", path)
     held = stored = None

@@ -12,6 +12,8 @@ import threading
 import time
 import zlib
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "python"))
+
 LARDERD = os.environ["LARDERD"]
 LARDERCTL = os.environ["LARDERCTL"]
 

@@ -9,6 +9,7 @@
 #include "common/codec/input.h"
 #include "tests/unit/pictures.h"
 #include "tests/unit/test.h"
+#include "tools/lab/peer.h"
 
 #define MANY_PIXELS (1 << 26)
 
@@ -68,27 +69,6 @@ static void encode(const struct pixels *px, int quality, enum variant v, struct 
 	free(row);
 }
 
-static void decode(const uint8_t *data, size_t len, struct pixels *px)
-{
-	struct jpeg_decompress_struct c;
-	struct jpeg_error_mgr err;
-
-	c.err = jpeg_std_error(&err);
-	jpeg_create_decompress(&c);
-	jpeg_mem_src(&c, data, len);
-	jpeg_read_header(&c, TRUE);
-	c.out_color_space = JCS_RGB;
-	jpeg_start_decompress(&c);
-	pixels_init(px, (int)c.output_width, (int)c.output_height);
-	while (c.output_scanline < c.output_height) {
-		uint8_t *row = px->rgb + 3 * c.output_scanline * c.output_width;
-
-		jpeg_read_scanlines(&c, &row, 1);
-	}
-	jpeg_finish_decompress(&c);
-	jpeg_destroy_decompress(&c);
-}
-
 /*
  * The promise of the coefficient domain: a rung made from coefficients is as good a picture as one
  * made by decoding and encoding, within half a dB of it, and of the same size within 5 %.
@@ -103,7 +83,7 @@ static void test_requantise(void)
 
 	draw(&px, 203, 117, 3);
 	encode(&px, 95, BASELINE, &jpeg);
-	decode(jpeg.data, jpeg.len, &original);
+	peer_decode(jpeg.data, jpeg.len, &original);
 	CHECK_INT(capture_decode(jpeg.data, jpeg.len, MANY_PIXELS, &im, &info), 0);
 	CHECK_INT(info.quality, 95);
 	for (size_t i = 0; i < ARRAY_SIZE(rungs); i++) {
@@ -118,8 +98,8 @@ static void test_requantise(void)
 		CHECK_INT(coef_requantise(&im, &t, &rung), 0);
 		CHECK_INT(jpeg_write_file(&rung, &t, &ours), 0);
 		encode(&original, rungs[i], BASELINE, &theirs);
-		decode(ours.data, ours.len, &a);
-		decode(theirs.data, theirs.len, &b);
+		peer_decode(ours.data, ours.len, &a);
+		peer_decode(theirs.data, theirs.len, &b);
 		mine = psnr(original.rgb, a.rgb, n);
 		his = psnr(original.rgb, b.rgb, n);
 		CHECK(mine > his - 0.5);
@@ -285,7 +265,7 @@ static void test_input(void)
 
 	draw(&px, 128, 128, 5);
 	encode(&px, 92, FULL_CHROMA, &jpeg);
-	decode(jpeg.data, jpeg.len, &decoded);
+	peer_decode(jpeg.data, jpeg.len, &decoded);
 	CHECK_INT(capture_decode(jpeg.data, jpeg.len, MANY_PIXELS, &im, &info), 0);
 	CHECK_INT(input_from_coef(&im, 64, got), 0);
 	for (int y = 0; y < 64; y++)

@@ -1,12 +1,9 @@
 #include "tools/lab/peer.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include <jpeglib.h>
-
-#include "common/macros.h"
 
 void peer_coefficients(const uint8_t *data, size_t len)
 {
@@ -22,11 +19,11 @@ void peer_coefficients(const uint8_t *data, size_t len)
 	jpeg_destroy_decompress(&c);
 }
 
-static uint8_t *decode(const uint8_t *data, size_t len, JDIMENSION *ret_width, JDIMENSION *ret_height)
+int peer_decode(const uint8_t *data, size_t len, struct pixels *ret)
 {
 	struct jpeg_decompress_struct c;
 	struct jpeg_error_mgr err;
-	uint8_t *rgb;
+	int r;
 
 	c.err = jpeg_std_error(&err);
 	jpeg_create_decompress(&c);
@@ -34,21 +31,19 @@ static uint8_t *decode(const uint8_t *data, size_t len, JDIMENSION *ret_width, J
 	jpeg_read_header(&c, TRUE);
 	c.out_color_space = JCS_RGB;
 	jpeg_start_decompress(&c);
-	*ret_width = c.output_width;
-	*ret_height = c.output_height;
-	rgb = malloc((size_t)c.output_width * c.output_height * 3);
-	while (rgb && c.output_scanline < c.output_height) {
-		JSAMPROW row = rgb + (size_t)c.output_scanline * c.output_width * 3;
+	r = pixels_init(ret, (int)c.output_width, (int)c.output_height);
+	while (r == 0 && c.output_scanline < c.output_height) {
+		JSAMPROW row = ret->rgb + (size_t)c.output_scanline * c.output_width * 3;
 
 		jpeg_read_scanlines(&c, &row, 1);
 	}
-	if (rgb)
+	if (r == 0)
 		jpeg_finish_decompress(&c);
 	jpeg_destroy_decompress(&c);
-	return rgb;
+	return r;
 }
 
-static void encode(uint8_t *rgb, JDIMENSION width, JDIMENSION height, int quality)
+static void encode(const struct pixels *px, int quality)
 {
 	struct jpeg_compress_struct c;
 	struct jpeg_error_mgr err;
@@ -58,15 +53,15 @@ static void encode(uint8_t *rgb, JDIMENSION width, JDIMENSION height, int qualit
 	c.err = jpeg_std_error(&err);
 	jpeg_create_compress(&c);
 	jpeg_mem_dest(&c, &out, &len);
-	c.image_width = width;
-	c.image_height = height;
+	c.image_width = (JDIMENSION)px->width;
+	c.image_height = (JDIMENSION)px->height;
 	c.input_components = 3;
 	c.in_color_space = JCS_RGB;
 	jpeg_set_defaults(&c);
 	jpeg_set_quality(&c, quality, TRUE);
 	jpeg_start_compress(&c, TRUE);
-	while (c.next_scanline < height) {
-		JSAMPROW row = rgb + (size_t)c.next_scanline * width * 3;
+	while (c.next_scanline < c.image_height) {
+		JSAMPROW row = px->rgb + (size_t)c.next_scanline * c.image_width * 3;
 
 		jpeg_write_scanlines(&c, &row, 1);
 	}
@@ -77,11 +72,10 @@ static void encode(uint8_t *rgb, JDIMENSION width, JDIMENSION height, int qualit
 
 int peer_transcode(const uint8_t *data, size_t len, int quality)
 {
-	JDIMENSION width, height;
-	_cleanup_free_ uint8_t *rgb = decode(data, len, &width, &height);
+	_cleanup_pixels_ struct pixels px = {0};
+	int r = peer_decode(data, len, &px);
 
-	if (!rgb)
-		return -ENOMEM;
-	encode(rgb, width, height, quality);
-	return 0;
+	if (r == 0)
+		encode(&px, quality);
+	return r;
 }

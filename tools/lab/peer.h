@@ -4,8 +4,9 @@
  */
 #pragma once
 
-#include <stddef.h>
-#include <stdint.h>
+#include "common/codec/pixels.h"
+
+int peer_decode(const uint8_t *data, size_t len, struct pixels *ret);
 
 /* Decodes to pixels and encodes those at a quality with the standard tables. */
 int peer_transcode(const uint8_t *data, size_t len, int quality);
