@@ -535,6 +535,7 @@ int submit_stored(struct keeper *k, const struct image_row *row, bool rescore)
 		s->row = *row;
 		s->model = k->d->model.version;
 		job->user = s;
+		job->background = rescore;
 		job->answer = rescore ? rescore_answer : step_answer;
 		job->finished = rescore ? rescore_finished : step_finished;
 		job->dropped = step_dropped;

@@ -98,9 +98,9 @@ int main(int argc, char **argv)
 	struct wish wish = {.exe = exe, .argv = argv, .file = DEFAULT_CONFIG};
 	int o;
 
-	if (argc == 2 && !strcmp(argv[1], "--worker")) {
+	if (argc >= 2 && !strcmp(argv[1], "--worker")) {
 		log_open("larderd", LOG_INFO);
-		return worker_main();
+		return worker_main(argc > 2 && !strcmp(argv[2], "--background"));
 	}
 	if (argc == 2 && !strcmp(argv[1], "--trainer")) {
 		log_open("larderd", LOG_INFO);

@@ -9,7 +9,8 @@
 #include "common/log.h"
 #include "daemon/proto.h"
 
-#define ANSWER_SEC   60 /* a worker that takes longer hangs */
+#define ANSWER_SEC   60 /* a worker that takes longer hangs... */
+#define STARVED_SEC  900 /* ...or, of those that make way, gets next to nothing of the processors */
 #define QUIET_MS     60000
 #define ANSWER_MAX   (INT64_C(1) << 30)
 #define READ_STEP    65536
@@ -17,8 +18,16 @@
 #define TRIES	     8 /* and that it is given to in all */
 #define RESTART_MS   1000 /* between starts when workers die before they answer anything */
 
+/* Workers of one kind, and what waits for them. */
+struct crew {
+	int first, width; /* its slots */
+	int waiting;
+	struct job *head, **tail;
+};
+
 struct slot {
 	struct pool *pool; /* borrowed */
+	struct crew *crew; /* borrowed */
 	uv_process_t process;
 	uv_pipe_t in, out;
 	uv_timer_t timer; /* busy: it hangs; idle: it may go */
@@ -33,15 +42,15 @@ struct slot {
 struct pool {
 	uv_loop_t *loop;
 	const char *exe; /* borrowed */
-	int width, waiting;
+	struct crew crew[2]; /* the second for background jobs */
 	bool stopping;
-	struct job *head, **tail;
 	struct buf setup[POOL_SETUPS];
 	uv_timer_t restart;
 	bool backing_off;
 	void (*quiet)(void *user);
 	void *user;
-	struct slot slot[POOL_WORKERS_MAX];
+	int slots;
+	struct slot slot[2 * POOL_WORKERS_MAX];
 };
 
 struct owned_write {
@@ -58,6 +67,16 @@ void job_done(struct job *job)
 	buf_done(&job->followup);
 }
 
+static void add_crew(struct pool *p, struct crew *crew, int width)
+{
+	*crew = (struct crew){.first = p->slots, .width = width, .tail = &crew->head};
+	p->slots += width;
+	for (int i = crew->first; i < p->slots; i++) {
+		p->slot[i].pool = p;
+		p->slot[i].crew = crew;
+	}
+}
+
 struct pool *pool_new(
 	uv_loop_t *loop, const char *exe, int workers, void (*quiet)(void *user), void *user)
 {
@@ -69,8 +88,8 @@ struct pool *pool_new(
 	p->exe = exe;
 	p->quiet = quiet;
 	p->user = user;
-	p->width = CLAMP(workers, 1, POOL_WORKERS_MAX);
-	p->tail = &p->head;
+	add_crew(p, &p->crew[0], CLAMP(workers, 1, POOL_WORKERS_MAX));
+	add_crew(p, &p->crew[1], (p->crew[0].width + 1) / 2);
 	uv_timer_init(loop, &p->restart);
 	p->restart.data = p;
 	return p;
@@ -78,23 +97,28 @@ struct pool *pool_new(
 
 int pool_load(const struct pool *p)
 {
-	int n = p->waiting;
+	int n = p->crew[0].waiting + p->crew[1].waiting;
 
-	for (int i = 0; i < p->width; i++)
+	for (int i = 0; i < p->slots; i++)
 		n += p->slot[i].job != NULL;
 	return n;
 }
 
 int pool_width(const struct pool *p)
 {
-	return p->width;
+	return p->crew[0].width;
+}
+
+int pool_width_background(const struct pool *p)
+{
+	return p->crew[1].width;
 }
 
 int pool_alive(const struct pool *p)
 {
 	int n = 0;
 
-	for (int i = 0; i < p->width; i++)
+	for (int i = 0; i < p->slots; i++)
 		n += p->slot[i].alive;
 	return n;
 }
@@ -166,12 +190,12 @@ static void drop_job(struct job *job)
 /* The worker of this job is gone, and of it or not: once more from the start, or the end of it. */
 static void retry_job(struct slot *s, const char *why, bool of_it)
 {
-	struct pool *p = s->pool;
+	struct crew *crew = s->crew;
 	struct job *job = TAKE_PTR(s->job);
 
 	if (!job)
 		return;
-	if (p->stopping) {
+	if (s->pool->stopping) {
 		drop_job(job);
 		return;
 	}
@@ -182,11 +206,11 @@ static void retry_job(struct slot *s, const char *why, bool of_it)
 		job->finished(job, why);
 		return;
 	}
-	job->next = p->head;
-	p->head = job;
+	job->next = crew->head;
+	crew->head = job;
 	if (!job->next)
-		p->tail = &job->next;
-	p->waiting++;
+		crew->tail = &job->next;
+	crew->waiting++;
 }
 
 static void on_slot_closed(uv_handle_t *h)
@@ -252,13 +276,23 @@ static void send_home(struct slot *s)
 		uv_close((uv_handle_t *)&s->in, on_slot_closed);
 }
 
+static bool makes_way(const struct slot *s)
+{
+	return s->crew == &s->pool->crew[1];
+}
+
+static int patience_sec(const struct slot *s)
+{
+	return makes_way(s) ? STARVED_SEC : ANSWER_SEC;
+}
+
 static void on_timer(uv_timer_t *t)
 {
 	struct slot *s = t->data;
 
 	if (s->job) {
 		log_warn("worker %d did not answer within %d s", uv_process_get_pid(&s->process),
-			ANSWER_SEC);
+			patience_sec(s));
 		kill_worker(s);
 	} else {
 		send_home(s);
@@ -341,8 +375,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
 static int spawn(struct slot *s)
 {
 	struct pool *p = s->pool;
-	char role[] = "--worker";
-	char *args[] = {(char *)p->exe, role, NULL};
+	char role[] = "--worker", background[] = "--background";
+	char *args[] = {(char *)p->exe, role, makes_way(s) ? background : NULL, NULL};
 	uv_stdio_container_t io[3] = {
 		{.flags = UV_CREATE_PIPE | UV_READABLE_PIPE, .data.stream = (uv_stream_t *)&s->in},
 		{.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&s->out},
@@ -374,12 +408,12 @@ static int spawn(struct slot *s)
 }
 
 /* A worker that is free, started when need be; NULL when all are taken. */
-static struct slot *free_slot(struct pool *p)
+static struct slot *free_slot(struct pool *p, const struct crew *crew)
 {
 	struct slot *unused = NULL;
 
-	for (int i = 0; i < p->width; i++) {
-		struct slot *s = &p->slot[i];
+	for (int i = 0; i < crew->width; i++) {
+		struct slot *s = &p->slot[crew->first + i];
 
 		if (s->alive && !s->job && !uv_is_closing((uv_handle_t *)&s->in))
 			return s;
@@ -388,42 +422,49 @@ static struct slot *free_slot(struct pool *p)
 	}
 	if (!unused || p->backing_off)
 		return NULL;
-	unused->pool = p;
 	return spawn(unused) < 0 ? NULL : unused;
 }
 
-static void dispatch(struct pool *p)
+static void dispatch_crew(struct pool *p, struct crew *crew)
 {
-	while (p->head && !p->stopping) {
-		struct slot *s = free_slot(p);
-		struct job *job = p->head;
+	while (crew->head && !p->stopping) {
+		struct slot *s = free_slot(p, crew);
+		struct job *job = crew->head;
 
 		if (!s)
 			return;
-		p->head = job->next;
-		if (!p->head)
-			p->tail = &p->head;
-		p->waiting--;
+		crew->head = job->next;
+		if (!crew->head)
+			crew->tail = &crew->head;
+		crew->waiting--;
 		job->next = NULL;
 		s->job = job;
-		uv_timer_start(&s->timer, on_timer, ANSWER_SEC * 1000, 0);
+		uv_timer_start(&s->timer, on_timer, (uint64_t)patience_sec(s) * 1000, 0);
 		if (send_copy(s, &job->request) < 0)
 			give_up_worker(s);
 	}
 }
 
+static void dispatch(struct pool *p)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(p->crew); i++)
+		dispatch_crew(p, &p->crew[i]);
+}
+
 void pool_submit(struct pool *p, struct job *job)
 {
+	struct crew *crew = &p->crew[job->background];
+
 	job->next = NULL;
-	*p->tail = job;
-	p->tail = &job->next;
-	p->waiting++;
+	*crew->tail = job;
+	crew->tail = &job->next;
+	crew->waiting++;
 	dispatch(p);
 }
 
 static void retire_workers(struct pool *p)
 {
-	for (int i = 0; i < p->width; i++) {
+	for (int i = 0; i < p->slots; i++) {
 		p->slot[i].retiring = true;
 		if (!p->slot[i].job)
 			send_home(&p->slot[i]);
@@ -445,25 +486,31 @@ void pool_set_setup(struct pool *p, enum pool_setup kind, struct buf *frames)
 void pool_add_setup(struct pool *p, enum pool_setup kind, const struct buf *frames)
 {
 	buf_put(&p->setup[kind], frames->data, frames->len);
-	for (int i = 0; i < p->width; i++)
+	for (int i = 0; i < p->slots; i++)
 		if (p->slot[i].alive && !uv_is_closing((uv_handle_t *)&p->slot[i].in) &&
 			send_copy(&p->slot[i], frames) < 0)
 			give_up_worker(&p->slot[i]); /* the next one has all of it */
 }
 
+static void drop_waiting(struct crew *crew)
+{
+	while (crew->head) {
+		struct job *job = crew->head;
+
+		crew->head = job->next;
+		drop_job(job);
+	}
+	crew->tail = &crew->head;
+	crew->waiting = 0;
+}
+
 void pool_stop(struct pool *p)
 {
 	p->stopping = true;
-	for (int i = 0; i < p->width; i++)
+	for (int i = 0; i < p->slots; i++)
 		kill_worker(&p->slot[i]);
-	while (p->head) {
-		struct job *job = p->head;
-
-		p->head = job->next;
-		drop_job(job);
-	}
-	p->tail = &p->head;
-	p->waiting = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(p->crew); i++)
+		drop_waiting(&p->crew[i]);
 	uv_close((uv_handle_t *)&p->restart, NULL);
 }
 
@@ -473,7 +520,7 @@ void pool_free(struct pool *p)
 		return;
 	for (int k = 0; k < POOL_SETUPS; k++)
 		buf_done(&p->setup[k]);
-	for (int i = 0; i < p->width; i++)
+	for (int i = 0; i < p->slots; i++)
 		buf_done(&p->slot[i].answer);
 	free(p);
 }

@@ -1,8 +1,10 @@
 /*
  * Worker processes: started on demand, one per core at most, replaced when they die, ended after a
- * quiet minute. A job is one conversation with one worker; a job whose worker dies of it or hangs is
- * tried once more on a fresh one and then fails. A worker that ends because it, or the pipe to it, is in
- * trouble of its own says nothing about the job: that is tried again, a second later, some times more.
+ * quiet minute. Background jobs have workers of their own, half as many, which make way (sandbox.h):
+ * neither captures nor other programs wait for them. A job is one conversation with one worker; a job
+ * whose worker dies of it or hangs is tried once more on a fresh one and then fails. A worker that ends
+ * because it, or the pipe to it, is in trouble of its own says nothing about the job: that is tried
+ * again, a second later, some times more.
  *
  * Loop thread only. The caller owns the job until pool_submit, the pool until it calls one of the
  * job's functions for the last time.
@@ -21,6 +23,7 @@ struct job {
 	struct buf followup; /* a later frame of the conversation */
 	int tries, deaths; /* workers that it was given to; that died of it */
 	bool unable;	   /* when it has failed: no worker could be had that works */
+	bool background;   /* it has time until nothing else wants the processors */
 	void *user;
 	/* True: done with the worker. False: followup holds the next frame. *ret_bad: end it. */
 	bool (*answer)(struct job *job, uint8_t type, struct reader *payload, bool *ret_bad);
@@ -46,10 +49,11 @@ void pool_free(struct pool *p);
 
 void pool_submit(struct pool *p, struct job *job);
 
-/* Jobs waiting and in flight; workers alive. */
+/* Jobs waiting and in flight; workers alive; at most, and of those for background jobs. */
 int pool_load(const struct pool *p);
-int pool_width(const struct pool *p);
 int pool_alive(const struct pool *p);
+int pool_width(const struct pool *p);
+int pool_width_background(const struct pool *p);
 
 /*
  * Frames that every worker gets before its first job, in this order. A worker's sandbox is made by the

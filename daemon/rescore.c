@@ -131,7 +131,7 @@ static bool device_allows(struct keeper *k)
 	enum idle verdict;
 	char why[200];
 
-	probe_idle(d->last_capture_us, k->rescore_working, pool_width(d->pool), &s);
+	probe_idle(d->last_capture_us, k->rescore_working, pool_width_background(d->pool), &s);
 	s.quiet_us = INT64_MAX;
 	s.cooling_us = k->rescore_hot_us ? clock_steady_us() - k->rescore_hot_us : 0;
 	verdict = idle_decide(&s, &d->config, why, sizeof(why));
@@ -183,7 +183,7 @@ void rescore_next(struct keeper *k)
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return;
-	c->want = CLAMP(8 * pool_width(k->d->pool), 8, STEPS_MAX);
+	c->want = CLAMP(8 * pool_width_background(k->d->pool), 8, STEPS_MAX);
 	find_unscored(k, c);
 	if (!c->n && k->rescore_missed) {
 		start_over(k);

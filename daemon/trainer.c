@@ -451,8 +451,10 @@ int trainer_main(void)
 
 	if (r == 0)
 		r = type == MSG_TRAIN ? get_train_order(&payload, &t->order) : -EBADMSG;
-	if (r == 0)
+	if (r == 0) {
+		make_way();
 		r = sandbox_trainer();
+	}
 	if (r == 0)
 		r = work(t);
 	if (r < 0 && r != -EPIPE && r != -ENODATA)

@@ -413,7 +413,7 @@ static int warm_up(void)
 	return 0;
 }
 
-int worker_main(void)
+int worker_main(bool background)
 {
 	struct worker *w = calloc(1, sizeof(*w));
 	struct reader payload;
@@ -422,6 +422,8 @@ int worker_main(void)
 
 	if (!w)
 		return 1;
+	if (background)
+		make_way();
 	/* The first message says how much memory pictures may take. */
 	r = frame_read(STDIN_FILENO, &w->in, &type, &payload);
 	if (r == 0 && type == MSG_LIMITS)

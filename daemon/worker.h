@@ -5,4 +5,7 @@
  */
 #pragma once
 
-int worker_main(void);
+#include <stdbool.h>
+
+/* background: it makes way for everything else. */
+int worker_main(bool background);

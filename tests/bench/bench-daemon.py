@@ -202,9 +202,10 @@ def at_work(pid):
         return False
 
 
-# A training in progress makes way: until its process is held, or has gone; and until the capture is committed.
-took, committed, left = [], [], 0
-for n in range(40):
+
+
+def train():
+    """The trainer, at work for a moment."""
     subprocess.run([os.environ["LARDERCTL"], "--socket", d.socket, "train"], capture_output=True, check=False)
     end = time.monotonic() + 20
     pids = []
@@ -212,6 +213,32 @@ for n in range(40):
         pids = [p for p, role in children(d.process.pid) if role == ["--trainer"]]
         time.sleep(0.005)
     time.sleep(0.3)
+    return pids
+
+
+# Another program, from a session of its own as another service or a login would be, that wants every processor.
+SPIN = """import time
+end = time.monotonic() + 1.5
+while time.monotonic() < end:
+    pass
+print(time.process_time() / 1.5)"""
+shares = []
+for n in range(5):
+    pids = train()
+    others = [subprocess.Popen([sys.executable, "-c", SPIN], stdout=subprocess.PIPE, text=True, start_new_session=True)
+              for _ in os.sched_getaffinity(0)]
+    got = [float(p.communicate()[0]) for p in others]
+    if pids and at_work(pids[0]):
+        shares.append(statistics.mean(got))
+    d.wait_for(lambda: d.status()["training"]["state"] == "idle", 120, "the end of training")
+if shares:
+    row("another program during training: % of all processors", f"{100 * statistics.median(shares):.0f}",
+        f"least {100 * min(shares):.0f} of {len(shares)}")
+
+# A training in progress makes way: until its process is held, or has gone; and until the capture is committed.
+took, committed, left = [], [], 0
+for n in range(40):
+    pids = train()
     if not pids:
         continue
     path = beside(d, f"a/yield-{n}.png", picture(0, 200000 + n, 32))

@@ -22,6 +22,15 @@ def trainer():
     return next((pid for pid, role in children(d.process.pid) if role == ["--trainer"]), None)
 
 
+def contents(pid, name):
+    """What the kernel says of a process; nothing, where it has no such file."""
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as f:
+            return f.read()
+    except FileNotFoundError:
+        return b""
+
+
 def is_held(pid):
     return process_stat(pid)[0] == "T"
 
@@ -76,7 +85,8 @@ for i, hot in enumerate((False, True, False)):
     before = d.sum()
     d.drop(f"late-{i}.png", picture(0, 9000 + i))
     d.wait_for(lambda: d.sum() == before + 1, 10, "the capture")
-    check(is_held(pid) and d.status()["training"]["state"] == "waiting", f"it makes way: {why()}")
+    d.wait_for(lambda: is_held(pid), 10, "the trainer to make way")
+    check(d.status()["training"]["state"] == "waiting", f"it waits: {why()}")
     d.wait_for(lambda: "last capture" in why(), 10, "the status to say so")
     heat(50)
     d.wait_for(lambda: not is_held(pid) and d.status()["training"]["epoch"] > epoch, 60, "it to go on")
@@ -115,6 +125,11 @@ time.sleep(2)
 check(not any(i["scored"] for i in d.ask("list")), "no image is scored by it")
 heat(50)
 d.wait_for(lambda: all(i["scored"] for i in d.ask("list")), 60, "all to be")
+background = [pid for pid, role in children(d.process.pid) if role == ["--worker"] and b"--background" in contents(pid, "cmdline")]
+check(len(background) > 0, "by workers of its own")
+for pid in background:
+    group = contents(pid, "autogroup")
+    check(b"nice 19" in group or not group, f"that are nice to other sessions: {group}")
 d.verify()
 d.stop()
 d.remove()

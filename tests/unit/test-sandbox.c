@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/mman.h>
@@ -108,6 +109,40 @@ static void check_role(int (*enter)(void), bool trainer)
 	}
 }
 
+/* In the child: whether it is idle for the scheduler, in a session of its own that is nice to others. */
+static void try_way(void)
+{
+	char text[64] = "nice 19"; /* of a kernel that has no such groups */
+	FILE *f;
+
+	make_way();
+	if (sandbox_trainer() < 0)
+		_exit(1);
+	f = fopen("/proc/self/autogroup", "re");
+	if (f && !fgets(text, sizeof(text), f))
+		_exit(2);
+	if (!strstr(text, "nice 19"))
+		_exit(3);
+	_exit(getsid(0) != getpid() ? 4 : sched_getscheduler(0) != SCHED_IDLE ? 5 : 0);
+}
+
+/* Two at once: the kernel lets one in a tenth of a second say how nice it is. */
+static void test_way(void)
+{
+	pid_t child[2];
+	int status;
+
+	for (int i = 0; i < 2; i++) {
+		child[i] = fork();
+		if (child[i] == 0)
+			try_way();
+	}
+	for (int i = 0; i < 2; i++) {
+		CHECK(waitpid(child[i], &status, 0) == child[i]);
+		CHECK_INT(status, 0);
+	}
+}
+
 static void test_roles(void)
 {
 	const char *emulator = getenv("MESON_EXE_WRAPPER");
@@ -128,6 +163,7 @@ static void test_roles(void)
 	CHECK(access(path, F_OK) < 0);
 	check_role(sandbox_trainer, true); /* it may open files, which SQLite does */
 	unlink(path);
+	test_way();
 }
 
 TEST_MAIN(test_roles)
