@@ -34,6 +34,7 @@ struct slot {
 	int open_handles; /* until 0 the slot is in use */
 	bool alive, proved; /* proved: has answered once */
 	bool pipe_failed;   /* ended for that */
+	bool killed;	    /* by us */
 	bool retiring;	    /* it goes after the job it has */
 	struct job *job;  /* in conversation; owned */
 	struct buf answer;
@@ -125,6 +126,7 @@ int pool_alive(const struct pool *p)
 
 static void kill_worker(struct slot *s)
 {
+	s->killed = true;
 	if (s->alive)
 		uv_process_kill(&s->process, SIGKILL);
 }
@@ -252,10 +254,16 @@ static void back_off(struct pool *p)
 	uv_timer_start(&p->restart, on_restart, RESTART_MS, 0);
 }
 
+/* Whether the job is to blame: not for SIGALRM (sandbox.c), nor for the kernel's want of memory. */
+static bool died_of_job(const struct slot *s, int64_t status, int signal)
+{
+	return !s->pipe_failed && status == 0 && signal != SIGALRM && (signal != SIGKILL || s->killed);
+}
+
 static void on_worker_exit(uv_process_t *process, int64_t status, int signal)
 {
 	struct slot *s = process->data;
-	bool of_it = !s->pipe_failed && status == 0 && signal != SIGALRM; /* sandbox.c */
+	bool of_it = died_of_job(s, status, signal);
 	char why[96];
 
 	if ((status || signal) && !s->pool->stopping)
@@ -393,7 +401,7 @@ static int spawn(struct slot *s)
 	s->process.data = s->in.data = s->out.data = s->timer.data = s;
 	s->open_handles = 4;
 	s->alive = r == 0;
-	s->proved = s->pipe_failed = s->retiring = false;
+	s->proved = s->pipe_failed = s->killed = s->retiring = false;
 	if (r < 0) {
 		log_error("cannot start a worker: %s", uv_strerror(r));
 		back_off(p);

@@ -2,9 +2,9 @@
  * Worker processes: started on demand, one per core at most, replaced when they die, ended after a
  * quiet minute. Background jobs have workers of their own, half as many, which make way (sandbox.h):
  * neither captures nor other programs wait for them. A job is one conversation with one worker; a job
- * whose worker dies of it or hangs is tried once more on a fresh one and then fails. A worker that ends
- * because it, or the pipe to it, is in trouble of its own says nothing about the job: that is tried
- * again, a second later, some times more.
+ * whose worker dies of it or hangs is tried once more on a fresh one and then fails. A worker that is
+ * killed, as the kernel does when memory is short, or that ends because it, or the pipe to it, is in
+ * trouble of its own says nothing about the job: that is tried again, a second later, some times more.
  *
  * Loop thread only. The caller owns the job until pool_submit, the pool until it calls one of the
  * job's functions for the last time.

@@ -5,6 +5,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -20,6 +22,8 @@
 #define IOPRIO_CLASS_IDLE  (3 << 13)
 #define AUTOGROUP_TRIES	   3	  /* the kernel takes one such change in a tenth of a second, anybody's */
 #define AUTOGROUP_WAIT_US  110000
+#define OOM_WORKER	   500
+#define OOM_MOST	   1000
 
 /* What a worker's computation needs: its pipes, memory, time, and a way to end. */
 static const int worker_calls[] = {
@@ -117,6 +121,19 @@ static void be_nice_group(void)
 	}
 }
 
+/* Where memory is short the kernel ends this one, whose work is done again, rather than another program. */
+static void be_expendable(int score)
+{
+	_cleanup_close_ int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+	char text[16] = "";
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0 || atoi(text) >= score)
+		return;
+	snprintf(text, sizeof(text), "%d", score);
+	if (write(fd, text, strlen(text)) < 0)
+		return; /* it goes on as others do */
+}
+
 void make_way(void)
 {
 	const struct sched_param param = {0};
@@ -125,12 +142,14 @@ void make_way(void)
 	if (sched_setscheduler(0, SCHED_IDLE, &param) < 0)
 		(void)setpriority(PRIO_PROCESS, 0, 19);
 	syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_CLASS_IDLE);
+	be_expendable(OOM_MOST);
 }
 
 static int common_limits(void)
 {
 	const struct rlimit none = {0, 0};
 
+	be_expendable(OOM_WORKER);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() == 1) /* the daemon died before that took hold; it never runs as our init */
 		return -ESRCH;

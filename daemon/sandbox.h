@@ -1,14 +1,14 @@
 /*
  * What the child roles may do once they have started. Both give up new privileges, core dumps and
- * their life when the daemon dies.
+ * their life when the daemon dies, or when memory is short.
  */
 #pragma once
 
 #include <stdint.h>
 
 /*
- * From here on the process gets what nobody else wants of processors and disks, another session's programs
- * included. Not once a sandbox has closed.
+ * From here on the process gets what nobody else wants of processors, disks and memory, another session's
+ * programs included. Not once a sandbox has closed.
  */
 void make_way(void);
 

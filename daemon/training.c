@@ -316,7 +316,8 @@ static void on_trainer_exit(uv_process_t *process, int64_t status, int signal)
 		log_error("%s; trying again in 5 minutes", text);
 		t->retry_after_us = clock_steady_us() + TRAINING_RETRY_US;
 		t->forced = t->now = false;
-		models_drop_checkpoint(t);
+		if (signal != SIGKILL) /* which is no fault of where it had got to */
+			models_drop_checkpoint(t);
 		training_over(t, false, text);
 	}
 	close_all(t);
