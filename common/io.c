@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/vfs.h>
 
 #define READ_STEP (256 * 1024)
 
@@ -157,6 +158,21 @@ int io_open_parent(int dir_fd, const char *path, const char **ret_name)
 		return -errno;
 	*ret_name = path;
 	return fd;
+}
+
+bool io_is_remote(int fd)
+{
+	/* statfs(2): NFS, SMB and CIFS, AFS, Ceph, Coda, OCFS2, 9p, FUSE, VirtualBox's shared folders. */
+	static const uint32_t magic[] = {0x6969, 0x517b, 0xfe534d42, 0xff534d42, 0x5346414f, 0x6b414653,
+		0x00c36400, 0x73757245, 0x7461636f, 0x01021997, 0x65735546, 0x786f4256};
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(magic); i++)
+		if ((uint32_t)fs.f_type == magic[i])
+			return true;
+	return false;
 }
 
 int64_t io_disk_bytes(const struct stat *st)

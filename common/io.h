@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
 
@@ -41,6 +42,12 @@ int io_open_parent(int dir_fd, const char *path, const char **ret_name);
  * returns that.
  */
 int io_each_name(int dir_fd, int (*fn)(void *arg, int dir_fd, const char *name), void *arg);
+
+/*
+ * Whether others may change the file system behind the kernel's back, so that inotify does not tell: one of a
+ * network, of a virtual machine's host, or of a program (FUSE).
+ */
+bool io_is_remote(int fd);
 
 /* Disk space of a file as du counts it. */
 int64_t io_disk_bytes(const struct stat *st);

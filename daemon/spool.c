@@ -17,7 +17,10 @@
 #define SLICE_US      2000		/* of a scan or a count between other events */
 #define COUNT_RESTS   20		/* times what it took: then what is waiting is counted again */
 #define RESCAN_MS     (5 * 60 * 1000)	/* with inotify: only to make sure */
-#define POLL_MS	      2000		/* without it */
+#define POLL_MS	      2000		/* without it, or where it does not tell all */
+#define CLOCK_NAME    ".larder-clock"	/* in the spool for a moment */
+#define CLOCK_HOLDS_US (60 * US_PER_SEC)
+#define CLOCK_GRAIN_US (2 * US_PER_SEC) /* FAT's */
 #define PARENT_MASK   (IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_ONLYDIR)
 #define WATCH_MASK    (IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
 
@@ -38,6 +41,8 @@ struct spool {
 	int64_t settle_us, overflows;
 	bool scanning_soon, closed, lost; /* lost: the directory itself went away */
 	bool watches_short, blind; /* said */
+	bool remote;		   /* changed by others, too: see io_is_remote() */
+	int64_t ahead_us, ahead_until_us; /* its clock of ours, and how long that holds */
 	struct walk walk;	   /* of a scan, while it is under way */
 	char waiting[STORE_PATH_MAX]; /* found by it, while there is no room; "": none */
 	int64_t next_us;	   /* after it, unless... */
@@ -163,12 +168,38 @@ static void watch_dir(struct spool *s, const char *dir)
 		watch_open(s, dir, fd);
 }
 
-static int64_t age_us(const struct stat *st)
+static int64_t changed_us(const struct stat *st)
 {
-	int64_t changed = st->st_ctim.tv_sec * US_PER_SEC + st->st_ctim.tv_nsec / 1000;
-	int64_t age = clock_wall_us() - changed;
+	return st->st_ctim.tv_sec * US_PER_SEC + st->st_ctim.tv_nsec / 1000;
+}
 
-	return age < 0 ? INT64_MAX : age; /* the clock was set back: do not wait for it */
+/* How far ahead of ours the clock is that files are dated by, maybe another machine's: a new file tells. */
+static int64_t clock_ahead_us(struct spool *s)
+{
+	int64_t now = clock_steady_us();
+	struct stat st;
+	int fd;
+
+	if (!s->remote || now < s->ahead_until_us)
+		return s->ahead_us;
+	s->ahead_until_us = now + CLOCK_HOLDS_US;
+	s->ahead_us = 0;
+	unlinkat(s->fd, CLOCK_NAME, 0);
+	fd = openat(s->fd, CLOCK_NAME, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return 0;
+	if (fstat(fd, &st) == 0)
+		s->ahead_us = changed_us(&st) - clock_wall_us();
+	close(fd);
+	unlinkat(s->fd, CLOCK_NAME, 0);
+	return s->ahead_us;
+}
+
+static int64_t age_us(struct spool *s, const struct stat *st)
+{
+	int64_t age = clock_wall_us() + clock_ahead_us(s) - changed_us(st);
+
+	return age < -CLOCK_GRAIN_US ? INT64_MAX : MAX(age, 0); /* the clock was set back: do not wait for it */
 }
 
 /* Said once until it can be looked at again: soon where that should pass by itself. */
@@ -198,12 +229,14 @@ static bool give(struct spool *s, const char *path)
 static bool offer(struct spool *s, const char *path, int dir, const char *name)
 {
 	struct stat st;
+	int64_t age;
 
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return true;
-	if (age_us(&st) < s->settle_us) {
+	age = age_us(s, &st);
+	if (age < s->settle_us) {
 		s->stirred = true;
-		s->next_us = MIN(s->next_us, s->settle_us - age_us(&st));
+		s->next_us = MIN(s->next_us, s->settle_us - age);
 		return true;
 	}
 	return give(s, path);
@@ -242,6 +275,16 @@ static void watch_parent(struct spool *s)
 	s->parent = s->inotify < 0 ? -1 : inotify_add_watch(s->inotify, above, PARENT_MASK);
 }
 
+/* What kind of directory it is. */
+static void find_out(struct spool *s)
+{
+	s->remote = io_is_remote(s->fd);
+	s->ahead_us = s->ahead_until_us = 0;
+	if (s->remote)
+		log_notice("spool %s is on a network or of a program (NFS, SMB, FUSE): looked at every %d s",
+			s->path, POLL_MS / 1000);
+}
+
 /* Others hold the descriptor's number: the new directory takes it over. */
 static void reopen(struct spool *s)
 {
@@ -258,11 +301,12 @@ static void reopen(struct spool *s)
 	watch_parent(s);
 	s->lost = false;
 	log_notice("spool %s is back", s->path);
+	find_out(s);
 }
 
 static int64_t pause_us(const struct spool *s)
 {
-	return (s->inotify < 0 || s->lost ? POLL_MS : RESCAN_MS) * US_PER_MS;
+	return (s->inotify < 0 || s->remote || s->lost ? POLL_MS : RESCAN_MS) * US_PER_MS;
 }
 
 /* The next piece of the walk: to its end, for so long, or until there is no room. True when it ended. */
@@ -472,6 +516,7 @@ int spool_open(uv_loop_t *loop, const char *path, bool absolute, int64_t settle_
 		uv_poll_init(loop, &s->poll, s->inotify);
 		uv_poll_start(&s->poll, UV_READABLE, on_readable);
 	}
+	find_out(s);
 	watch_dir(s, "");
 	watch_parent(s);
 	spool_rescan(s);
@@ -527,7 +572,7 @@ int64_t spool_overflows(const struct spool *s)
 
 bool spool_watching(const struct spool *s)
 {
-	return s->inotify >= 0;
+	return s->inotify >= 0 && !s->remote;
 }
 
 int64_t spool_count(struct spool *s)

@@ -37,7 +37,7 @@ void spool_set_settle(struct spool *s, int64_t settle_us);
 /* Scan within ms: something there could not be taken now. */
 void spool_retry(struct spool *s, int64_t ms);
 
-/* Queue overflows so far; whether inotify works at all. */
+/* Queue overflows so far; whether inotify tells all that comes. */
 int64_t spool_overflows(const struct spool *s);
 bool spool_watching(const struct spool *s);
 

@@ -67,6 +67,24 @@ check(d.sum() == fed, "all of it is there after a restart with another clock")
 d.stop()
 d.remove()
 
+# A spool of another machine, whose clock is hours off: nobody tells what comes there, nor when it is whole.
+for ahead in (0, 7200, -7200):
+    d = Daemon({"Spool": {"SettleSec": "2s"}, "Training": {"Enabled": "no"}})
+    d.start(env={**env, "LARDER_REMOTE": str(ahead)})
+    check(not d.status()["spool"]["watching"], "inotify is not relied on")
+    data = picture(0, 1, 64)
+    with open(os.path.join(d.spool, "slow.png"), "wb", buffering=0) as f:
+        for i in range(8):  # which takes longer than SettleSec in all
+            f.write(data[len(data) * i // 8:len(data) * (i + 1) // 8])
+            time.sleep(0.7)
+            check(d.sum() == 0, f"{ahead} s ahead: not taken while it is written")
+    d.drop("blobs/1.png", picture(1, 2))
+    d.drained(15)
+    check(d.status()["captures"]["stored"] == 2, f"{ahead} s ahead: {d.status()['captures']}")
+    check(not os.listdir(d.spool) or os.listdir(d.spool) == ["blobs"], f"nothing is left behind: {os.listdir(d.spool)}")
+    d.stop()
+    d.remove()
+
 # Images go when they are older than their label may be, but not because a clock was set.
 d = Daemon({"Store": {"MaxAge": "30d stripes, 365d *"}})
 clock, fed = shared(d, "clock"), 0

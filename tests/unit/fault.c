@@ -11,6 +11,8 @@
  *			that goes on while the machine sleeps
  *   LARDER_SYS		a directory in the place of /sys: temperatures, batteries
  *   LARDER_SLOW_SYNC	milliseconds that each fsync and fdatasync takes longer
+ *   LARDER_REMOTE	file systems are another machine's: NFS, inotify does not tell what is written there, and
+ *			files are dated by a clock so many seconds ahead
  *
  * Reads and writes are those of files and sockets: what the event loop tells itself by (event descriptors, pipes
  * of its own) cannot fail. The log is left alone, so that what went wrong can be read.
@@ -36,6 +38,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -52,6 +55,8 @@ static struct {
 	int error;
 	long at, more;
 	long slow_ms; /* each sync */
+	bool remote;
+	long ahead;
 	const char *sys;
 	struct counts *counts; /* shared by all processes */
 	_Atomic long *clock;   /* likewise */
@@ -102,6 +107,8 @@ __attribute__((constructor)) static void begin(void)
 	fault.clock = shared("LARDER_CLOCK");
 	fault.slow_ms = number("LARDER_SLOW_SYNC", 0);
 	fault.sys = getenv("LARDER_SYS");
+	fault.remote = getenv("LARDER_REMOTE");
+	fault.ahead = number("LARDER_REMOTE", 0);
 	if (!role || !call || !is_role(role))
 		return;
 	for (int k = 1; k <= WATCH; k++)
@@ -334,8 +341,45 @@ void *mmap64(void *at, size_t n, int prot, int flags, int fd, off_t offset)
 int inotify_add_watch(int fd, const char *path, uint32_t mask)
 {
 	NEXT(int, inotify_add_watch, int, const char *, uint32_t);
+	if (fault.remote)
+		mask &= IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
 	return hit(WATCH) ? -1 : next(fd, path, mask);
 }
+
+#define STATFS_CALL(name, type)                                                                    \
+	int name(int fd, struct type *ret)                                                         \
+	{                                                                                          \
+		NEXT(int, name, int, struct type *);                                               \
+		int r = next(fd, ret);                                                             \
+		if (r == 0 && fault.remote)                                                        \
+			ret->f_type = 0x6969;                                                      \
+		return r;                                                                          \
+	}
+STATFS_CALL(fstatfs, statfs)
+STATFS_CALL(fstatfs64, statfs64)
+
+#define FSTAT_CALL(name, type)                                                                     \
+	int name(int fd, struct type *ret)                                                         \
+	{                                                                                          \
+		NEXT(int, name, int, struct type *);                                               \
+		int r = next(fd, ret);                                                             \
+		if (r == 0)                                                                        \
+			ret->st_ctim.tv_sec += fault.ahead;                                        \
+		return r;                                                                          \
+	}
+#define FSTATAT_CALL(name, type)                                                                   \
+	int name(int dir, const char *path, struct type *ret, int flags)                           \
+	{                                                                                          \
+		NEXT(int, name, int, const char *, struct type *, int);                            \
+		int r = next(dir, path, ret, flags);                                               \
+		if (r == 0)                                                                        \
+			ret->st_ctim.tv_sec += fault.ahead;                                        \
+		return r;                                                                          \
+	}
+FSTAT_CALL(fstat, stat)
+FSTAT_CALL(fstat64, stat64)
+FSTATAT_CALL(fstatat, stat)
+FSTATAT_CALL(fstatat64, stat64)
 
 int clock_gettime(clockid_t which, struct timespec *ret)
 {
