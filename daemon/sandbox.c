@@ -33,7 +33,17 @@ static const int worker_calls[] = {
 	SCMP_SYS(gettimeofday), SCMP_SYS(getrandom), SCMP_SYS(getpid), SCMP_SYS(gettid),
 	SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sigaltstack),
 	SCMP_SYS(restart_syscall), SCMP_SYS(exit), SCMP_SYS(exit_group),
+#if __SIZEOF_POINTER__ == 4 /* what C libraries use there instead */
+	SCMP_SYS(_llseek), SCMP_SYS(fstat64), SCMP_SYS(clock_gettime64), SCMP_SYS(futex_time64),
+	SCMP_SYS(sigreturn),
+#endif
 };
+
+#ifdef SYS_mmap2
+#define MMAP SCMP_SYS(mmap2)
+#else
+#define MMAP SCMP_SYS(mmap)
+#endif
 
 /* What a trainer must never do; it does need files and threads. */
 static const int trainer_denied[] = {
@@ -206,7 +216,7 @@ int sandbox_worker(int64_t memory_max)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, worker_calls[i], 0);
 	/* Memory, but none that is executable and none from a file. */
 	if (r == 0)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2,
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, MMAP, 2,
 			SCMP_A2(SCMP_CMP_MASKED_EQ, 4, 0), SCMP_A4(SCMP_CMP_MASKED_EQ, NO_FILE, NO_FILE));
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,

@@ -1,6 +1,7 @@
 #include "common/codec/pixels.h"
 
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -121,6 +122,7 @@ static void dct_init(struct dct *d)
 }
 
 #define ROUNDING 12582912.0f /* 1.5 * 2^23: a float of that size has no room for a fraction */
+_Static_assert(FLT_EVAL_METHOD == 0, "floats are not computed as something wider");
 
 typedef float lanes __attribute__((vector_size(32), aligned(4), may_alias));
 typedef int32_t whole_lanes __attribute__((vector_size(32)));

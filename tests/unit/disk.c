@@ -1,4 +1,5 @@
 #undef _FILE_OFFSET_BITS /* both names of each call are defined here */
+#undef _TIME_BITS
 #include "tests/unit/disk.h"
 
 #include <dirent.h>

@@ -18,6 +18,7 @@
  * of its own) cannot fail. The log is left alone, so that what went wrong can be read.
  */
 #undef _FILE_OFFSET_BITS /* both names of each call are meant */
+#undef _TIME_BITS
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -47,7 +48,7 @@ enum kind { NONE, MEMORY, READ, WRITE, OPEN, SPAWN, MAP, WATCH };
 static const char *const names[] = {"", "memory", "read", "write", "open", "spawn", "map", "watch"};
 
 struct counts {
-	_Atomic long calls, failed;
+	_Atomic int64_t calls, failed;
 };
 
 static struct {
@@ -59,19 +60,29 @@ static struct {
 	long ahead;
 	const char *sys;
 	struct counts *counts; /* shared by all processes */
-	_Atomic long *clock;   /* likewise */
+	_Atomic int64_t *clock; /* likewise */
 } fault;
 
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
 extern void *__libc_realloc(void *, size_t);
 
+#ifdef SYS_mmap2 /* of 32 bits, where SYS_mmap and SYS_fstat are others */
+#define MMAP SYS_mmap2
+#define FSTAT SYS_fstat64
+typedef struct stat64 stat_of_call;
+#else
+#define MMAP SYS_mmap
+#define FSTAT SYS_fstat
+typedef struct stat stat_of_call;
+#endif
+
 static void *shared(const char *variable)
 {
 	const char *name = getenv(variable);
 	int fd = name ? (int)syscall(SYS_openat, AT_FDCWD, name, O_RDWR | O_CLOEXEC, 0) : -1;
 	void *p = fd < 0 ? MAP_FAILED
-			 : (void *)syscall(SYS_mmap, NULL, 4096L, PROT_READ | PROT_WRITE, MAP_SHARED, (long)fd, 0L);
+			 : (void *)syscall(MMAP, NULL, 4096L, PROT_READ | PROT_WRITE, MAP_SHARED, (long)fd, 0L);
 
 	if (fd >= 0)
 		syscall(SYS_close, fd);
@@ -138,9 +149,9 @@ static bool hit(enum kind kind)
 /* errno stays what it is. */
 static bool hit_on(enum kind kind, int fd)
 {
-	struct stat st;
+	stat_of_call st;
 
-	return fault.kind == kind && fd != STDERR_FILENO && syscall(SYS_fstat, fd, &st) == 0 &&
+	return fault.kind == kind && fd != STDERR_FILENO && syscall(FSTAT, fd, &st) == 0 &&
 		(S_ISREG(st.st_mode) || S_ISSOCK(st.st_mode)) && hit(kind);
 }
 
@@ -183,9 +194,9 @@ ssize_t pread(int fd, void *data, size_t n, off_t at)
 	return hit_on(READ, fd) ? -1 : next(fd, data, n, at);
 }
 
-ssize_t pread64(int fd, void *data, size_t n, off_t at)
+ssize_t pread64(int fd, void *data, size_t n, off64_t at)
 {
-	NEXT(ssize_t, pread64, int, void *, size_t, off_t);
+	NEXT(ssize_t, pread64, int, void *, size_t, off64_t);
 	return hit_on(READ, fd) ? -1 : next(fd, data, n, at);
 }
 
@@ -213,9 +224,9 @@ ssize_t pwrite(int fd, const void *data, size_t n, off_t at)
 	return hit_on(WRITE, fd) ? -1 : next(fd, data, n, at);
 }
 
-ssize_t pwrite64(int fd, const void *data, size_t n, off_t at)
+ssize_t pwrite64(int fd, const void *data, size_t n, off64_t at)
 {
-	NEXT(ssize_t, pwrite64, int, const void *, size_t, off_t);
+	NEXT(ssize_t, pwrite64, int, const void *, size_t, off64_t);
 	return hit_on(WRITE, fd) ? -1 : next(fd, data, n, at);
 }
 
@@ -332,9 +343,9 @@ void *mmap(void *at, size_t n, int prot, int flags, int fd, off_t offset)
 	return hit(MAP) ? MAP_FAILED : next(at, n, prot, flags, fd, offset);
 }
 
-void *mmap64(void *at, size_t n, int prot, int flags, int fd, off_t offset)
+void *mmap64(void *at, size_t n, int prot, int flags, int fd, off64_t offset)
 {
-	NEXT(void *, mmap64, void *, size_t, int, int, int, off_t);
+	NEXT(void *, mmap64, void *, size_t, int, int, int, off64_t);
 	return hit(MAP) ? MAP_FAILED : next(at, n, prot, flags, fd, offset);
 }
 

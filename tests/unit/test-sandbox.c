@@ -20,6 +20,12 @@
 #include "common/macros.h"
 #include "tests/unit/test.h"
 
+#ifdef SYS_mmap2
+#define MMAP SYS_mmap2
+#else
+#define MMAP SYS_mmap
+#endif
+
 struct attempt {
 	const char *what;
 	bool trainer_too; /* what a trainer needs, it may */
@@ -54,7 +60,7 @@ static struct attempt attempts[] = {
 	{"make a namespace", true, SYS_unshare, {0x10000000}},
 	{"mount", true, SYS_mount, {(long)"none", (long)"/tmp", (long)"tmpfs", 0, 0}},
 	{"use io_uring", true, SYS_io_uring_setup, {1, 0}},
-	{"have executable memory", false, SYS_mmap,
+	{"have executable memory", false, MMAP,
 		{0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0}},
 };
 #define ATTEMPTS ARRAY_SIZE(attempts)
@@ -66,6 +72,8 @@ static void try_all(int out, int (*enter)(void))
 
 	if (enter() < 0)
 		_exit(1);
+	if (mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+		_exit(4); /* memory it may have */
 	for (size_t i = 0; i < ATTEMPTS; i++) {
 		const long *a = attempts[i].arg;
 		long r = syscall(attempts[i].call, a[0], a[1], a[2], a[3], a[4], a[5]);
@@ -158,7 +166,7 @@ static void test_roles(void)
 
 	for (size_t i = 0; i < ATTEMPTS; i++)
 		for (int k = 0; k < 6; k++)
-			if (attempts[i].arg[k] == -1 && attempts[i].call != SYS_mmap)
+			if (attempts[i].arg[k] == -1 && attempts[i].call != MMAP)
 				attempts[i].arg[k] = getpid();
 	CHECK(ATTEMPTS > 20);
 	if (SANITIZED) /* they need what the sandbox takes away */
