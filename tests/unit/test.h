@@ -2,6 +2,7 @@
 #pragma once
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,17 @@ static int test_failures, test_checks;
 			fprintf(stderr, "%s:%d: %s is '%s', not '%s'\n", __FILE__, __LINE__, #got, _g, _w); \
 		}                                                                                  \
 	} while (0)
+
+/* Whether seccomp can be tried: qemu-user has none, and meson says that it is used. */
+static inline bool has_seccomp(void)
+{
+	const char *emulator = getenv("MESON_EXE_WRAPPER");
+	bool has = !strstr(emulator ? emulator : "", "qemu");
+
+	if (!has)
+		fputs("qemu-user has no seccomp: what needs it is not tried\n", stderr);
+	return has;
+}
 
 #define TEST_MAIN(...)                                                                             \
 	int main(void)                                                                             \

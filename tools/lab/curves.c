@@ -9,7 +9,7 @@
 #include "common/log.h"
 
 #define CURVES_MAGIC UINT32_C(0x34564352) /* "RCV4": raise it when scoring changes */
-#define FILE_MAX ((size_t)4 << 30)
+#define FILE_MAX ((size_t)1 << 30)
 
 struct record {
 	uint32_t magic;
