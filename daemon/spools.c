@@ -1,18 +1,47 @@
 #include "daemon/spools.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/macros.h"
 
 struct spools {
 	int n, first; /* first: whose turn it is when room has come */
+	int mounts;   /* tells when something is mounted, or no longer; -1: nothing does */
+	uv_poll_t poll;
 	struct {
 		struct spool *spool; /* owned */
 		char label[CONFIG_LABEL_MAX];
 	} one[1 + CONFIG_SPOOLS_MAX];
 };
+
+/* A card that is put in, a network disk that comes back: perhaps in a spool, or in its place. */
+static void on_mounts(uv_poll_t *h, int status, int events)
+{
+	struct spools *s = h->data;
+
+	(void)status, (void)events;
+	for (int i = 0; i < s->n; i++)
+		spool_rescan(s->one[i].spool);
+}
+
+static void watch_mounts(struct spools *s, uv_loop_t *loop)
+{
+	int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (uv_poll_init(loop, &s->poll, fd) < 0) {
+		close(fd);
+		return;
+	}
+	s->mounts = fd;
+	s->poll.data = s;
+	uv_poll_start(&s->poll, UV_PRIORITIZED, on_mounts);
+}
 
 int spools_open(uv_loop_t *loop, const struct config *c, spool_fn fn, void *user, struct spools **ret,
 	char error[256])
@@ -21,6 +50,7 @@ int spools_open(uv_loop_t *loop, const struct config *c, spool_fn fn, void *user
 
 	if (!s)
 		return -ENOMEM;
+	s->mounts = -1;
 	for (int i = 0; i <= c->n_spools; i++) {
 		const char *path = i ? c->more[i - 1].path : c->spool.path;
 		int r = spool_open(
@@ -32,6 +62,7 @@ int spools_open(uv_loop_t *loop, const struct config *c, spool_fn fn, void *user
 			snprintf(s->one[i].label, sizeof(s->one[i].label), "%s", c->more[i - 1].label);
 		s->n++;
 	}
+	watch_mounts(s, loop);
 	return 0;
 }
 
@@ -39,12 +70,16 @@ void spools_stop(struct spools *s)
 {
 	for (int i = 0; i < s->n; i++)
 		spool_stop(s->one[i].spool);
+	if (s->mounts >= 0)
+		uv_close((uv_handle_t *)&s->poll, NULL);
 }
 
 void spools_free(struct spools *s)
 {
 	for (int i = 0; s && i < s->n; i++)
 		spool_free(s->one[i].spool);
+	if (s)
+		close_fd(&s->mounts);
 	free(s);
 }
 

@@ -2,6 +2,7 @@
 """Several spools, with labels of their own, into one store; and a label's own share of it."""
 import os
 import shutil
+import subprocess
 import time
 
 from harness import Daemon, Scenes, check, finish, picture
@@ -71,6 +72,23 @@ os.makedirs(d.more["door"])
 d.drop(os.path.join(d.more["door"], "again.png"), picture(0, n, 24))
 all_drained(d)
 check(d.status()["store"]["by_label"]["at the door"] == 5, "it is watched again")
+
+# A card that is put in, into a spool or in its place: what is on it is taken at once, not minutes later.
+card = os.path.join(d.root, "card")
+for i, place in enumerate((os.path.join(d.spool, "sd"), d.more["yard"])):
+    os.makedirs(card, exist_ok=True)
+    os.makedirs(place, exist_ok=True)
+    time.sleep(1)  # that has been seen
+    d.drop(os.path.join(card, f"{i}.png"), picture(1, 5000 + i, 24))
+    if subprocess.run(["mount", "--bind", card, place], capture_output=True, check=False).returncode != 0:
+        print("cannot mount here: cards are not tested")
+        break
+    d.wait_for(lambda: not waiting(card), 20, "what is on the card")
+    d.drop(os.path.join(card, f"more-{i}.png"), picture(1, 6000 + i, 24))
+    d.wait_for(lambda: not waiting(card), 10, "what comes onto it")
+    subprocess.run(["umount", "--lazy", place], check=False)
+    d.drop(os.path.join(place, f"without-{i}.png"), picture(1, 7000 + i, 24))
+    all_drained(d, 20)
 
 # Many that wait in one spool do not keep those of another waiting.
 d.stop()
