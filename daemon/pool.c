@@ -18,6 +18,8 @@
 #define TRIES	     8 /* and that it is given to in all */
 #define RESTART_MS   1000 /* between starts when workers die before they answer anything */
 
+enum { ORDINARY, BACKGROUND, CREWS };
+
 /* Workers of one kind, and what waits for them. */
 struct crew {
 	int first, width; /* its slots */
@@ -43,7 +45,7 @@ struct slot {
 struct pool {
 	uv_loop_t *loop;
 	const char *exe; /* borrowed */
-	struct crew crew[2]; /* the second for background jobs */
+	struct crew crew[CREWS];
 	bool stopping;
 	struct buf setup[POOL_SETUPS];
 	uv_timer_t restart;
@@ -89,8 +91,8 @@ struct pool *pool_new(
 	p->exe = exe;
 	p->quiet = quiet;
 	p->user = user;
-	add_crew(p, &p->crew[0], CLAMP(workers, 1, POOL_WORKERS_MAX));
-	add_crew(p, &p->crew[1], (p->crew[0].width + 1) / 2);
+	add_crew(p, &p->crew[ORDINARY], CLAMP(workers, 1, POOL_WORKERS_MAX));
+	add_crew(p, &p->crew[BACKGROUND], (pool_width(p) + 1) / 2);
 	uv_timer_init(loop, &p->restart);
 	p->restart.data = p;
 	return p;
@@ -98,7 +100,7 @@ struct pool *pool_new(
 
 int pool_load(const struct pool *p)
 {
-	int n = p->crew[0].waiting + p->crew[1].waiting;
+	int n = p->crew[ORDINARY].waiting + p->crew[BACKGROUND].waiting;
 
 	for (int i = 0; i < p->slots; i++)
 		n += p->slot[i].job != NULL;
@@ -107,12 +109,12 @@ int pool_load(const struct pool *p)
 
 int pool_width(const struct pool *p)
 {
-	return p->crew[0].width;
+	return p->crew[ORDINARY].width;
 }
 
 int pool_width_background(const struct pool *p)
 {
-	return p->crew[1].width;
+	return p->crew[BACKGROUND].width;
 }
 
 int pool_alive(const struct pool *p)
@@ -286,7 +288,7 @@ static void send_home(struct slot *s)
 
 static bool makes_way(const struct slot *s)
 {
-	return s->crew == &s->pool->crew[1];
+	return s->crew == &s->pool->crew[BACKGROUND];
 }
 
 static int patience_sec(const struct slot *s)
@@ -455,13 +457,13 @@ static void dispatch_crew(struct pool *p, struct crew *crew)
 
 static void dispatch(struct pool *p)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(p->crew); i++)
+	for (int i = 0; i < CREWS; i++)
 		dispatch_crew(p, &p->crew[i]);
 }
 
 void pool_submit(struct pool *p, struct job *job)
 {
-	struct crew *crew = &p->crew[job->background];
+	struct crew *crew = &p->crew[job->background ? BACKGROUND : ORDINARY];
 
 	job->next = NULL;
 	*crew->tail = job;
@@ -517,7 +519,7 @@ void pool_stop(struct pool *p)
 	p->stopping = true;
 	for (int i = 0; i < p->slots; i++)
 		kill_worker(&p->slot[i]);
-	for (size_t i = 0; i < ARRAY_SIZE(p->crew); i++)
+	for (int i = 0; i < CREWS; i++)
 		drop_waiting(&p->crew[i]);
 	uv_close((uv_handle_t *)&p->restart, NULL);
 }
