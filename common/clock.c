@@ -1,13 +1,11 @@
 #include "common/clock.h"
 
-#include <time.h>
-
 static int64_t read_clock(clockid_t id)
 {
 	struct timespec ts;
 
 	clock_gettime(id, &ts);
-	return (int64_t)ts.tv_sec * US_PER_SEC + ts.tv_nsec / 1000;
+	return clock_us_of(ts);
 }
 
 int64_t clock_wall_us(void)

@@ -168,11 +168,6 @@ static void watch_dir(struct spool *s, const char *dir)
 		watch_open(s, dir, fd);
 }
 
-static int64_t changed_us(const struct stat *st)
-{
-	return st->st_ctim.tv_sec * US_PER_SEC + st->st_ctim.tv_nsec / 1000;
-}
-
 /* How far ahead of ours the clock is that files are dated by, maybe another machine's: a new file tells. */
 static int64_t clock_ahead_us(struct spool *s)
 {
@@ -189,7 +184,7 @@ static int64_t clock_ahead_us(struct spool *s)
 	if (fd < 0)
 		return 0;
 	if (fstat(fd, &st) == 0)
-		s->ahead_us = changed_us(&st) - clock_wall_us();
+		s->ahead_us = clock_us_of(st.st_ctim) - clock_wall_us();
 	close(fd);
 	unlinkat(s->fd, CLOCK_NAME, 0);
 	return s->ahead_us;
@@ -197,7 +192,7 @@ static int64_t clock_ahead_us(struct spool *s)
 
 static int64_t age_us(struct spool *s, const struct stat *st)
 {
-	int64_t age = clock_wall_us() + clock_ahead_us(s) - changed_us(st);
+	int64_t age = clock_wall_us() + clock_ahead_us(s) - clock_us_of(st->st_ctim);
 
 	return age < -CLOCK_GRAIN_US ? INT64_MAX : MAX(age, 0); /* the clock was set back: do not wait for it */
 }

@@ -584,7 +584,7 @@ static int verify_object(void *arg, int dir_fd, const char *name)
 
 		if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			return errno == ENOENT ? 0 : -errno;
-		age = clock_wall_us() - (st.st_mtim.tv_sec * US_PER_SEC + st.st_mtim.tv_nsec / 1000);
+		age = clock_wall_us() - clock_us_of(st.st_mtim);
 		if (age < 0 || age > COMMIT_US_MAX) {
 			w->report.orphaned++;
 			finding(w, "objects/%s belongs to no image", name);

@@ -210,7 +210,7 @@ def train():
     end = time.monotonic() + 20
     pids = []
     while not pids and time.monotonic() < end:
-        pids = [p for p, role in children(d.process.pid) if role == ["--trainer"]]
+        pids = d.in_role("trainer")
         time.sleep(0.005)
     time.sleep(0.3)
     return pids

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-from harness import Daemon, check, children, finish, picture
+from harness import Daemon, check, finish, picture
 
 CAPTURES = int(sys.argv[1]) if len(sys.argv) > 1 else 600
 KILLS = int(sys.argv[2]) if len(sys.argv) > 2 else 15
@@ -37,7 +37,7 @@ while sum(killed.values()) < KILLS and time.monotonic() < deadline:
         d.start(ready=False)
         killed[what] += 1
         continue
-    victims = [pid for pid, role in children(d.process.pid) if role == ["--" + what]]
+    victims = d.in_role(what)
     if victims:
         try:
             os.kill(random.choice(victims), 9)

@@ -191,8 +191,12 @@ class Daemon:
 
     def process_status(self, which):
         """A number of /proc/PID/status; sizes are in kB."""
-        with open(f"/proc/{self.process.pid}/status", encoding="utf-8") as f:
-            return next(int(line.split()[1]) for line in f if line.startswith(which))
+        lines = process_file(self.process.pid, "status").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(which))
+
+    def in_role(self, role):
+        """Its processes that are worker, or trainer."""
+        return [pid for pid, args in children(self.process.pid) if args == ["--" + role]]
 
     def resident_kb(self):
         return self.process_status("VmRSS")
@@ -243,10 +247,15 @@ class Daemon:
         shutil.rmtree(self.root, ignore_errors=True)
 
 
+def process_file(pid, name):
+    """What the kernel says of a process."""
+    with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as f:
+        return f.read()
+
+
 def process_stat(pid):
     """The fields of /proc/PID/stat behind the name: state, parent and so on."""
-    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
-        return f.read().rsplit(")", 1)[1].split()
+    return process_file(pid, "stat").rsplit(")", 1)[1].split()
 
 
 def children(pid):
@@ -257,8 +266,7 @@ def children(pid):
             continue
         try:
             if int(process_stat(name)[1]) == pid:
-                with open(f"/proc/{name}/cmdline", "rb") as f:
-                    found.append((int(name), f.read().decode().split("\0")[1:2]))
+                found.append((int(name), process_file(name, "cmdline").split("\0")[1:2]))
         except (FileNotFoundError, ProcessLookupError, IndexError):
             pass
     return found

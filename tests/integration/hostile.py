@@ -7,7 +7,7 @@ import struct
 import time
 import zlib
 
-from harness import Daemon, check, children, finish, picture, png
+from harness import Daemon, check, children, finish, picture, png, process_file
 
 d = Daemon({"Spool": {"MaxFileSize": "1M", "MaxPixels": "1M"}, "Store": {"MaxUse": "32M"}}).start()
 good = picture(0, 1)
@@ -56,16 +56,14 @@ check(not d.spool_files(), "the spool is empty")
 for i in range(200):
     d.drop(f"blobs/{i}.png", picture(1, 100 + i))
     if i % 20 == 0:
-        for pid, role in children(d.process.pid):
-            if role == ["--worker"]:
-                os.kill(pid, 9)
+        for pid in d.in_role("worker"):
+            os.kill(pid, 9)
 d.wait_for(lambda: d.sum() == n_bad + 201, 60, "all captures in spite of dying workers")
 d.drop("blobs/long.pgm", b"P5 1000 1000 255\n" + random.Random(1).randbytes(1000000))
 until = time.monotonic() + 5
 while time.monotonic() < until and d.sum() < n_bad + 202:
-    for pid, role in children(d.process.pid):
-        if role == ["--worker"]:
-            os.kill(pid, 9)
+    for pid in d.in_role("worker"):
+        os.kill(pid, 9)
     time.sleep(0.005)
 check(d.sum() == n_bad + 201, "it takes longer than its workers live")
 d.wait_for(lambda: d.sum() == n_bad + 202, 30, "it to be dealt with")
@@ -73,29 +71,25 @@ c = d.status()["captures"]
 check(c["quarantined"] == n_bad and c["stored"] == 202, f"all are stored: {c}")
 
 # Workers that stop answering are noticed in the end; here: the daemon stays responsive.
-for pid, role in children(d.process.pid):
-    if role == ["--worker"]:
-        os.kill(pid, 19)
+for pid in d.in_role("worker"):
+    os.kill(pid, 19)
 start = time.monotonic()
 d.status()
 check(time.monotonic() - start < 2, "status answers while workers hang")
-for pid, role in children(d.process.pid):
-    if role == ["--worker"]:
-        os.kill(pid, 18)
+for pid in d.in_role("worker"):
+    os.kill(pid, 18)
 
 # What a worker may do once it has taken pictures: look at its sandbox.
 d.drop("stripes/one-more.png", picture(0, 500))
 d.drained()
-workers = [pid for pid, role in children(d.process.pid) if role == ["--worker"]]
+workers = d.in_role("worker")
 check(bool(workers), "workers live for a quiet minute")
 for pid in workers:
-    with open(f"/proc/{pid}/status", encoding="utf-8") as f:
-        status = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
+    status = dict(line.split(":\t", 1) for line in process_file(pid, "status").splitlines() if ":\t" in line)
     if "ASAN_OPTIONS" not in os.environ:
         check(status.get("Seccomp") == "2", "seccomp filter")
     check(status.get("NoNewPrivs") == "1", "no new privileges")
-    with open(f"/proc/{pid}/oom_score_adj", encoding="ascii") as f:
-        check(int(f.read()) >= 500, "the kernel ends it before the daemon")
+    check(int(process_file(pid, "oom_score_adj")) >= 500, "the kernel ends it before the daemon")
 
 
 # The memory a worker may have goes by MaxPixels: one that began with less makes way for one that may have more.

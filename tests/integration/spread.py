@@ -5,7 +5,7 @@ import os
 import re
 import sqlite3
 
-from harness import Daemon, check, children, finish, picture
+from harness import Daemon, check, finish, picture
 
 SPENT = 65536
 d = Daemon({
@@ -40,10 +40,6 @@ def log():
 
 def slices():
     return [int(m.group(1)) for m in re.finditer(r"(\d+) % of a training done", log())]
-
-
-def trainers():
-    return [pid for pid, role in children(d.process.pid) if role == ["--trainer"]]
 
 
 def ended():
@@ -92,8 +88,8 @@ for _ in range(40):
         d.start()
         feed_a_slice()
         d.ctl("resume")
-        d.wait_for(trainers, 60, "the one after")
-        for pid in trainers():
+        d.wait_for(lambda: d.in_role("trainer"), 60, "the one after")
+        for pid in d.in_role("trainer"):
             os.kill(pid, 9)  # as the kernel does when memory is short
         d.wait_for(lambda: "trainer failed" in log(), 20, "that to be noticed")
         check(os.path.exists(os.path.join(d.store, "models", "checkpoint")), "what the course has come to is kept")
