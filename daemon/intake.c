@@ -57,6 +57,7 @@ struct capture {
 	struct buf data;     /* owned, until a worker's request has it */
 	int64_t bytes;	     /* that it has in memory, or soon will */
 	uint64_t id, hash;   /* hash: drawn with its scene once it is known (policy/member.h) */
+	int64_t clock_ahead_us;	    /* of ours: the clock that it is dated by */
 	int64_t mtime_s, waited_us; /* waited: in the spool, when it was read */
 	uint32_t label;
 	struct job *job;     /* owned until submitted */
@@ -353,7 +354,7 @@ static void read_capture(uv_work_t *req)
 	}
 	taken_note(&c->file, &st);
 	c->mtime_s = st.st_mtim.tv_sec;
-	c->waited_us = clock_wall_us() - st.st_ctim.tv_sec * US_PER_SEC;
+	c->waited_us = clock_wall_us() + c->clock_ahead_us - clock_us_of(st.st_ctim);
 	if (!c->regular || st.st_size > c->max_bytes)
 		return;
 	c->error = io_read_fd(fd, (size_t)c->max_bytes, &c->data);
@@ -821,6 +822,7 @@ bool intake_offer(void *daemon, const char *path)
 	c->max_bytes = d->config.spool.max_file_bytes;
 	snprintf(c->file.path, sizeof(c->file.path), "%s", path);
 	c->spool_fd = spools_find(d->spools, c->file.path, &c->below);
+	c->clock_ahead_us = spools_clock_ahead_us(d->spools, c->file.path);
 	c->read.data = c;
 	c->next = in->captures;
 	in->captures = c;

@@ -560,6 +560,11 @@ int spool_dir_fd(const struct spool *s)
 	return s->fd;
 }
 
+int64_t spool_clock_ahead_us(const struct spool *s)
+{
+	return s->ahead_us;
+}
+
 int64_t spool_overflows(const struct spool *s)
 {
 	return s->overflows;

@@ -25,6 +25,9 @@ void spool_free(struct spool *s);
 const char *spool_path(const struct spool *s); /* without a slash at its end */
 int spool_dir_fd(const struct spool *s);
 
+/* How far ahead of ours the clock is that its files are dated by. */
+int64_t spool_clock_ahead_us(const struct spool *s);
+
 /* Scan all of it as soon as the loop is free: something was skipped. */
 void spool_rescan(struct spool *s);
 

@@ -114,6 +114,14 @@ int spools_find(const struct spools *s, const char *path, const char **ret_below
 	return i < 0 ? -ENOENT : spool_dir_fd(s->one[i].spool);
 }
 
+int64_t spools_clock_ahead_us(const struct spools *s, const char *path)
+{
+	const char *below;
+	int i = which(s, path, &below);
+
+	return i < 0 ? 0 : spool_clock_ahead_us(s->one[i].spool);
+}
+
 void spools_label(const struct spools *s, const char *path, char *ret, size_t size)
 {
 	const char *below, *slash;

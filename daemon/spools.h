@@ -26,6 +26,9 @@ void spools_set_settle(struct spools *s, int64_t settle_us);
  */
 int spools_find(const struct spools *s, const char *path, const char **ret_below);
 
+/* How far ahead of ours the clock is that a capture is dated by; 0 when it is in no spool. */
+int64_t spools_clock_ahead_us(const struct spools *s, const char *path);
+
 /* A capture's label: its sub-directory's name, else its spool's; "": none. Of path, cut at the size. */
 void spools_label(const struct spools *s, const char *path, char *ret, size_t size);
 

@@ -85,6 +85,20 @@ for ahead in (0, 7200, -7200):
     d.stop()
     d.remove()
 
+# How long a capture has waited is told by that clock, too: what has just come is scored at once.
+d = Daemon({**SETTINGS, "Spool": {"SettleSec": "1s"}})
+fed = 0
+d.start(env={**env, "LARDER_REMOTE": "-7200"})
+feed(d, 24, 20, "before a model")
+d.wait_for(lambda: d.status()["model"]["version"] >= 1, 30, "a model")
+d.configure({"Idle": {"QuietSec": "1h"}})
+d.ctl("reload")
+feed(d, 8, 20, "with a model")
+new = [image for image in d.ask("list") if int(image["name"].split(".")[0]) >= 24]
+check(len(new) == 8 and all(image["scored"] for image in new), f"scored when they came: {new}")
+d.stop()
+d.remove()
+
 # Images go when they are older than their label may be, but not because a clock was set.
 d = Daemon({"Store": {"MaxAge": "30d stripes, 365d *"}})
 clock, fed = shared(d, "clock"), 0
