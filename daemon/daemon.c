@@ -596,20 +596,10 @@ static int open_store(struct daemon *d, char error[256])
 	return r;
 }
 
-int64_t daemon_memory(void)
-{
-	uint64_t known[] = {uv_get_total_memory(), uv_get_constrained_memory()}; /* 0: it is not */
-	uint64_t least = INT64_MAX;
-
-	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-		least = known[i] ? MIN(least, known[i]) : least;
-	return (int64_t)least;
-}
-
 /* One for each processor, but no more than memory has room for. */
 static int worker_count(void)
 {
-	return (int)CLAMP(daemon_memory() / WORKER_MEMORY, INT64_C(1), (int64_t)uv_available_parallelism());
+	return (int)CLAMP(probe_memory() / WORKER_MEMORY, INT64_C(1), (int64_t)probe_processors());
 }
 
 static int start(struct daemon *d, char error[256])

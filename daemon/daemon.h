@@ -90,9 +90,6 @@ int64_t daemon_limit(const struct config *c, int64_t used);
 int daemon_reload(struct daemon *d, char error[CONFIG_ERROR_MAX]);
 void daemon_stop(struct daemon *d);
 
-/* Bytes of memory that the machine has, or our control group may use. */
-int64_t daemon_memory(void);
-
 /* Works the limit out again from settings and file system, and tells the writer. */
 void daemon_update_limit(struct daemon *d);
 
@@ -126,9 +123,9 @@ struct keeper *keeper_new(struct daemon *d);
 void keeper_free(struct keeper *k);
 /* hard: steps could not be applied for want of room themselves; drop. */
 void keeper_make_room(struct daemon *d, int64_t need, bool hard);
-/* Learns shared tables when it is time; an image that is not scored yet will be. */
 /* What a byte is worth to a capture: when the store is full, what it will be worth before long. */
 float keeper_door_price(const struct daemon *d);
+/* Learns shared tables when it is time; an image that is not scored yet will be. */
 void keeper_image_met(struct daemon *d, bool scored);
 void keeper_tables_known(struct daemon *d, int sets, const struct table_set *newest);
 void keeper_check(struct daemon *d); /* over the limit, images to rescore? */
@@ -190,7 +187,10 @@ void models_use(struct daemon *d, const struct model *m,
 int64_t models_reserve(const struct daemon *d);
 bool models_mend(struct daemon *d, const char *name, void (*fn)(void *user), void *user);
 
-/* probe.c: measurements for policy/idle.h; trainer_threads is taken out of the load. */
+/* probe.c: bytes of memory and processors that the machine has, or our control groups may use. */
+int64_t probe_memory(void);
+int probe_processors(void);
+/* Measurements for policy/idle.h; trainer_threads is taken out of the load. */
 struct idle_sample;
 void probe_idle(int64_t last_capture_us, bool training, int trainer_threads, struct idle_sample *ret);
 

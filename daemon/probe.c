@@ -1,6 +1,8 @@
-/* What the device is doing: the measuring half of idle detection. */
+/* What the device is doing, the measuring half of idle detection; and what of it we may use. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +13,8 @@
 #include "daemon/daemon.h"
 #include "policy/idle.h"
 
+#define GROUPS "/sys/fs/cgroup"
+
 /* One small file as text; false when it is not there. */
 static bool read_text(const char *path, char *ret, size_t size)
 {
@@ -20,6 +24,65 @@ static bool read_text(const char *path, char *ret, size_t size)
 	close_fd(&fd);
 	ret[n > 0 ? n : 0] = '\0';
 	return n > 0;
+}
+
+/* What a control group's limits leave. */
+struct group_limits {
+	int64_t memory;
+	double processors;
+};
+
+/* Limits are numbers, or the word max. */
+static void see_group(const char *path, struct group_limits *l)
+{
+	static const char *const memory[] = {"memory.max", "memory.high"};
+	char file[PATH_MAX + 32], text[64];
+	double quota, period;
+
+	for (size_t i = 0; i < ARRAY_SIZE(memory); i++) {
+		int64_t bytes;
+
+		snprintf(file, sizeof(file), GROUPS "%s/%s", path, memory[i]);
+		if (read_text(file, text, sizeof(text)) && sscanf(text, "%" SCNd64, &bytes) == 1)
+			l->memory = MIN(l->memory, bytes);
+	}
+	snprintf(file, sizeof(file), GROUPS "%s/cpu.max", path);
+	if (read_text(file, text, sizeof(text)) && sscanf(text, "%lf %lf", &quota, &period) == 2 && period > 0)
+		l->processors = MIN(l->processors, quota / period);
+}
+
+/* Of our group and all above it; libuv of Debian 12 knows those of the older interface alone. */
+static struct group_limits group_limits(void)
+{
+	struct group_limits l = {INT64_MAX, INFINITY};
+	char text[PATH_MAX], *path, *end;
+
+	if (!read_text("/proc/self/cgroup", text, sizeof(text)))
+		return l;
+	path = strncmp(text, "0::/", 4) ? strstr(text, "\n0::/") : text;
+	if (!path)
+		return l;
+	path = strchr(path, '/');
+	path[strcspn(path, "\n")] = '\0';
+	for (see_group(path, &l); (end = strrchr(path, '/')); see_group(path, &l))
+		*end = '\0';
+	return l;
+}
+
+int64_t probe_memory(void)
+{
+	uint64_t known[] = {uv_get_total_memory(), uv_get_constrained_memory()}; /* 0: it is not */
+	int64_t least = group_limits().memory;
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (known[i] && known[i] < (uint64_t)least)
+			least = (int64_t)known[i];
+	return least;
+}
+
+int probe_processors(void)
+{
+	return (int)MAX(ceil(MIN(group_limits().processors, (double)uv_available_parallelism())), 1);
 }
 
 /* avg10 of the "some" line of a pressure file. */

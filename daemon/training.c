@@ -101,7 +101,7 @@ static int64_t new_images(const struct training *t)
 
 static int trainer_threads(const struct daemon *d)
 {
-	return d->config.training.threads ? (int)d->config.training.threads : (int)uv_available_parallelism();
+	return d->config.training.threads ? (int)d->config.training.threads : probe_processors();
 }
 
 void training_over(struct training *t, bool ok, const char *text)
@@ -351,7 +351,7 @@ static void write_order(struct training *t)
 		.min_images = 2 * CLASS_MIN_IMAGES,
 		.per_class_min = CLASS_MIN_IMAGES,
 		.seed = (uint64_t)models_next_version(d),
-		.memory_max = MIN(MEMORY_MAX, daemon_memory() / 4),
+		.memory_max = MIN(MEMORY_MAX, probe_memory() / 4),
 		.checkpoint = t->checkpoint.data,
 		.checkpoint_len = t->checkpoint.len,
 	};
