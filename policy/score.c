@@ -85,7 +85,7 @@ static bool fits_shared(const struct table_set *set, const struct coef_image *ru
 
 	for (int i = 0; i < rung->n_planes; i++)
 		for (int k = 0; k < DCT_SIZE2; k++)
-			if (rung->plane[i].quant[k] != quant[i > 0][JPEG_NATURAL_ORDER[k]])
+			if (rung->plane[i].quant[k] != step_written(quant[i > 0][JPEG_NATURAL_ORDER[k]]))
 				return false;
 	return true;
 }

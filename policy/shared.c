@@ -3,14 +3,13 @@
 #include <errno.h>
 #include <string.h>
 
-#define FORMAT	 1
-#define STEP_MAX UINT64_C(255)
+#define FORMAT 1
 
 static uint16_t step_of(uint16_t base, uint32_t factor)
 {
 	uint64_t step = ((uint64_t)base * factor + (1 << 25)) >> 26;
 
-	return (uint16_t)CLAMP(step, UINT64_C(1), STEP_MAX);
+	return (uint16_t)CLAMP(step, UINT64_C(1), (uint64_t)STEP_MAX);
 }
 
 void table_set_steps(struct table_set *set)

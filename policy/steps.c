@@ -6,7 +6,6 @@
 
 #include "common/codec/input.h"
 
-#define STEP_MAX 255
 #define FLOOR 1e-3 /* of the largest sensitivity: below it all are alike */
 #define BISECTIONS 40
 #define BASE_ONE   1024 /* table_set.base's and .factor's unit */
@@ -136,14 +135,15 @@ static double bits_at(const struct sensitivity *s, double step[2][DCT_SIZE2], do
 
 	for (int t = 0; t < 2; t++)
 		for (int k = 0; k < DCT_SIZE2; k++) {
-			double scale = s->magnitude[t][k] / MAX(s->planes[t], 1), x;
+			double scale = s->magnitude[t][k] / MAX(s->planes[t], 1), zero, x;
 
 			if (scale < 1e-6)
 				continue;
 			/* Probability of a coefficient beyond half a step, and what its level takes. */
-			x = CLAMP(step[t][k] * f, 1.0, (double)STEP_MAX) / scale;
-			sum += (t ? 0.5 : 1) * exp(-x / 2) *
-			       (2 + x / M_LN2 * exp(-x) / (1 - exp(-x)) + x / 2);
+			zero = CLAMP(step[t][k] * f, 1.0, (double)STEP_MAX) / scale;
+			x = MIN(zero, STEP_WRITTEN_MAX / scale);
+			sum += (t ? 0.5 : 1) * exp(-zero / 2) *
+			       (2 + x / M_LN2 * exp(-x) / (1 - exp(-x)) + zero / 2);
 		}
 	return sum;
 }

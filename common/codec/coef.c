@@ -82,11 +82,11 @@ int layout_parse(uint8_t layout, int *ret_n_planes, int *ret_h, int *ret_v)
 }
 
 HOT static void requantise_blocks(const int16_t *in, size_t n_blocks, const float *ratio,
-	const float *offset, int16_t *out)
+	const float *offset, const float *zero, int16_t *out)
 {
 	for (size_t b = 0; b < n_blocks; b++, in += DCT_SIZE2, out += DCT_SIZE2)
 		for (int k = 0; k < DCT_SIZE2; k++)
-			out[k] = requantise_one(in[k], (struct requantise){ratio[k], offset[k]});
+			out[k] = requantise_one(in[k], (struct requantise){ratio[k], offset[k], zero[k]});
 }
 
 /* Rows from..to of blocks; steps too. */
@@ -94,16 +94,17 @@ static void requantise_rows(const struct coef_plane *src, const uint16_t step[DC
 	struct coef_plane *dst)
 {
 	size_t at = (size_t)from * (size_t)src->blocks_w;
-	float ratio[DCT_SIZE2], offset[DCT_SIZE2];
+	float ratio[DCT_SIZE2], offset[DCT_SIZE2], zero[DCT_SIZE2];
 
 	for (int k = 0; k < DCT_SIZE2; k++) {
 		struct requantise q = requantise_from(src->quant[k], step[k]);
 
 		ratio[k] = q.ratio;
 		offset[k] = q.offset;
+		zero[k] = q.zero;
 	}
 	requantise_blocks(src->coef + at * DCT_SIZE2, (size_t)(to - from) * (size_t)src->blocks_w, ratio,
-		offset, dst->coef + at * DCT_SIZE2);
+		offset, zero, dst->coef + at * DCT_SIZE2);
 }
 
 int coef_mcu_rows(const struct coef_image *im)
@@ -167,7 +168,8 @@ static int requantise_apart(const struct coef_image *src, const struct jpeg_tabl
 			requantise_rows(from, step, 0, from->blocks_h, to);
 		for (int my = apart / 2; apart > 1 && my < coef_mcu_rows(src); my += apart)
 			requantise_band(from, step, my, to);
-		memcpy(to->quant, step, sizeof(step));
+		for (int k = 0; k < DCT_SIZE2; k++)
+			to->quant[k] = step_written(step[k]);
 		to->dc = NULL;
 	}
 	return 0;

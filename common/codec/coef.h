@@ -81,6 +81,7 @@ int layout_parse(uint8_t layout, int *ret_n_planes, int *ret_h, int *ret_v);
  */
 struct requantise {
 	float ratio, offset;
+	float zero; /* levels of the other step that become 0; .5 and less do anyway */
 };
 
 #define REQUANTISE_ROUND 0.45f
@@ -90,9 +91,10 @@ struct requantise {
 static inline struct requantise requantise_from(uint16_t from_step, uint16_t to_step)
 {
 	bool again = from_step > 1 && from_step < to_step;
+	float written = step_written(to_step);
 
-	return (struct requantise){MIN((float)from_step / (float)to_step, RATIO_MAX),
-		again ? REQUANTISE_ROUND : 0.5f};
+	return (struct requantise){MIN((float)from_step / written, RATIO_MAX), again ? REQUANTISE_ROUND : 0.5f,
+		0.5f * (float)to_step / written};
 }
 
 /* level: of 16 bits. */
@@ -101,7 +103,7 @@ static inline int16_t requantise_one(float level, struct requantise q)
 	float x = level * q.ratio;
 	int nearest = (int)(x + copysignf(q.offset, x));
 
-	return (int16_t)CLAMP(nearest, -COEF_MAX, COEF_MAX);
+	return (int16_t)(CLAMP(nearest, -COEF_MAX, COEF_MAX) & -(fabsf(x) >= q.zero));
 }
 
 /* Re-quantises src to the steps of t into dst, which may be src. -ENOMEM. */

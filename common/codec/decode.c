@@ -47,7 +47,7 @@ int packed_decode(const uint8_t *data, size_t len, uint8_t layout, int width, in
 	ret->orientation = orientation;
 	for (int i = 0; i < n; i++)
 		for (int k = 0; k < DCT_SIZE2; k++)
-			ret->plane[i].quant[k] = t->quant[i > 0][JPEG_NATURAL_ORDER[k]];
+			ret->plane[i].quant[k] = step_written(t->quant[i > 0][JPEG_NATURAL_ORDER[k]]);
 	return pack_read(data, len, m, ret);
 }
 

@@ -297,7 +297,7 @@ static void make_means(struct plane_maker *y, const uint16_t *quant)
 {
 	if (quant)
 		requantise_means(y->level, y->blocks, requantise_from(y->quant[0], quant[0]),
-			(float)quant[0] / 8, y->samples);
+			(float)step_written(quant[0]) / 8, y->samples);
 	else
 		scale_means(y->level, y->blocks, (float)y->quant[0] / 8, y->samples);
 }
@@ -314,7 +314,7 @@ static void set_values(struct plane_maker *y, const uint16_t *quant)
 			uint16_t step = quant[JPEG_NATURAL_ORDER[k]];
 
 			requantise(level, y->blocks, requantise_from(y->quant[k], step),
-				(float)step / 8, out);
+				(float)step_written(step) / 8, out);
 		} else {
 			scale(level, y->blocks, (float)y->quant[k] / 8, out);
 		}

@@ -369,7 +369,8 @@ static void set_tables(j_compress_ptr c, const struct jpeg_tables *t, const stru
 
 		if (!c->quant_tbl_ptrs[i])
 			c->quant_tbl_ptrs[i] = jpeg_alloc_quant_table((j_common_ptr)c);
-		memcpy(c->quant_tbl_ptrs[i]->quantval, t->quant[i], sizeof(t->quant[i]));
+		for (int k = 0; k < DCT_SIZE2; k++)
+			c->quant_tbl_ptrs[i]->quantval[k] = step_written(t->quant[i][k]);
 		huffman_optimal(counts.dc[i], ARRAY_SIZE(counts.dc[i]), &dc);
 		huffman_optimal(counts.ac[i], ARRAY_SIZE(counts.ac[i]), &ac);
 		to_jhuff(c, &c->dc_huff_tbl_ptrs[i], &dc);

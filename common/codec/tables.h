@@ -18,8 +18,20 @@ struct huff_spec {
 	uint8_t vals[256];
 };
 
+/*
+ * A baseline file's steps go up to STEP_WRITTEN_MAX. A larger one widens the zero alone: what is nearer to 0
+ * than half of it becomes 0, and what is left goes by the step that is written.
+ */
+#define STEP_WRITTEN_MAX 255
+#define STEP_MAX	 2048 /* takes every coefficient to 0 */
+
+static inline uint16_t step_written(uint16_t step)
+{
+	return MIN(step, STEP_WRITTEN_MAX);
+}
+
 struct jpeg_tables {
-	uint16_t quant[2][DCT_SIZE2];
+	uint16_t quant[2][DCT_SIZE2]; /* steps, before step_written() */
 	struct huff_spec dc[2], ac[2];
 };
 

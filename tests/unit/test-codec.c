@@ -120,6 +120,59 @@ static void test_extreme_steps(void)
 	CHECK_INT(requantise_one(-3, requantise_from(2, 4)), -1);
 }
 
+/* Of a step that no file can hold the largest is written, and its zero is as wide as was asked for. */
+static void test_wide_zeros(void)
+{
+	const struct requantise q = requantise_from(1, 600);
+	_cleanup_coef_ struct coef_image im = {0}, rung = {0}, back = {0};
+	_cleanup_pixels_ struct pixels px = {0};
+	_cleanup_buf_ struct buf file = {0};
+	struct jpeg_tables t;
+	struct capture_info info;
+	int kept = 0;
+
+	CHECK_INT(requantise_one(299, q), 0);
+	CHECK_INT(requantise_one(-299, q), 0);
+	CHECK_INT(requantise_one(300, q), 1);
+	CHECK_INT(requantise_one(-400, q), -2);
+	CHECK_INT(requantise_one(1023, requantise_from(1, STEP_MAX)), 0);
+	CHECK_INT(requantise_one(128, requantise_from(1, STEP_WRITTEN_MAX)), 1);
+
+	draw(&px, 64, 64, 3);
+	CHECK_INT(pixels_to_coef(&px, &im), 0);
+	tables_standard(50, &t);
+	for (int i = 0; i < 2; i++)
+		for (int k = 1; k < DCT_SIZE2; k++)
+			t.quant[i][k] = 300;
+	t.quant[0][0] = 900;
+	CHECK_INT(coef_requantise(&im, &t, &rung), 0);
+	for (int64_t n = coef_blocks(&im) * DCT_SIZE2, i = 0; i < n; i++) {
+		int k = (int)(i % DCT_SIZE2), was = im.block_memory[i] * im.plane[0].quant[k];
+
+		CHECK(!k || (rung.block_memory[i] == 0) == (abs(was) < 150)); /* not the DCs */
+		kept += k && rung.block_memory[i];
+	}
+	CHECK(kept > 0);
+	for (int size = 8; size <= 64; size *= 2) {
+		struct input_maker *m = input_maker_new();
+		uint8_t a[64 * 64 * 3], b[64 * 64 * 3];
+
+		CHECK_INT(input_maker_load(m, &im, size), 0);
+		input_make(m, &t, a);
+		CHECK_INT(input_from_coef(&rung, size, b), 0);
+		CHECK(!memcmp(a, b, (size_t)size * (size_t)size * 3));
+		input_maker_free(m);
+	}
+	CHECK_INT(jpeg_write_file(&rung, &t, &file), 0);
+	CHECK_INT(capture_decode(file.data, file.len, MANY_PIXELS, &back, &info), 0);
+	for (int i = 0; i < 3; i++) {
+		CHECK_INT(back.plane[i].quant[0], i ? t.quant[1][0] : STEP_WRITTEN_MAX);
+		CHECK_INT(back.plane[i].quant[9], STEP_WRITTEN_MAX);
+		CHECK(!memcmp(back.plane[i].quant, rung.plane[i].quant, sizeof(back.plane[i].quant)));
+	}
+	CHECK(!memcmp(back.block_memory, rung.block_memory, (size_t)coef_blocks(&im) * DCT_SIZE2 * sizeof(int16_t)));
+}
+
 /*
  * The longest way down, stage by stage, against going there at once: within half a dB all the way. With
  * stages as close as the ladder's rungs the picture drowns in coefficients rounded up.
@@ -403,5 +456,5 @@ static void test_exif(void)
 	}
 }
 
-TEST_MAIN(test_requantise, test_extreme_steps, test_stages, test_variants, test_scans, test_pixels,
+TEST_MAIN(test_requantise, test_extreme_steps, test_wide_zeros, test_stages, test_variants, test_scans, test_pixels,
 	test_input, test_orientation, test_hostile, test_pnm, test_exif)

@@ -258,7 +258,7 @@ static void test_set_bytes(void)
 			if (table_set_read(b.data, b.len, &back) == 0)
 				for (int k = 0; k < DCT_SIZE2; k++)
 					CHECK(back.quant[0][0][k] >= 1 &&
-						back.quant[0][0][k] <= 255);
+						back.quant[0][0][k] <= STEP_MAX);
 			b.data[i] ^= 0x55;
 		}
 	}
@@ -414,10 +414,12 @@ static void test_steps(void)
 		for (int k = 0; k < DCT_SIZE2; k++) {
 			int n = JPEG_NATURAL_ORDER[k];
 
-			CHECK(tables.quant[0][n] >= 1 && tables.quant[0][n] <= 255);
+			CHECK(tables.quant[0][n] >= 1 && tables.quant[0][n] <= STEP_MAX);
 			CHECK(k < 6 ? tables.quant[0][n] == tables.quant[0][0] : tables.quant[0][n] >= tables.quant[0][0]);
 			CHECK(i == LADDER_RUNGS - 1 || tables.quant[0][n] >= lower[0][n]);
 		}
+		/* At the foot of the ladder, too, what is not looked at goes first, and not what is. */
+		CHECK(i || tables.quant[0][63] >= MIN(30 * tables.quant[0][0], STEP_MAX));
 		CHECK(LADDER[i] < 10 || LADDER[i] > 80 || tables.quant[1][0] > 2 * tables.quant[0][0]);
 		memcpy(lower, tables.quant, sizeof(lower));
 	}
