@@ -91,6 +91,11 @@ int io_read_file(int dir_fd, const char *name, size_t max, struct buf *b)
 	return fd < 0 ? -errno : io_read_fd(fd, max, b);
 }
 
+int io_lengthen(int fd, int64_t len)
+{
+	return ftruncate(fd, (off_t)len) < 0 ? -errno : 0;
+}
+
 static int write_and_sync(int dir_fd, const char *name, const void *data, size_t len)
 {
 	_cleanup_close_ int fd =
@@ -99,7 +104,9 @@ static int write_and_sync(int dir_fd, const char *name, const void *data, size_t
 
 	if (fd < 0)
 		return -errno;
-	r = io_write_full(fd, data, len);
+	r = io_lengthen(fd, (int64_t)len);
+	if (r == 0)
+		r = io_write_full(fd, data, len);
 	if (r < 0)
 		return r;
 	return fsync(fd) < 0 ? -errno : 0;

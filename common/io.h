@@ -13,6 +13,12 @@
 
 int io_write_full(int fd, const void *data, size_t len);
 
+/*
+ * Gives a file the length that it is about to be written to: one that is written beyond its end may get more
+ * room than it needs as long as it is open, in case that goes on (XFS).
+ */
+int io_lengthen(int fd, int64_t len);
+
 /* To a socket: one whose other end has gone is told by -EPIPE, not by a signal. */
 int io_send_full(int fd, const void *data, size_t len);
 

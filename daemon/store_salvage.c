@@ -179,8 +179,10 @@ static int open_new(struct salvage *w, int64_t limit, bool inside)
 		return fail(w, -errno, "%s: %s", w->made, strerror(errno));
 	if (used < 0)
 		return fail(w, (int)used, "%s: %s", w->path, strerror((int)-used));
-	rc = sqlite3_open_v2(
-		w->made, &w->s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+	if (store_vfs_register(&w->s->wal) < 0)
+		return fail(w, -ENOMEM, "%s: out of memory", w->made);
+	rc = sqlite3_open_v2(w->made, &w->s->db,
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, w->s->wal.name);
 	if (rc != SQLITE_OK)
 		return fail(w, errno_of(rc), "%s: %s", w->made,
 			w->s->db ? sqlite3_errmsg(w->s->db) : "out of memory");
@@ -651,6 +653,7 @@ static int copy_in(struct store *s, const char *from)
 	_cleanup_close_ int in = open(from, O_RDONLY | O_CLOEXEC);
 	_cleanup_close_ int out = -1;
 	ssize_t n = in < 0 ? -1 : 1;
+	struct stat st;
 	int r = 0;
 
 	if (in < 0)
@@ -658,6 +661,8 @@ static int copy_in(struct store *s, const char *from)
 	out = openat(s->dir, NEW_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
 	if (out < 0)
 		return -errno;
+	if (fstat(in, &st) == 0)
+		r = io_lengthen(out, st.st_size);
 	while (r == 0 && (n = read(in, piece, sizeof(piece))) > 0)
 		r = io_write_full(out, piece, (size_t)n);
 	if (n < 0)

@@ -1,16 +1,19 @@
 /*
  * The write-ahead log grows by whatever a transaction dirties; this layer makes its size a promise.
  * A write past the cap answers SQLITE_FULL, the transaction rolls back, and the store checkpoints or
- * splits the batch. Salvage may read through it with a first page of its own (store_pages.c). Everything
- * else goes straight through to the system's VFS.
+ * splits the batch. Files are made longer before they are written there. Salvage may read through it
+ * with a first page of its own (store_pages.c). Everything else goes straight through to the system's VFS.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "daemon/store_internal.h"
 
+#define LOG_GROWS_BY (INT64_C(1) << 16)
+
 struct capped_file {
 	sqlite3_file base;
+	sqlite3_int64 size; /* as far as we know */
 	struct store_vfs *cap;	   /* NULL: not a log */
 	const uint8_t *first_page; /* NULL: the file's own */
 	sqlite3_file *real;	   /* behind this struct, in the same allocation */
@@ -43,20 +46,37 @@ static int f_read(sqlite3_file *f, void *data, int n, sqlite3_int64 at)
 	return real_of(f)->pMethods->xRead(real_of(f), data, n, at);
 }
 
+/*
+ * A file that is written beyond its end may get as much room again as it has, in case that goes on (XFS);
+ * inside it, it gets what it is given. When it cannot be made longer the write that follows tells why.
+ */
+static void lengthen(struct capped_file *c, sqlite3_int64 size)
+{
+	if (size > c->size && c->real->pMethods->xTruncate(c->real, size) == SQLITE_OK)
+		c->size = size;
+}
+
 static int f_write(sqlite3_file *f, const void *data, int n, sqlite3_int64 at)
 {
 	struct capped_file *c = (struct capped_file *)f;
+	sqlite3_int64 end = at + n, cap = c->cap && c->cap->cap ? c->cap->cap : INT64_MAX;
 
-	if (c->cap && c->cap->cap && at + n > c->cap->cap) {
+	if (end > cap) {
 		c->cap->refused = true;
 		return SQLITE_FULL;
 	}
+	lengthen(c, c->cap ? MIN(ROUND_UP(end, LOG_GROWS_BY), cap) : end);
 	return c->real->pMethods->xWrite(c->real, data, n, at);
 }
 
 static int f_truncate(sqlite3_file *f, sqlite3_int64 size)
 {
-	return real_of(f)->pMethods->xTruncate(real_of(f), size);
+	struct capped_file *c = (struct capped_file *)f;
+	int rc = c->real->pMethods->xTruncate(c->real, size);
+
+	if (rc == SQLITE_OK)
+		c->size = size;
+	return rc;
 }
 
 static int f_sync(sqlite3_file *f, int flags)
@@ -86,6 +106,8 @@ static int f_check_lock(sqlite3_file *f, int *held)
 
 static int f_control(sqlite3_file *f, int op, void *arg)
 {
+	if (op == SQLITE_FCNTL_SIZE_HINT) /* before a checkpoint */
+		lengthen((struct capped_file *)f, *(const sqlite3_int64 *)arg);
 	return real_of(f)->pMethods->xFileControl(real_of(f), op, arg);
 }
 
@@ -153,6 +175,9 @@ static int v_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, 
 	memset(c->real, 0, (size_t)sys->szOsFile);
 	rc = sys->xOpen(sys, name, c->real, flags, out);
 	c->base.pMethods = c->real->pMethods ? &methods : NULL;
+	c->size = INT64_MAX;
+	if (rc == SQLITE_OK && c->real->pMethods->xFileSize(c->real, &c->size) != SQLITE_OK)
+		c->size = INT64_MAX; /* then it is left alone */
 	return rc;
 }
 

@@ -40,7 +40,7 @@ static struct {
 	bool for_ever, paused;
 	_Atomic bool hit;
 	struct change *record;
-	size_t n, cap;
+	size_t n, cap, beyond;
 	ino_t inode[NODES_MAX]; /* by node: each file or directory ever made; 0 is dir */
 	int nodes;
 } disk;
@@ -71,6 +71,7 @@ void disk_arm(const char *dir, enum disk_mode mode, long at)
 	disk.inode[0] = st.st_ino;
 	disk.nodes = 1;
 	disk.calls = 0;
+	disk.beyond = 0;
 	disk.at = at;
 	disk.hit = false;
 	disk.mode = mode;
@@ -226,6 +227,17 @@ static void record_named(enum change_kind kind, int dir_fd, const char *path, in
 	close(fd);
 }
 
+/* Whether its path ends so. */
+static bool is_named(int fd, const char *end)
+{
+	char link[64], path[PATH_MAX];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path));
+	return n >= (ssize_t)strlen(end) && !memcmp(path + n - strlen(end), end, strlen(end));
+}
+
 static void record_write(int fd, const void *data, size_t len, int64_t at)
 {
 	struct change *c = recorded(WRITE);
@@ -248,6 +260,11 @@ void disk_note(int what)
 size_t disk_recorded(void)
 {
 	return disk.n;
+}
+
+size_t disk_beyond(void)
+{
+	return disk.beyond;
 }
 
 int disk_noted(size_t before)
@@ -288,6 +305,7 @@ static ssize_t any_write(int fd, const void *data, size_t len, off_t at)
 {
 	struct write_call w = {fd, data, len, at};
 	off_t begin = at;
+	struct stat st;
 	ssize_t n;
 
 	if (!counting(CHANGES) || !below(fd))
@@ -296,6 +314,8 @@ static ssize_t any_write(int fd, const void *data, size_t len, off_t at)
 		return -1;
 	if (at < 0)
 		begin = lseek(fd, 0, SEEK_CUR);
+	if (disk.mode == DISK_RECORD && fstat(fd, &st) == 0 && begin + (off_t)len > st.st_size && !is_named(fd, "-shm"))
+		disk.beyond++;
 	n = at < 0 ? REAL(write)(fd, data, len) : REAL(pwrite)(fd, data, len, at);
 	if (n > 0 && disk.mode == DISK_RECORD)
 		record_write(fd, data, (size_t)n, begin);

@@ -43,6 +43,9 @@ bool disk_was_hit(void); /* the at-th call has come */
 /* After DISK_RECORD: how many changes there are. */
 size_t disk_recorded(void);
 
+/* How many of them wrote beyond the end of a file, other than SQLite's shared memory. */
+size_t disk_beyond(void);
+
 /* Notes a moment in the record, so that a test knows what had been promised by then. */
 void disk_note(int what);
 /* The last note before a change, or -1. */
