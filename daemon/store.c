@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/digest.h"
@@ -18,6 +19,7 @@
 
 #define WAL_CAP_MIN	(INT64_C(256) << 10)
 #define WAL_CAP_MAX	(INT64_C(4) << 20)
+#define LOCK_WAIT_US	(2 * US_PER_SEC)
 #define RELIEF_MIN	65536
 #define RELIEF_PAGES	16
 #define MARGIN		16384  /* for what du counts and we learn late: directories, extents */
@@ -571,6 +573,17 @@ int store_prepare(struct store *s)
 	return 0;
 }
 
+/* A child of one that was killed just now holds it, too, until it has become another program. */
+static bool lock_in_time(int fd)
+{
+	int64_t until = clock_steady_us() + LOCK_WAIT_US;
+	int r;
+
+	while ((r = flock(fd, LOCK_EX | LOCK_NB)) < 0 && errno == EWOULDBLOCK && clock_steady_us() < until)
+		usleep(LOCK_WAIT_US / 100);
+	return r == 0;
+}
+
 int store_open_dirs(struct store *s, const char *path, char error[256])
 {
 	s->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -579,7 +592,7 @@ int store_open_dirs(struct store *s, const char *path, char error[256])
 		return -errno;
 	}
 	s->lock = openat(s->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (s->lock < 0 || flock(s->lock, LOCK_EX | LOCK_NB) < 0) {
+	if (s->lock < 0 || !lock_in_time(s->lock)) {
 		snprintf(error, 256, "%s is in use by another larderd", path);
 		return -EBUSY;
 	}

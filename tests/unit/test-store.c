@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -757,6 +758,26 @@ static void test_foreign(void)
 	CHECK_INT(store_open(path, 8 * MIB, &t, error), -EUCLEAN);
 }
 
+/* The lock goes on for a moment after a larderd that was killed while it made a child. */
+static void test_lock_late(void)
+{
+	struct store *s = NULL;
+	char error[256];
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	pid_t child;
+
+	CHECK_INT(flock(fd, LOCK_EX | LOCK_NB), 0);
+	child = fork();
+	if (child == 0) {
+		usleep(300 * 1000);
+		_exit(0);
+	}
+	close(fd);
+	CHECK_INT(store_open(path, 8 * MIB, &s, error), 0);
+	store_close(s);
+	CHECK_INT(waitpid(child, NULL, 0), child);
+}
+
 /* An index that a newer version has made is left alone. */
 static void test_newer(void)
 {
@@ -1012,5 +1033,6 @@ static void test_labels(void)
 
 OWN_STORE_MAIN(test_life, test_spent, test_duplicate_label, test_came, test_verify_live, test_verify_named,
 	test_collision, test_again, test_step_late, test_limit, test_shrink, test_compact,
-	test_compact_large, test_log, test_kill, test_rot, test_sets, test_foreign, test_newer, test_reader,
+	test_compact_large, test_log, test_kill, test_rot, test_sets, test_foreign, test_lock_late, test_newer,
+	test_reader,
 	test_models, test_directories, test_labels, test_pinned, test_validation)
