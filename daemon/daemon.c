@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 #include "common/clock.h"
 #include "common/io.h"
@@ -27,7 +26,8 @@
 #endif
 
 #define WORKER_MEMORY (INT64_C(256) << 20) /* twice what one takes for 12 megapixels */
-#define LIMIT_MS      10000	  /* how often the file system's free space is looked at */
+#define LIMIT_MS      10000	  /* how often the file system's free space is looked at ... */
+#define LIMIT_IDLE_MS (5 * 60 * 1000) /* ... and when nothing is stored */
 #define LIMIT_MIN     (512 << 10) /* below this nothing works */
 #define COURSES_TOLD  4		  /* courses of captures that labels' shares go by, at most */
 #define STOP_MS	      10000
@@ -107,24 +107,35 @@ int64_t daemon_captures(const struct daemon *d)
 	       d->counters[COUNT_DROPPED];
 }
 
-/* The tighter of MaxUse and what KeepFree leaves, now. */
-int64_t daemon_limit(const struct config *c, int64_t used)
+/* The tighter of MaxUse and what KeepFree leaves. */
+int64_t daemon_limit(const struct config *c, int64_t used, const struct disk_space *disk)
 {
-	struct statvfs fs;
-	int64_t total, free_bytes, by_free;
+	int64_t by_free = used + disk->available - amount_bytes(&c->store.keep_free, disk->size);
 
-	if (statvfs(c->store.path, &fs) < 0)
+	if (!disk->size) /* it did not tell */
 		return amount_bytes(&c->store.max_use, 0);
-	total = (int64_t)fs.f_blocks * (int64_t)fs.f_frsize;
-	free_bytes = (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
-	by_free = used + free_bytes - amount_bytes(&c->store.keep_free, total);
-	return MAX(MIN(amount_bytes(&c->store.max_use, total), by_free), LIMIT_MIN);
+	by_free -= by_free / 64; /* the file system's own: inodes, lists of blocks */
+	return MAX(MIN(amount_bytes(&c->store.max_use, disk->size), by_free), LIMIT_MIN);
 }
 
-static void fit_limit(struct store *store, struct task *task)
+static void do_nothing(struct store *store, struct task *task)
 {
-	(void)store; /* the writer has told it the limit */
+	(void)store; /* the writer tells it the limit before, and asks what it takes behind it */
 	(void)task;
+}
+
+/* Calls done once the writer has gone around: false when memory is out. */
+static bool after_batch(struct daemon *d, void (*done)(struct task *task))
+{
+	struct task *task = calloc(1, sizeof(*task));
+
+	if (!task)
+		return false;
+	task->run = do_nothing;
+	task->done = done;
+	task->user = d;
+	writer_task(d->writer, task);
+	return true;
 }
 
 static void limit_fitted(struct task *task)
@@ -136,30 +147,59 @@ static void limit_fitted(struct task *task)
 	keeper_check(d);
 }
 
-/* What a limit changes in the store itself comes before images make room for it. */
-static void keep_limit(struct daemon *d)
-{
-	struct task *task = calloc(1, sizeof(*task));
-
-	if (!task)
-		return; /* the next capture looks */
-	task->run = fit_limit;
-	task->done = limit_fitted;
-	task->user = d;
-	writer_task(d->writer, task);
-}
-
 void daemon_update_limit(struct daemon *d)
 {
 	int64_t before = d->limit;
 	struct limits limits;
 
-	d->limit = daemon_limit(&d->config, writer_usage(d->writer)->total);
+	d->limit = daemon_limit(&d->config, writer_usage(d->writer)->on_disk, &writer_usage(d->writer)->disk);
 	limits = (struct limits){d->limit, models_reserve(d),
 		d->config.store.quarantine_max_bytes};
 	writer_set_limits(d->writer, &limits);
+	/* What a limit changes in the store itself comes before images make room for it. */
 	if (d->limit != before)
-		keep_limit(d);
+		after_batch(d, limit_fitted); /* or the next capture looks */
+}
+
+static void on_limit_timer(uv_timer_t *t);
+
+/* Nobody else's use of the disk matters when nothing is kept free for others. */
+static void watch_disk(struct daemon *d)
+{
+	if (d->config.store.keep_free.bytes || d->config.store.keep_free.percent > 0)
+		uv_timer_start(&d->limit_timer, on_limit_timer, d->disk_idle ? LIMIT_IDLE_MS : LIMIT_MS, 0);
+	else
+		uv_timer_stop(&d->limit_timer);
+}
+
+static void disk_seen(struct task *task)
+{
+	struct daemon *d = task->user;
+	const struct usage *u = writer_usage(d->writer);
+	bool shrunk = daemon_limit(&d->config, u->on_disk, &u->disk) < d->limit / 2;
+
+	free(task);
+	/* btrfs sets much aside for a moment: half of all room gone at once is believed when seen twice. */
+	if (shrunk && !d->disk_shrunk) {
+		d->disk_shrunk = true;
+		watch_disk(d);
+		return;
+	}
+	d->disk_shrunk = false;
+	daemon_update_limit(d);
+	d->disk_idle = !d->stored_since && !writer_waiting_for_room(d->writer) && !intake_in_flight(d->intake);
+	d->stored_since = false;
+	watch_disk(d);
+}
+
+/*
+ * Others use the same disk: what KeepFree leaves may have changed. Looked at between two batches, so that what
+ * we take and what is left are of one moment.
+ */
+static void on_limit_timer(uv_timer_t *t)
+{
+	if (!after_batch(t->data, disk_seen))
+		watch_disk(t->data);
 }
 
 void daemon_save_policy(struct daemon *d)
@@ -302,6 +342,11 @@ static void on_changed(void *user, const struct tally_list *change)
 	for (size_t i = 0; i < change->n; i++)
 		tally_add(&d->tally, &change->v[i]);
 	view_counters(d->view, d->counters);
+	d->stored_since = true;
+	if (d->disk_idle) {
+		d->disk_idle = false;
+		watch_disk(d);
+	}
 	fade_if_long(d);
 	sample_history(d);
 }
@@ -423,21 +468,6 @@ static bool settle_taken(void *user, int64_t taken_id, const struct taken_file *
 	}
 	writer_add(d->writer, op);
 	return true;
-}
-
-/* Others use the same disk: what KeepFree leaves may have changed. */
-static void on_limit_timer(uv_timer_t *t)
-{
-	daemon_update_limit(t->data);
-}
-
-/* Nobody else's use of the disk matters when nothing is kept free for others. */
-static void watch_disk(struct daemon *d)
-{
-	if (d->config.store.keep_free.bytes || d->config.store.keep_free.percent > 0)
-		uv_timer_start(&d->limit_timer, on_limit_timer, LIMIT_MS, LIMIT_MS);
-	else
-		uv_timer_stop(&d->limit_timer);
 }
 
 static bool same_spools(const struct config *a, const struct config *b)
@@ -576,6 +606,7 @@ static void start_timers(struct daemon *d)
 static int open_store(struct daemon *d, char error[256])
 {
 	int fd = io_open_dir(AT_FDCWD, d->config.store.path);
+	struct disk_space disk;
 	int r = fd < 0 ? fd : 0;
 
 	if (r < 0) {
@@ -583,7 +614,8 @@ static int open_store(struct daemon *d, char error[256])
 		return r;
 	}
 	close(fd);
-	d->limit = daemon_limit(&d->config, 0);
+	disk_space(d->config.store.path, &disk);
+	d->limit = daemon_limit(&d->config, 0, &disk);
 	r = store_open(d->config.store.path, d->limit, &d->store, error);
 	if (r == 0)
 		r = view_open(d->config.store.path, &d->view, error);
@@ -636,7 +668,7 @@ static int start(struct daemon *d, char error[256])
 		return r;
 	start_timers(d);
 	keeper_settings(d);
-	keep_limit(d); /* it may have been lowered since */
+	after_batch(d, limit_fitted); /* it may have been lowered since */
 	if (d->model.params)
 		keeper_rescore(d); /* goes on where it stopped */
 	training_check(d);

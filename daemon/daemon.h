@@ -59,6 +59,8 @@ struct daemon {
 	struct expire *expire;
 	uv_signal_t signals[4];
 	uv_timer_t watchdog, limit_timer, stop_timer;
+	bool stored_since, disk_idle; /* since the last look at the disk; not between the last two */
+	bool disk_shrunk;	      /* by half, as it seemed at the last look */
 
 	/* Copies of what the index holds, kept in step with each commit. */
 	struct tally_list tally;
@@ -83,8 +85,11 @@ int daemon_run(const char *exe, char *const *argv, const char *config_file, bool
 /* Tells who supervises us, as sd_notify() does. */
 void daemon_notify(const char *state);
 
-/* What the store may take, in bytes as du counts, when it takes `used` now: MaxUse, or what KeepFree leaves. */
-int64_t daemon_limit(const struct config *c, int64_t used);
+/*
+ * What the store may take, in bytes as du counts: MaxUse, or what KeepFree leaves where it takes `used` and the
+ * file system has so much left.
+ */
+int64_t daemon_limit(const struct config *c, int64_t used, const struct disk_space *disk);
 
 /* Reads the configuration again and swaps it in; error gets a line. Paths cannot change. */
 int daemon_reload(struct daemon *d, char error[CONFIG_ERROR_MAX]);

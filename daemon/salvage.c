@@ -23,8 +23,10 @@ static int64_t limit_now(const struct config *c)
 {
 	_cleanup_close_ int fd = open(c->store.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int64_t used = fd < 0 ? 0 : io_tree_bytes(fd);
+	struct disk_space disk;
 
-	return daemon_limit(c, MAX(used, INT64_C(0)));
+	disk_space(c->store.path, &disk);
+	return daemon_limit(c, MAX(used, INT64_C(0)), &disk);
 }
 
 static void tell(const struct salvage_report *n)

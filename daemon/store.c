@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -219,6 +220,21 @@ static int64_t other_bytes(const struct store *s)
 		s->model_bytes + s->quarantine_bytes + directories_bytes(s) + MARGIN;
 }
 
+static void space_of(const struct statvfs *fs, struct disk_space *ret)
+{
+	ret->size = (int64_t)fs->f_blocks * (int64_t)fs->f_frsize;
+	ret->available = (int64_t)fs->f_bavail * (int64_t)fs->f_frsize;
+}
+
+void disk_space(const char *path, struct disk_space *ret)
+{
+	struct statvfs fs;
+
+	*ret = (struct disk_space){0};
+	if (statvfs(path, &fs) == 0)
+		space_of(&fs, ret);
+}
+
 void store_forget_pages(struct store *s)
 {
 	sqlite3_db_release_memory(s->db);
@@ -226,6 +242,8 @@ void store_forget_pages(struct store *s)
 
 void store_usage(const struct store *s, struct usage *ret)
 {
+	struct statvfs fs;
+
 	*ret = (struct usage){
 		.index = store_file_bytes(s->dir, "index.db"),
 		.index_free = store_pragma(s, "PRAGMA freelist_count") * PAGE_BYTES,
@@ -237,6 +255,11 @@ void store_usage(const struct store *s, struct usage *ret)
 		.directories = directories_bytes(s),
 	};
 	/* The file lags behind the log: what a checkpoint will make of it counts. */
+	ret->on_disk = ret->index + store_file_bytes(s->dir, "index.db-wal") +
+		       store_file_bytes(s->dir, "index.db-shm") + ret->objects + ret->models + ret->quarantine +
+		       ret->directories;
+	if (fstatvfs(s->dir, &fs) == 0)
+		space_of(&fs, &ret->disk);
 	ret->index = MAX(ret->index, store_pragma(s, "PRAGMA page_count") * PAGE_BYTES);
 	ret->index_free = MAX(ret->index_free, 0);
 	ret->total = ret->index + other_bytes(s);

@@ -173,11 +173,21 @@ struct store;
 struct store_view;
 
 /* Everything that takes space, in bytes as du counts. */
+/* Bytes of a file system, and of those what we may still take. */
+struct disk_space {
+	int64_t size, available;
+};
+
 struct usage {
 	int64_t index, wal_cap, shm, objects, models, quarantine, directories;
 	int64_t index_free; /* of index: pages that hold nothing */
-	int64_t total;
+	int64_t total;	    /* that the limit is kept by: what is promised to the log, or is on its way, too */
+	int64_t on_disk;    /* now */
+	struct disk_space disk;
 };
+
+/* Of the file system that path is on; 0 when that does not tell. */
+void disk_space(const char *path, struct disk_space *ret);
 
 /*
  * Opens or creates the store and sweeps what a crash left. max_use sizes the write-ahead log.

@@ -182,7 +182,7 @@ if PHOTOS:
     if loop:
         row("photographs: djpeg | cjpeg, files/s, one process", f"{loop:.0f}", f"the daemon {rate / loop:.2f} times that")
 
-d = Daemon({"Store": {"MaxUse": "1G"}, "Idle": {"QuietSec": "300ms"},
+d = Daemon({"Store": {"MaxUse": "1G", "KeepFree": "1%"}, "Idle": {"QuietSec": "300ms"},
             "Training": {"MinNewImages": "500", "Epochs": "30"}}).start()
 for i, data in enumerate(small):
     d.drop(f"{'ab'[i % 2]}/{i}.png", data)
