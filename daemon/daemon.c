@@ -176,10 +176,10 @@ static void disk_seen(struct task *task)
 {
 	struct daemon *d = task->user;
 	const struct usage *u = writer_usage(d->writer);
-	bool shrunk = daemon_limit(&d->config, u->on_disk, &u->disk) < d->limit / 2;
+	bool shrunk = daemon_limit(&d->config, u->on_disk, &u->disk) < d->limit - d->limit / 16;
 
 	free(task);
-	/* btrfs sets much aside for a moment: half of all room gone at once is believed when seen twice. */
+	/* btrfs sets much aside for a moment: before images go for that, it has to be seen twice. */
 	if (shrunk && !d->disk_shrunk) {
 		d->disk_shrunk = true;
 		watch_disk(d);
@@ -613,6 +613,10 @@ static int open_store(struct daemon *d, char error[256])
 		snprintf(error, 256, "%.200s: %s", d->config.store.path, strerror(-r));
 		return r;
 	}
+	if (io_is_remote(fd))
+		log_warn("store %s is on a network or of a program (NFS, SMB, FUSE): its limit, and that "
+			 "nothing is lost, are promised on local disks only",
+			d->config.store.path);
 	close(fd);
 	disk_space(d->config.store.path, &disk);
 	d->limit = daemon_limit(&d->config, 0, &disk);

@@ -60,7 +60,7 @@ struct daemon {
 	uv_signal_t signals[4];
 	uv_timer_t watchdog, limit_timer, stop_timer;
 	bool stored_since, disk_idle; /* since the last look at the disk; not between the last two */
-	bool disk_shrunk;	      /* by half, as it seemed at the last look */
+	bool disk_shrunk;	      /* as it seemed at the last look */
 
 	/* Copies of what the index holds, kept in step with each commit. */
 	struct tally_list tally;

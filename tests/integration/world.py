@@ -72,6 +72,8 @@ for ahead in (0, 7200, -7200):
     d = Daemon({"Spool": {"SettleSec": "2s"}, "Training": {"Enabled": "no"}})
     d.start(env={**env, "LARDER_REMOTE": str(ahead)})
     check(not d.status()["spool"]["watching"], "inotify is not relied on")
+    with open(d.log, encoding="utf-8") as log:
+        check("promised on local disks only" in log.read(), "a store on a network is warned of")
     data = picture(0, 1, 64)
     with open(os.path.join(d.spool, "slow.png"), "wb", buffering=0) as f:
         for i in range(8):  # which takes longer than SettleSec in all
