@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 
 #define READ_STEP (256 * 1024)
@@ -180,6 +181,17 @@ bool io_is_remote(int fd)
 		if ((uint32_t)fs.f_type == magic[i])
 			return true;
 	return false;
+}
+
+void io_disk_space(int fd, struct disk_space *ret)
+{
+	struct statvfs fs;
+
+	*ret = (struct disk_space){0};
+	if (fstatvfs(fd, &fs) < 0)
+		return;
+	ret->size = (int64_t)fs.f_blocks * (int64_t)fs.f_frsize;
+	ret->available = (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
 }
 
 int64_t io_disk_bytes(const struct stat *st)

@@ -55,6 +55,14 @@ int io_each_name(int dir_fd, int (*fn)(void *arg, int dir_fd, const char *name),
  */
 bool io_is_remote(int fd);
 
+/* Bytes of a file system, and of those what we may still take. */
+struct disk_space {
+	int64_t size, available;
+};
+
+/* Of the one that fd is on; 0 when that does not tell. */
+void io_disk_space(int fd, struct disk_space *ret);
+
 /* Disk space of a file as du counts it. */
 int64_t io_disk_bytes(const struct stat *st);
 

@@ -124,14 +124,15 @@ static void do_nothing(struct store *store, struct task *task)
 	(void)task;
 }
 
-/* Calls done once the writer has gone around: false when memory is out. */
-static bool after_batch(struct daemon *d, void (*done)(struct task *task))
+/* Between two batches; done() gets the daemon as its user, and owns the task. False when memory is out. */
+static bool queue_task(struct daemon *d, void (*run)(struct store *store, struct task *task),
+	void (*done)(struct task *task))
 {
 	struct task *task = calloc(1, sizeof(*task));
 
 	if (!task)
 		return false;
-	task->run = do_nothing;
+	task->run = run;
 	task->done = done;
 	task->user = d;
 	writer_task(d->writer, task);
@@ -147,18 +148,26 @@ static void limit_fitted(struct task *task)
 	keeper_check(d);
 }
 
+/* As of the last batch. */
+static int64_t limit_by_usage(const struct daemon *d)
+{
+	const struct usage *u = writer_usage(d->writer);
+
+	return daemon_limit(&d->config, u->on_disk, &u->disk);
+}
+
 void daemon_update_limit(struct daemon *d)
 {
 	int64_t before = d->limit;
 	struct limits limits;
 
-	d->limit = daemon_limit(&d->config, writer_usage(d->writer)->on_disk, &writer_usage(d->writer)->disk);
+	d->limit = limit_by_usage(d);
 	limits = (struct limits){d->limit, models_reserve(d),
 		d->config.store.quarantine_max_bytes};
 	writer_set_limits(d->writer, &limits);
 	/* What a limit changes in the store itself comes before images make room for it. */
 	if (d->limit != before)
-		after_batch(d, limit_fitted); /* or the next capture looks */
+		queue_task(d, do_nothing, limit_fitted); /* or the next capture looks */
 }
 
 static void on_limit_timer(uv_timer_t *t);
@@ -175,8 +184,7 @@ static void watch_disk(struct daemon *d)
 static void disk_seen(struct task *task)
 {
 	struct daemon *d = task->user;
-	const struct usage *u = writer_usage(d->writer);
-	bool shrunk = daemon_limit(&d->config, u->on_disk, &u->disk) < d->limit - d->limit / 16;
+	bool shrunk = limit_by_usage(d) < d->limit - d->limit / 16;
 
 	free(task);
 	/* btrfs sets much aside for a moment: before images go for that, it has to be seen twice. */
@@ -198,7 +206,7 @@ static void disk_seen(struct task *task)
  */
 static void on_limit_timer(uv_timer_t *t)
 {
-	if (!after_batch(t->data, disk_seen))
+	if (!queue_task(t->data, do_nothing, disk_seen))
 		watch_disk(t->data);
 }
 
@@ -376,14 +384,9 @@ static void pages_forgotten(struct task *task)
 static void on_quiet(void *user)
 {
 	struct daemon *d = user;
-	struct task *task = calloc(1, sizeof(*task));
 
-	if (!task)
-		return;
 	view_forget_pages(d->view);
-	task->run = forget_pages;
-	task->done = pages_forgotten;
-	writer_task(d->writer, task);
+	queue_task(d, forget_pages, pages_forgotten); /* or after the next minute */
 }
 
 static void send_limits(struct daemon *d)
@@ -617,8 +620,8 @@ static int open_store(struct daemon *d, char error[256])
 		log_warn("store %s is on a network or of a program (NFS, SMB, FUSE): its limit, and that "
 			 "nothing is lost, are promised on local disks only",
 			d->config.store.path);
+	io_disk_space(fd, &disk);
 	close(fd);
-	disk_space(d->config.store.path, &disk);
 	d->limit = daemon_limit(&d->config, 0, &disk);
 	r = store_open(d->config.store.path, d->limit, &d->store, error);
 	if (r == 0)
@@ -672,7 +675,7 @@ static int start(struct daemon *d, char error[256])
 		return r;
 	start_timers(d);
 	keeper_settings(d);
-	after_batch(d, limit_fitted); /* it may have been lowered since */
+	queue_task(d, do_nothing, limit_fitted); /* it may have been lowered since */
 	if (d->model.params)
 		keeper_rescore(d); /* goes on where it stopped */
 	training_check(d);

@@ -25,7 +25,7 @@ static int64_t limit_now(const struct config *c)
 	int64_t used = fd < 0 ? 0 : io_tree_bytes(fd);
 	struct disk_space disk;
 
-	disk_space(c->store.path, &disk);
+	io_disk_space(fd, &disk);
 	return daemon_limit(c, MAX(used, INT64_C(0)), &disk);
 }
 

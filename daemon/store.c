@@ -10,7 +10,6 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -213,26 +212,28 @@ static int64_t directories_bytes(const struct store *s)
 	return dir_bytes(s->dir) + dir_bytes(s->objects) + dir_bytes(s->models) + dir_bytes(s->quarantine);
 }
 
-/* Everything but the index file itself. */
+/* Everything but the index and its log. */
+static void measure_beside(const struct store *s, struct usage *ret)
+{
+	ret->shm = MAX(store_file_bytes(s->dir, "index.db-shm"), INT64_C(32768));
+	ret->objects = s->object_bytes;
+	ret->models = s->model_bytes;
+	ret->quarantine = s->quarantine_bytes;
+	ret->directories = directories_bytes(s);
+}
+
+static int64_t beside(const struct usage *u)
+{
+	return u->shm + u->objects + u->models + u->quarantine + u->directories;
+}
+
+/* Everything but the index file itself, as it is promised. */
 static int64_t other_bytes(const struct store *s)
 {
-	return s->wal.cap + MAX(store_file_bytes(s->dir, "index.db-shm"), INT64_C(32768)) + s->object_bytes +
-		s->model_bytes + s->quarantine_bytes + directories_bytes(s) + MARGIN;
-}
+	struct usage u;
 
-static void space_of(const struct statvfs *fs, struct disk_space *ret)
-{
-	ret->size = (int64_t)fs->f_blocks * (int64_t)fs->f_frsize;
-	ret->available = (int64_t)fs->f_bavail * (int64_t)fs->f_frsize;
-}
-
-void disk_space(const char *path, struct disk_space *ret)
-{
-	struct statvfs fs;
-
-	*ret = (struct disk_space){0};
-	if (statvfs(path, &fs) == 0)
-		space_of(&fs, ret);
+	measure_beside(s, &u);
+	return s->wal.cap + beside(&u) + MARGIN;
 }
 
 void store_forget_pages(struct store *s)
@@ -242,27 +243,18 @@ void store_forget_pages(struct store *s)
 
 void store_usage(const struct store *s, struct usage *ret)
 {
-	struct statvfs fs;
-
 	*ret = (struct usage){
 		.index = store_file_bytes(s->dir, "index.db"),
 		.index_free = store_pragma(s, "PRAGMA freelist_count") * PAGE_BYTES,
 		.wal_cap = s->wal.cap,
-		.shm = MAX(store_file_bytes(s->dir, "index.db-shm"), INT64_C(32768)),
-		.objects = s->object_bytes,
-		.models = s->model_bytes,
-		.quarantine = s->quarantine_bytes,
-		.directories = directories_bytes(s),
 	};
+	measure_beside(s, ret);
+	ret->on_disk = ret->index + store_file_bytes(s->dir, "index.db-wal") + beside(ret);
+	io_disk_space(s->dir, &ret->disk);
 	/* The file lags behind the log: what a checkpoint will make of it counts. */
-	ret->on_disk = ret->index + store_file_bytes(s->dir, "index.db-wal") +
-		       store_file_bytes(s->dir, "index.db-shm") + ret->objects + ret->models + ret->quarantine +
-		       ret->directories;
-	if (fstatvfs(s->dir, &fs) == 0)
-		space_of(&fs, &ret->disk);
 	ret->index = MAX(ret->index, store_pragma(s, "PRAGMA page_count") * PAGE_BYTES);
 	ret->index_free = MAX(ret->index_free, 0);
-	ret->total = ret->index + other_bytes(s);
+	ret->total = ret->index + ret->wal_cap + beside(ret) + MARGIN;
 }
 
 static int64_t log_cap_for(int64_t limit)

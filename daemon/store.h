@@ -38,6 +38,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
+#include "common/io.h"
 #include "common/wire.h"
 #include "policy/ladder.h"
 
@@ -173,11 +174,6 @@ struct store;
 struct store_view;
 
 /* Everything that takes space, in bytes as du counts. */
-/* Bytes of a file system, and of those what we may still take. */
-struct disk_space {
-	int64_t size, available;
-};
-
 struct usage {
 	int64_t index, wal_cap, shm, objects, models, quarantine, directories;
 	int64_t index_free; /* of index: pages that hold nothing */
@@ -185,9 +181,6 @@ struct usage {
 	int64_t on_disk;    /* now */
 	struct disk_space disk;
 };
-
-/* Of the file system that path is on; 0 when that does not tell. */
-void disk_space(const char *path, struct disk_space *ret);
 
 /*
  * Opens or creates the store and sweeps what a crash left. max_use sizes the write-ahead log.

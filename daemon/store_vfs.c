@@ -13,7 +13,7 @@
 
 struct capped_file {
 	sqlite3_file base;
-	sqlite3_int64 size; /* as far as we know */
+	sqlite3_int64 size;	   /* as far as we know */
 	struct store_vfs *cap;	   /* NULL: not a log */
 	const uint8_t *first_page; /* NULL: the file's own */
 	sqlite3_file *real;	   /* behind this struct, in the same allocation */

@@ -145,9 +145,13 @@ class Daemon:
         check(False, f"waited {seconds} s for {what}; log:\n{self.tail()}")
         return False
 
-    def tail(self, n=15):
+    def said(self):
+        """Its log."""
         with open(self.log, "rb") as f:
-            return b"\n".join(f.read().split(b"\n")[-n:]).decode("utf-8", "replace")
+            return f.read().decode("utf-8", "replace")
+
+    def tail(self, n=15):
+        return "\n".join(self.said().split("\n")[-n:])
 
     def ctl(self, *args, check_status=True):
         p = subprocess.run([LARDERCTL, "--socket", self.socket, *args], capture_output=True, timeout=120)

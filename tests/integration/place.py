@@ -124,8 +124,7 @@ os.makedirs(d.spool)
 stored = d.status()["captures"]["stored"]
 d.drop("label-00001/back.png", picture(0, 8888, 24))
 d.wait_for(lambda: d.status()["captures"]["stored"] == stored + 1, 30, "a capture in the new spool")
-with open(d.log, encoding="utf-8", errors="replace") as f:
-    check("spool" in f.read().lower(), "the log names the spool")
+check("spool" in d.said().lower(), "the log names the spool")
 d.verify()
 d.stop()
 

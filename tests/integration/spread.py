@@ -33,17 +33,12 @@ def feed_a_slice():
         feed(20)
 
 
-def log():
-    with open(d.log, encoding="utf-8", errors="replace") as f:
-        return f.read()
-
-
 def slices():
-    return [int(m.group(1)) for m in re.finditer(r"(\d+) % of a training done", log())]
+    return [int(m.group(1)) for m in re.finditer(r"(\d+) % of a training done", d.said())]
 
 
 def ended():
-    return d.status()["model"]["version"] > version or log().count("candidate rejected") > rejected
+    return d.status()["model"]["version"] > version or d.said().count("candidate rejected") > rejected
 
 
 def ranks():
@@ -64,7 +59,7 @@ d.ctl("resume")
 check(d.status()["captures"]["dropped"] > dropped / 8, f"{dropped} captures more than fill the store")
 
 # More than a course has come since: again at once.
-d.wait_for(lambda: d.status()["model"]["version"] == 2 or "candidate rejected" in log(), 60, "the next model")
+d.wait_for(lambda: d.status()["model"]["version"] == 2 or "candidate rejected" in d.said(), 60, "the next model")
 check(not slices(), "a course that is over is no course")
 
 # From now on a training is done in slices; what they have shown is marked, and goes first.
@@ -73,7 +68,7 @@ d.ctl("resume")
 d.wait_for(slices, 60, "a first slice")
 version = d.status()["model"]["version"]
 d.wait_for(lambda: all(r >= SPENT for r in ranks()), 60, "what it has shown to be marked")
-rejected = log().count("candidate rejected")
+rejected = d.said().count("candidate rejected")
 for _ in range(40):
     if ended():
         break
@@ -91,7 +86,7 @@ for _ in range(40):
         d.wait_for(lambda: d.in_role("trainer"), 60, "the one after")
         for pid in d.in_role("trainer"):
             os.kill(pid, 9)  # as the kernel does when memory is short
-        d.wait_for(lambda: "trainer failed" in log(), 20, "that to be noticed")
+        d.wait_for(lambda: "trainer failed" in d.said(), 20, "that to be noticed")
         check(os.path.exists(os.path.join(d.store, "models", "checkpoint")), "what the course has come to is kept")
         d.kill()  # it would be tried again in five minutes
         d.start()

@@ -72,8 +72,7 @@ for ahead in (0, 7200, -7200):
     d = Daemon({"Spool": {"SettleSec": "2s"}, "Training": {"Enabled": "no"}})
     d.start(env={**env, "LARDER_REMOTE": str(ahead)})
     check(not d.status()["spool"]["watching"], "inotify is not relied on")
-    with open(d.log, encoding="utf-8") as log:
-        check("promised on local disks only" in log.read(), "a store on a network is warned of")
+    check("promised on local disks only" in d.said(), "a store on a network is warned of")
     data = picture(0, 1, 64)
     with open(os.path.join(d.spool, "slow.png"), "wb", buffering=0) as f:
         for i in range(8):  # which takes longer than SettleSec in all
@@ -146,8 +145,7 @@ for at in (1, 2):
                  "LARDER_FAULT_COUNT": shared(d, "fault"), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})
     for n in range(3):
         feed(d, 4, 8, f"watches from {at} on refused, round {n}")
-    with open(d.log, encoding="utf-8", errors="replace") as f:
-        log = f.read()
+    log = d.said()
     check("max_user_watches is used up" in log, f"it says so: {log}")
     check(log.count("is used up") == 1, f"and not again and again: {log}")
     d.stop()

@@ -114,18 +114,24 @@ static bool counting(enum call_kind kind)
 	return disk.mode != DISK_OFF && !disk.paused && (disk.mode == DISK_FAIL_READS) == (kind == READS);
 }
 
-/* Whether a descriptor's file is below the path. */
-static bool below(int fd)
+/* Where a descriptor's file is; "" when that is not known. */
+static void path_of(int fd, char ret[PATH_MAX])
 {
-	char link[64], target[PATH_MAX];
-	size_t n = strlen(disk.dir);
+	char link[64];
 	ssize_t len;
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	len = readlink(link, target, sizeof(target) - 1);
-	if (len < (ssize_t)n)
-		return false;
-	target[len] = '\0';
+	len = readlink(link, ret, PATH_MAX - 1);
+	ret[MAX(len, 0)] = '\0';
+}
+
+/* Whether a descriptor's file is below the path. */
+static bool below(int fd)
+{
+	size_t n = strlen(disk.dir);
+	char target[PATH_MAX];
+
+	path_of(fd, target);
 	return !strncmp(target, disk.dir, n) && (target[n] == '/' || !target[n] || target[n] == ' ');
 }
 
@@ -230,12 +236,12 @@ static void record_named(enum change_kind kind, int dir_fd, const char *path, in
 /* Whether its path ends so. */
 static bool is_named(int fd, const char *end)
 {
-	char link[64], path[PATH_MAX];
-	ssize_t n;
+	char path[PATH_MAX];
+	size_t n;
 
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, path, sizeof(path));
-	return n >= (ssize_t)strlen(end) && !memcmp(path + n - strlen(end), end, strlen(end));
+	path_of(fd, path);
+	n = strlen(path);
+	return n >= strlen(end) && !strcmp(path + n - strlen(end), end);
 }
 
 static void record_write(int fd, const void *data, size_t len, int64_t at)

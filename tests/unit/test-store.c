@@ -1034,5 +1034,4 @@ static void test_labels(void)
 OWN_STORE_MAIN(test_life, test_spent, test_duplicate_label, test_came, test_verify_live, test_verify_named,
 	test_collision, test_again, test_step_late, test_limit, test_shrink, test_compact,
 	test_compact_large, test_log, test_kill, test_rot, test_sets, test_foreign, test_lock_late, test_newer,
-	test_reader,
-	test_models, test_directories, test_labels, test_pinned, test_validation)
+	test_reader, test_models, test_directories, test_labels, test_pinned, test_validation)
