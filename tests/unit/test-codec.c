@@ -7,6 +7,7 @@
 #include "common/codec/decode.h"
 #include "common/codec/exif.h"
 #include "common/codec/input.h"
+#include "common/codec/strip.h"
 #include "tests/unit/pictures.h"
 #include "tests/unit/test.h"
 #include "tools/lab/peer.h"
@@ -259,6 +260,99 @@ static void test_scans(void)
 	}
 }
 
+static bool same_picture(const struct coef_image *a, const struct coef_image *b)
+{
+	bool same = a->n_planes == b->n_planes && a->width == b->width && a->height == b->height &&
+		    coef_layout(a) == coef_layout(b);
+
+	for (int i = 0; same && i < a->n_planes; i++) {
+		const struct coef_plane *p = &a->plane[i], *q = &b->plane[i];
+		size_t n = (size_t)p->blocks_w * (size_t)p->blocks_h;
+
+		same = !memcmp(p->quant, q->quant, sizeof(p->quant)) &&
+		       !memcmp(p->coef, q->coef, n * DCT_SIZE2 * sizeof(int16_t));
+	}
+	return same;
+}
+
+/* A file behind a segment of its own and before something else, as phones append films. */
+static void wrap(const struct buf *jpeg, uint8_t marker, struct buf *out)
+{
+	static const uint8_t body[700] = {0xff, 0xd8, 0xff, 0xda};
+
+	out->len = 0;
+	buf_put(out, jpeg->data, 2);
+	buf_put(out,
+		(const uint8_t[]){0xff, 0xff, marker, (sizeof(body) + 2) >> 8, (sizeof(body) + 2) & 255},
+		5);
+	buf_put(out, body, sizeof(body));
+	buf_put(out, jpeg->data + 2, jpeg->len - 2);
+	buf_put(out, body, sizeof(body));
+}
+
+/* What is left of a file is the same picture; what would not be is left alone. */
+static void test_strip(void)
+{
+	_cleanup_pixels_ struct pixels px = {0};
+	_cleanup_buf_ struct buf whole = {0}, b = {0};
+	struct capture_info info;
+
+	draw(&px, 50, 40, 3);
+	for (enum variant v = BASELINE; v <= SCANS; v++) {
+		_cleanup_coef_ struct coef_image before = {0}, after = {0};
+		_cleanup_buf_ struct buf jpeg = {0};
+		bool one_scan = v != PROGRESSIVE && v != CMYK && v != SCANS;
+
+		encode(&px, 80, v, &jpeg);
+		wrap(&jpeg, 0xe2, &whole);
+		b.len = 0;
+		buf_put(&b, "before", 6);
+		CHECK_INT(jpeg_strip(whole.data, whole.len, 6, &b), one_scan);
+		if (!one_scan) {
+			CHECK_INT(b.len, 6);
+			continue;
+		}
+		CHECK(b.len - 6 <= jpeg.len + 36 && !memcmp(b.data, "before\xff\xd8", 8));
+		CHECK_INT(capture_decode(whole.data, whole.len, MANY_PIXELS, &before, &info), 0);
+		CHECK_INT(capture_decode(b.data + 6, b.len - 6, MANY_PIXELS, &after, &info), 0);
+		CHECK(same_picture(&before, &after) && after.orientation == 6);
+		wrap(&jpeg, 0xee, &whole); /* Adobe's may say that it is RGB */
+		CHECK(!jpeg_strip(whole.data, whole.len, 1, &b));
+	}
+}
+
+/* Every truncation, and every byte wrong: no file, or the same picture if it is any. */
+static void test_strip_damaged(void)
+{
+	_cleanup_coef_ struct coef_image before = {0}, after = {0};
+	_cleanup_pixels_ struct pixels px = {0};
+	_cleanup_buf_ struct buf jpeg = {0}, b = {0};
+	struct capture_info info;
+	int stripped = 0;
+
+	draw(&px, 40, 24, 7);
+	encode(&px, 60, RESTARTS, &jpeg);
+	for (size_t len = 0; len < jpeg.len; len++) {
+		uint8_t *copy = malloc(len + 1);
+
+		memcpy(copy, jpeg.data, len);
+		CHECK(!jpeg_strip(copy, len, 1, &b) && !b.len);
+		free(copy);
+	}
+	for (size_t i = 0; i < 255 * jpeg.len; i += 13) {
+		jpeg.data[i / 255] ^= (uint8_t)(1 + i % 255);
+		if (jpeg_strip(jpeg.data, jpeg.len, 1, &b) &&
+			capture_decode(jpeg.data, jpeg.len, 1 << 16, &before, &info) == 0) {
+			CHECK_INT(capture_decode(b.data, b.len, 1 << 16, &after, &info), 0);
+			CHECK(same_picture(&before, &after));
+			stripped++;
+		}
+		b.len = 0;
+		jpeg.data[i / 255] ^= (uint8_t)(1 + i % 255);
+	}
+	CHECK(stripped > 1000);
+}
+
 /* A sample of a plane by the book: the mean over f x f pixels, edges repeated. */
 static double sample_at(const struct pixels *px, int plane, int x, int y, int f)
 {
@@ -456,5 +550,6 @@ static void test_exif(void)
 	}
 }
 
-TEST_MAIN(test_requantise, test_extreme_steps, test_wide_zeros, test_stages, test_variants, test_scans, test_pixels,
-	test_input, test_orientation, test_hostile, test_pnm, test_exif)
+TEST_MAIN(test_requantise, test_extreme_steps, test_wide_zeros, test_stages, test_variants, test_scans,
+	test_strip, test_strip_damaged, test_pixels, test_input, test_orientation, test_hostile, test_pnm,
+	test_exif)
