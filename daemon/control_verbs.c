@@ -246,6 +246,10 @@ static void explain(const struct daemon *d, const struct image_row *row, char *o
 		return;
 	if (row->flags & IMAGE_PINNED)
 		snprintf(out + n, size - (size_t)n, "%s Pinned: it stays as it is.", repeats);
+	else if (row->step >= 0 && row->step_to == row->quality)
+		snprintf(out + n, size - (size_t)n,
+			"%s A complete JPEG while there is room; it gets smaller at no loss when there is "
+			"none.", repeats);
 	else if (row->step >= 0)
 		snprintf(out + n, size - (size_t)n,
 			"%s The next step down, to quality %d, is worth taking when a byte is worth more than "

@@ -130,6 +130,7 @@ void keeper_free(struct keeper *k);
 void keeper_make_room(struct daemon *d, int64_t need, bool hard);
 /* What a byte is worth to a capture: when the store is full, what it will be worth before long. */
 float keeper_door_price(const struct daemon *d);
+bool keeper_nearly_full(const struct daemon *d); /* less than a tenth to spare: images pay for what comes */
 /* Learns shared tables when it is time; an image that is not scored yet will be. */
 void keeper_image_met(struct daemon *d, bool scored);
 void keeper_tables_known(struct daemon *d, int sets, const struct table_set *newest);

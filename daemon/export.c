@@ -41,9 +41,10 @@ static void send_preview(struct client *c, const uint8_t *data, size_t len, int 
 static bool on_export_answer(struct job *job, uint8_t type, struct reader *payload, bool *ret_bad)
 {
 	struct export *x = job->user;
+	struct coded coded;
 
 	*ret_bad = type != MSG_ENCODED && type != MSG_REFUSED;
-	reader_u32(payload);
+	get_coded(payload, &coded);
 	if (*ret_bad || payload->failed) {
 		*ret_bad = true;
 		return false;

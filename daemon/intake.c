@@ -65,6 +65,7 @@ struct capture {
 	uint32_t label_before; /* of a damaged image whose place it takes */
 	bool ranked;	     /* its stratum and rank are known */
 	bool drop_at_door;
+	bool loose;	     /* to be stored as a file for now: choose_loose() */
 	struct buf stored;   /* owned: encoded bytes */
 	char why[160];	     /* quarantine reason; empty: none */
 };
@@ -409,15 +410,10 @@ static void set_row(struct capture *c, const struct curve_answer *a)
 	snprintf(c->row.name, sizeof(c->row.name), "%.*s", NAME_KEPT_MAX, base ? base + 1 : c->file.path);
 }
 
-/*
- * Never more bytes than the capture had, as long as there is a lower rung that spoils next to nothing:
- * drawings are smaller as they come than as good JPEGs, and would take the room of many photographs.
- */
-static int no_larger(const struct curve *curve, int rung, int faithful, size_t bytes)
+static void set_next(struct image_row *row, struct next_step next)
 {
-	while (rung > faithful && curve->rate[rung] > bytes)
-		rung--;
-	return rung;
+	row->step = next.step;
+	row->step_to = next.to;
 }
 
 /* The decision. Fills the row; returns the quality to encode at. */
@@ -436,13 +432,12 @@ static int decide(struct capture *c, struct curve_answer *a)
 	population_fill_rates(&d->population, &a->curve);
 	rung = choose_rung(mode, &a->curve, &d->population, keeper_door_price(d), validation);
 	if (mode == MODE_ADAPTIVE)
-		rung = no_larger(&a->curve, rung, choose_rung(mode, &a->curve, &d->population, 0, true),
-			(size_t)c->file.size);
+		rung = choose_no_larger(&a->curve, &d->population, rung, c->file.size);
 	next = choose_next(mode, &a->curve, &d->population, rung, validation,
 		d->sequence + d->intake->n, c->row.rank);
+	c->loose = choose_loose(mode, validation, a->curve.rate[rung], keeper_nearly_full(d));
 	c->row.quality = a->curve.quality[rung];
-	c->row.step = next.step;
-	c->row.step_to = next.to;
+	set_next(&c->row, next);
 	row_set_harm(&c->row, &a->curve, rung);
 	c->drop_at_door = keeper_at_the_door(d, c->row.stratum, c->row.rank, c->row.step);
 	return c->row.quality;
@@ -471,7 +466,6 @@ static bool on_curve(struct capture *c, struct reader *payload, bool *ret_bad)
 {
 	struct curve_answer a;
 	int quality;
-	size_t at;
 
 	if (get_curve(payload, &a) < 0) {
 		*ret_bad = true;
@@ -488,15 +482,20 @@ static bool on_curve(struct capture *c, struct reader *payload, bool *ret_bad)
 		return true;
 	}
 	set_state(c, CAPTURE_ENCODING);
-	at = frame_begin(&c->job->followup, MSG_ENCODE);
-	buf_put_u8(&c->job->followup, (uint8_t)quality);
-	frame_end(&c->job->followup, at);
+	put_encode(&c->job->followup, quality, c->loose);
 	return false;
 }
 
 static bool on_encoded(struct capture *c, struct reader *payload, bool *ret_bad)
 {
-	c->row.tables = reader_u32(payload);
+	struct coded coded;
+
+	get_coded(payload, &coded);
+	c->row.tables = coded.tables;
+	if (c->loose && coded.loose) {
+		c->row.flags |= IMAGE_LOOSE;
+		set_next(&c->row, choose_packing(c->row.quality));
+	}
 	if (payload->failed || payload->len < 1 || payload->len > INT32_MAX) {
 		*ret_bad = true;
 		return false;
@@ -541,6 +540,14 @@ static bool on_answer(struct job *job, uint8_t type, struct reader *payload, boo
 	return false;
 }
 
+/* Bytes that are inside the index: what will be once it is packed is there at once. */
+static int64_t most_inside(const struct capture *c)
+{
+	int64_t most = c->d->config.store.inline_max_bytes;
+
+	return c->row.flags & IMAGE_LOOSE ? most + most / 3 : most;
+}
+
 static void on_finished(struct job *job, const char *why)
 {
 	struct capture *c = job->user;
@@ -561,7 +568,7 @@ static void on_finished(struct job *job, const char *why)
 		log_error("out of memory with '%s'; will try again", c->file.path);
 		try_later(c);
 	} else {
-		if ((int64_t)c->stored.len > c->d->config.store.inline_max_bytes)
+		if ((int64_t)c->stored.len > most_inside(c))
 			c->row.flags |= IMAGE_FILE;
 		submit_op(c, OP_INSERT);
 	}

@@ -229,6 +229,11 @@ static int64_t room_left(const struct daemon *d)
 	return images_limit(d) - (u->total - u->index_free);
 }
 
+bool keeper_nearly_full(const struct daemon *d)
+{
+	return room_left(d) <= d->limit / 10;
+}
+
 /* Whether the store is as full as it gets and its last rounds dropped images. */
 bool keeper_refuses(const struct daemon *d)
 {
@@ -385,6 +390,26 @@ static bool step_curve(const struct step_job *s, const struct curve_answer *a, s
 	return n == ret->n;
 }
 
+struct next_step next_of_curve(const struct daemon *d, const struct image_row *row, const struct curve *c)
+{
+	bool validation = stratum_is_validation(row->stratum);
+
+	if ((row->flags & IMAGE_LOOSE) && !validation)
+		return choose_packing(row->quality);
+	return choose_next(MODE_ADAPTIVE, c, &d->population, c->n - 1, validation, 0, 0);
+}
+
+/* Whether packing alone will do: to re-quantise it costs more than bytes will, or cannot be. */
+static bool is_only_packed(const struct step_job *s, const struct curve *c)
+{
+	const struct keeper *k = s->k;
+	float price;
+	int to;
+
+	return (s->row.flags & IMAGE_LOOSE) &&
+	       (!curve_next_step(c, &k->d->population, c->n - 1, &to, &price) || price >= k->target);
+}
+
 /*
  * Where the step leads, by rates and prices as they are now, and the row after it: harm cut, next
  * step worked out. Returns the quality; 0: there is none to step to.
@@ -399,6 +424,7 @@ static uint8_t fill_step(struct step_job *s, const struct curve_answer *a)
 	int to;
 
 	*row = s->row;
+	row->flags &= ~(uint32_t)IMAGE_LOOSE;
 	row->quality = s->row.step_to;
 	row->step = -1;
 	row->step_to = 0;
@@ -406,11 +432,12 @@ static uint8_t fill_step(struct step_job *s, const struct curve_answer *a)
 		return 0; /* which has been raised since */
 	if (!known)
 		return row->quality;
-	if (curve_step_to(&c, &d->population, c.n - 1, s->k->target, &to))
+	if (!is_only_packed(s, &c) && curve_step_to(&c, &d->population, c.n - 1, s->k->target, &to))
 		row->quality = c.quality[to];
 	for (int i = 0; i < c.n; i++)
 		if (c.quality[i] == row->quality) {
-			next = choose_next(MODE_ADAPTIVE, &c, &d->population, i, false, 0, 0);
+			c.n = i + 1;
+			next = next_of_curve(d, row, &c);
 			row->step = next.step;
 			row->step_to = next.to;
 			row_set_harm(row, &c, i);
@@ -422,8 +449,8 @@ static bool step_answer(struct job *job, uint8_t type, struct reader *payload, b
 {
 	struct step_job *s = job->user;
 	struct curve_answer a;
+	struct coded coded;
 	uint8_t quality;
-	size_t at;
 
 	if (type == MSG_CURVE && get_curve(payload, &a) == 0) {
 		op_free(s->op);
@@ -433,13 +460,12 @@ static bool step_answer(struct job *job, uint8_t type, struct reader *payload, b
 			op_free(TAKE_PTR(s->op));
 			return true;
 		}
-		at = frame_begin(&job->followup, MSG_ENCODE);
-		buf_put_u8(&job->followup, quality);
-		frame_end(&job->followup, at);
+		put_encode(&job->followup, quality, false);
 		return false;
 	}
 	if (type == MSG_ENCODED && s->op) {
-		s->op->row.tables = reader_u32(payload);
+		get_coded(payload, &coded);
+		s->op->row.tables = coded.tables;
 		if (!payload->failed)
 			buf_put(&s->op->data, payload->data, payload->len);
 		return true;
@@ -471,6 +497,12 @@ static struct op *no_more_steps(const struct image_row *row)
 	return next_step_op(row, (struct next_step){-1, 0});
 }
 
+/* Packing alone made it no smaller, or could not be done: it stays what it is until its next step. */
+static bool is_packed_for_nothing(const struct op *step, const struct image_row *row)
+{
+	return step->row.quality == row->quality && (!step->row.tables || step->data.len >= row->bytes);
+}
+
 static void step_finished(struct job *job, const char *why)
 {
 	struct step_job *s = job->user;
@@ -484,6 +516,11 @@ static void step_finished(struct job *job, const char *why)
 	if (unable) { /* the image is not to blame: it may step another time */
 		log_warn("image %s is not degraded now: %s", format_id(s->row.id, id), why);
 		op_free(TAKE_PTR(op));
+	} else if (!why && op && is_packed_for_nothing(op, &s->row)) {
+		struct op *step = op;
+
+		op = next_step_op(&step->row, (struct next_step){step->row.step, step->row.step_to});
+		op_free(step);
 	} else if (why || !op || !op->data.len || op->data.len > s->row.bytes) {
 		if (why)
 			log_warn("image %s cannot be degraded: %s", format_id(s->row.id, id), why);
@@ -591,15 +628,9 @@ static int degrade(struct keeper *k, int want, float limit)
 	return n;
 }
 
-/* With less than a tenth to spare images are degraded for what comes. */
-static bool nearly_full(const struct daemon *d)
-{
-	return room_left(d) <= d->limit / 10;
-}
-
 float keeper_door_price(const struct daemon *d)
 {
-	return nearly_full(d) ? MAX(d->price, d->keeper->target) : d->price;
+	return keeper_nearly_full(d) ? MAX(d->price, d->keeper->target) : d->price;
 }
 
 void keeper_make_room(struct daemon *d, int64_t need, bool hard)
@@ -711,7 +742,7 @@ void keeper_check(struct daemon *d)
 			keeper_make_room(d, over, false);
 	}
 	/* With room to spare new images need not pay what scarcity once cost. */
-	if (!nearly_full(d))
+	if (!keeper_nearly_full(d))
 		d->price *= 0.98f;
 	rescore_next(k);
 }

@@ -82,6 +82,9 @@ void rescore_next(struct keeper *k);
 /* What took the place of a round of relief is over: what waits for room tries again. */
 void keeper_resume(struct keeper *k);
 
+/* The step of an image with that curve, whose last rung is where it is, in Mode=adaptive. */
+struct next_step next_of_curve(const struct daemon *d, const struct image_row *row, const struct curve *c);
+
 /* The op that gives an image another next step, if it is what it was by then. */
 struct op *next_step_op(const struct image_row *row, struct next_step next);
 

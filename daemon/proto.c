@@ -94,6 +94,27 @@ void get_stored(struct reader *r, struct stored_image *ret)
 	ret->label = reader_u32(r);
 }
 
+void put_encode(struct buf *b, int quality, bool loose)
+{
+	size_t at = frame_begin(b, MSG_ENCODE);
+
+	buf_put_u8(b, (uint8_t)quality);
+	buf_put_u8(b, loose);
+	frame_end(b, at);
+}
+
+void put_coded(struct buf *b, const struct coded *c)
+{
+	buf_put_u32(b, c->tables);
+	buf_put_u8(b, c->loose);
+}
+
+void get_coded(struct reader *r, struct coded *ret)
+{
+	ret->tables = reader_u32(r);
+	ret->loose = reader_u8(r);
+}
+
 void put_sketched(struct buf *b, const struct sketched *s)
 {
 	buf_put_u64(b, (uint64_t)s->taken_s);

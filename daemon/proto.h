@@ -9,6 +9,7 @@
 #include "common/wire.h"
 #include "policy/curve.h"
 #include "policy/scene.h"
+#include "policy/shared.h"
 #include "policy/steps.h"
 
 #define FRAME_HEAD 5
@@ -21,14 +22,14 @@ enum message {
 	MSG_TABLES,	/* u32 id, a table set's bytes */
 	MSG_CAPTURE,	/* u32 label id, u8 enum asked, capture bytes -> MSG_CURVE or MSG_REFUSED */
 	MSG_STORED,	/* struct stored_image, bytes -> the same */
-	MSG_ENCODE,	/* u8 quality: of what was decoded last -> MSG_ENCODED or MSG_REFUSED */
+	MSG_ENCODE,	/* u8 quality, u8 loose: of what was decoded last -> MSG_ENCODED or MSG_REFUSED */
 	MSG_EXPORT, /* struct stored_image, packed bytes -> MSG_ENCODED with a file, or MSG_REFUSED
 		     */
 	MSG_COUNTS, /* -> MSG_COUNTED: lessons since the last time, then forgotten */
 	/* from a worker */
 	MSG_CURVE,   /* struct curve_answer */
 	MSG_REFUSED, /* i32 errno, reason */
-	MSG_ENCODED, /* u32 tables id (0: complete file), bytes */
+	MSG_ENCODED, /* struct coded, bytes */
 	MSG_COUNTED, /* struct pack_lessons, struct sensitivity */
 	/* to the trainer */
 	MSG_TRAIN, /* struct train_order */
@@ -101,6 +102,11 @@ void put_curve(struct buf *b, const struct curve_answer *a);
 
 /* -EBADMSG unless every value is in its range and qualities ascend. At least one rate is counted. */
 int get_curve(struct reader *r, struct curve_answer *ret);
+
+/* A whole MSG_ENCODE; and how the answer to it begins. */
+void put_encode(struct buf *b, int quality, bool loose);
+void put_coded(struct buf *b, const struct coded *c);
+void get_coded(struct reader *r, struct coded *ret);
 
 /* What a worker has learnt from captures: for the packer, and what the network looks at. */
 void put_counts(struct buf *b, const struct pack_lessons *l, const struct sensitivity *network);

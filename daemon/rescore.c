@@ -58,7 +58,6 @@ static struct op *rescored(struct step_job *s, struct curve_answer *a)
 	struct daemon *d = s->k->d;
 	struct op *op = op_new(OP_RESCORE);
 	float paid = s->row.n_harm ? kl_decode(s->row.harm[s->row.n_harm - 1]) : 0;
-	bool validation = stratum_is_validation(s->row.stratum);
 	struct next_step next;
 
 	if (!op)
@@ -69,7 +68,7 @@ static struct op *rescored(struct step_job *s, struct curve_answer *a)
 	population_fill_rates(&d->population, &a->curve);
 	for (int i = 0; i < a->curve.n; i++)
 		a->curve.kl[i] += paid;
-	next = choose_next(MODE_ADAPTIVE, &a->curve, &d->population, a->curve.n - 1, validation, 0, 0);
+	next = next_of_curve(d, &s->row, &a->curve);
 	op->row = s->row;
 	op->row.step = next.step;
 	op->row.step_to = next.to;

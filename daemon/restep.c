@@ -36,6 +36,8 @@ struct next_step next_of_row(const struct daemon *d, const struct image_row *row
 
 	curve_of_row(row, (int)d->config.policy.min_quality, &c);
 	population_fill_rates(&d->population, &c);
+	if (mode == MODE_ADAPTIVE)
+		return next_of_curve(d, row, &c);
 	return choose_next(mode, &c, &d->population, c.n - 1, stratum_is_validation(row->stratum), sequence,
 		row->rank);
 }

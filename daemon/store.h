@@ -53,6 +53,7 @@ enum image_flags {
 	IMAGE_FILE = 2,	    /* bytes are in objects/ */
 	IMAGE_ORIGINAL = 4, /* bytes are the capture's own, of any format (Mode=drop) */
 	IMAGE_SCORED = 8,   /* harm comes from a network */
+	IMAGE_LOOSE = 16,   /* a complete file inside the index that could be packed: its first step */
 };
 
 /* A row of images without its bytes. */
@@ -96,8 +97,8 @@ enum counter {
 
 enum op_kind {
 	OP_INSERT,     /* row, data, file: a new image */
-	OP_STEP,       /* row, data, was_quality: the same image at a lower quality; not a pinned one */
-	OP_RESCORE,    /* row, was_quality: harm, step and model of the row */
+	OP_STEP,       /* row, data, was_quality: the same image degraded or packed; not a pinned one */
+	OP_RESCORE,    /* row, was_quality: harm, step and model of the row; no IMAGE_LOOSE if it has none */
 	OP_SPENT,      /* row.id: training has been shown it: member_rank_spent(, amount) */
 	OP_REMOVE,     /* row.id: dropped; a pinned one only if row.flags & IMAGE_PINNED */
 	OP_SET_ASIDE,  /* row.id, was_quality: its bytes are damaged; mended, or its file goes to quarantine */

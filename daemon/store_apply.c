@@ -325,6 +325,12 @@ static int add_taken(struct store *s, struct op *op)
 	return r;
 }
 
+/* Whether a step that was worked out a while ago still leads anywhere from where the image is now. */
+static bool leads_on(const struct image_row *row, uint8_t step_to)
+{
+	return step_to < row->quality || (step_to == row->quality && (row->flags & IMAGE_LOOSE));
+}
+
 /*
  * Another stratum. Validation images are not degraded: what becomes one takes no step to a lower quality
  * (where steps are whose turn it is to go they lead to none); what is none any more takes the step that
@@ -339,7 +345,7 @@ static int set_label(struct store *s, struct image_row *row, const struct image_
 	if (validation && row->step_to) {
 		row->step = -1;
 	} else if (!validation && row->step < 0 && !(row->flags & IMAGE_PINNED) &&
-		   to->step_to < row->quality) {
+		   leads_on(row, to->step_to)) {
 		row->step = to->step;
 		row->step_to = to->step_to;
 	}
@@ -467,12 +473,17 @@ static int apply_rescore(struct store *s, struct op *op)
 	struct image_row old, now;
 	int r = current_row(s, op, &old);
 
+	if (r == 1 && (op->row.flags & ~old.flags & IMAGE_LOOSE)) { /* packed since */
+		op->result = -ESTALE;
+		return 0;
+	}
 	if (r <= 0)
 		return r;
 	now = old;
 	now.step = (old.flags & IMAGE_PINNED) || (op->row.step_to && stays(&old)) ? -1 : op->row.step;
 	now.step_to = op->row.step_to;
 	now.flags |= op->row.flags & IMAGE_SCORED;
+	now.flags &= op->row.flags | ~(uint32_t)IMAGE_LOOSE; /* what cannot be packed is not asked again */
 	now.model = op->row.model;
 	now.n_harm = op->row.n_harm;
 	memcpy(now.harm, op->row.harm, sizeof(now.harm));
@@ -559,7 +570,7 @@ static int apply_pin(struct store *s, struct op *op, struct batch *b)
 	count(b, &row, 1);
 	sqlite3_bind_int64(s->st[ST_PIN], 1, row.id);
 	sqlite3_bind_int64(s->st[ST_PIN], 2, row.flags);
-	lowest = (row.flags & IMAGE_PINNED) || op->row.step_to >= row.quality; /* stepped meanwhile */
+	lowest = (row.flags & IMAGE_PINNED) || !leads_on(&row, op->row.step_to); /* stepped meanwhile */
 	row.step = lowest ? -1 : op->row.step;
 	row.step_to = op->row.step_to;
 	row_bind_step(s->st[ST_PIN], 3, row.step);

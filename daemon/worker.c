@@ -7,6 +7,7 @@
 #include "common/codec/decode.h"
 #include "common/codec/input.h"
 #include "common/codec/preview.h"
+#include "common/codec/strip.h"
 #include "common/log.h"
 #include "common/net/model.h"
 #include "daemon/proto.h"
@@ -16,6 +17,7 @@
 #define MEMORY_BASE	  (INT64_C(384) << 20)
 #define MEMORY_PER_PIXEL  24 /* decoder's and our own coefficients, four times, and pixels */
 #define TABLES_MAX	  16
+#define FILE_KEPT_MAX	  (8 << 20) /* bytes of a capture: kept beside its coefficients */
 #define MEASURED_PIXELS	  (INT64_C(24) << 20) /* what the network looks at is measured on so many */
 
 struct worker {
@@ -30,6 +32,7 @@ struct worker {
 	int own_quality;	 /* of image; 0: none */
 	struct curve_answer begun; /* what is known of the capture before it is scored */
 	uint32_t label;		 /* of it */
+	struct buf file;	 /* image is a capture that came like this: scorer.file */
 	uint8_t asked;		 /* about it: ASK_SKETCH while it waits to be scored */
 	struct pack_lessons lessons; /* since the newest set */
 	bool fresh;		 /* image is a capture that the network has scored */
@@ -91,6 +94,8 @@ static int on_tables(struct worker *w, struct reader *r)
 	set.id = id;
 	if (w->n_known < TABLES_MAX)
 		w->known[w->n_known++] = set;
+	w->scorer.sets = w->known;
+	w->scorer.n_sets = w->n_known;
 	w->scorer.shared = set;
 	w->lessons = (struct pack_lessons){0};
 	return 0;
@@ -148,6 +153,7 @@ static void on_capture(struct worker *w, struct reader *r)
 	w->asked = reader_u8(r);
 	w->begun = (struct curve_answer){0};
 	w->own_quality = 0;
+	w->scorer.file = NULL;
 	e = capture_decode(r->data, r->len, w->max_pixels, &w->image, &info);
 	if (e < 0) {
 		char reason[REASON_MAX + 16];
@@ -160,6 +166,9 @@ static void on_capture(struct worker *w, struct reader *r)
 		return;
 	}
 	w->own_quality = info.quality;
+	w->file.len = 0;
+	if (r->len <= FILE_KEPT_MAX && jpeg_strip(r->data, r->len, w->image.orientation, &w->file))
+		w->scorer.file = &w->file;
 	w->fresh = w->model.params && !(w->asked & ASK_NO_NETWORK);
 	w->begun.sketched.taken_s = info.taken_s;
 	sketch_of(&w->image, &w->begun.sketched.sketch);
@@ -191,6 +200,7 @@ static bool decode_stored(
 	get_stored(r, s);
 	set = table_set_find(w->known, w->n_known, s->tables);
 	w->own_quality = 0;
+	w->scorer.file = NULL;
 	w->asked = 0;
 	w->fresh = false;
 	if (r->failed || (!s->whole_file && (!set || !table_set_tables(set, s->quality, t)))) {
@@ -233,7 +243,7 @@ static size_t begin_file(struct worker *w)
 {
 	size_t at = frame_begin(&w->out, MSG_ENCODED);
 
-	buf_put_u32(&w->out, 0);
+	put_coded(&w->out, &(struct coded){0});
 	return at;
 }
 
@@ -303,21 +313,22 @@ static void on_look(struct worker *w, struct reader *r)
 static void on_encode(struct worker *w, struct reader *r)
 {
 	int quality = reader_u8(r), e;
+	bool loose = reader_u8(r);
 	_cleanup_buf_ struct buf data = {0};
-	bool packed = false;
+	struct coded coded;
 	size_t at;
 
 	if (r->failed || !w->own_quality || quality < 1 || quality > 100) {
 		refuse(w, -EINVAL, "nothing to encode");
 		return;
 	}
-	e = rung_encode(&w->scorer, &w->image, w->own_quality, quality, &data, &packed);
+	e = rung_encode(&w->scorer, &w->image, w->own_quality, quality, loose, &data, &coded);
 	if (e < 0 || data.failed || !data.len) {
 		refuse(w, e < 0 ? e : -ENOMEM, "cannot be encoded");
 		return;
 	}
 	at = frame_begin(&w->out, MSG_ENCODED);
-	buf_put_u32(&w->out, packed ? w->scorer.shared.id : 0);
+	put_coded(&w->out, &coded);
 	buf_put(&w->out, data.data, data.len);
 	frame_end(&w->out, at);
 }
@@ -452,6 +463,7 @@ int worker_main(bool background)
 	scorer_done(&w->scorer);
 	model_done(&w->model);
 	coef_done(&w->image);
+	buf_done(&w->file);
 	buf_done(&w->in);
 	buf_done(&w->out);
 	free(w);

@@ -36,6 +36,25 @@ int choose_rung(enum policy_mode mode, const struct curve *c, const struct popul
 	return validation ? faithful_rung(c, p) : curve_choose(c, p, price);
 }
 
+int choose_no_larger(const struct curve *c, const struct population *p, int rung, int64_t bytes)
+{
+	int faithful = faithful_rung(c, p);
+
+	while (rung > faithful && c->rate[rung] > bytes)
+		rung--;
+	return rung;
+}
+
+bool choose_loose(enum policy_mode mode, bool validation, uint32_t bytes, bool nearly_full)
+{
+	return mode == MODE_ADAPTIVE && !validation && !nearly_full && bytes >= LOOSE_MIN;
+}
+
+struct next_step choose_packing(uint8_t quality)
+{
+	return (struct next_step){0, quality};
+}
+
 struct next_step choose_next(enum policy_mode mode, const struct curve *c, const struct population *p, int at,
 	bool validation, int64_t sequence, int rank)
 {

@@ -8,6 +8,7 @@
 #include "policy/curve.h"
 
 #define VALIDATION_KL 0.05f /* nats: a validation image may lose this much and no more */
+#define LOOSE_MIN     8192  /* bytes, packed: of less most is not packing */
 
 struct next_step {
 	int step;	 /* order in which steps are taken, cheapest first; -1: none */
@@ -20,6 +21,23 @@ void choose_limits(const struct config *c, uint8_t *ret_min, uint8_t *ret_max);
 /* Rung of the curve to store an image at, at the current price. */
 int choose_rung(enum policy_mode mode, const struct curve *c, const struct population *p, float price,
 	bool validation);
+
+/*
+ * The rung or one below it: no more bytes than the capture had, as long as there is a lower rung that spoils
+ * next to nothing. Drawings are smaller as they come than as good JPEGs, and would take the room of many
+ * photographs.
+ */
+int choose_no_larger(const struct curve *c, const struct population *p, int rung, int64_t bytes);
+
+/*
+ * Whether an image is left a complete file as long as the store has room, which packing it makes: a step
+ * that costs time alone. Packing a photograph takes as long as all else that is done with it, and of a
+ * store that fills most are re-quantised before long. bytes: packed.
+ */
+bool choose_loose(enum policy_mode mode, bool validation, uint32_t bytes, bool nearly_full);
+
+/* The step of such an image. */
+struct next_step choose_packing(uint8_t quality);
 
 /*
  * The step after storing at rung at. sequence: how many captures came before; rank: member.h. Only

@@ -14,6 +14,7 @@
 #define GUESS	    3.0	   /* nats, of noise as strong as the picture; see scorer_set_input() */
 #define GUESS_POWER 1.25
 #define SIGNAL_MIN  64.0 /* variance: a picture that has none can lose none */
+#define PACKED_SHARE 0.8  /* of a photograph's file at a high quality */
 #define LARGE_APART 8	 /* bands: an estimate then takes less than a tenth of packing */
 
 void scorer_done(struct scorer *s)
@@ -90,22 +91,30 @@ static bool fits_shared(const struct table_set *set, const struct coef_image *ru
 	return true;
 }
 
-/* Whether the image at that rung, re-quantised or as captured, can be packed. */
-static bool packable(const struct scorer *s, const struct coef_image *rung, int quality, bool own_tables)
+/* What the image at that rung, re-quantised or as captured, can be packed with; NULL: nothing. */
+static const struct table_set *set_to_pack_with(
+	const struct scorer *s, const struct coef_image *rung, int quality, bool own_tables)
 {
-	return s->shared.id && LADDER[ladder_nearest(quality)] == quality &&
-		(!own_tables || fits_shared(&s->shared, rung, quality));
+	if (!s->shared.id || LADDER[ladder_nearest(quality)] != quality)
+		return NULL;
+	if (!own_tables || fits_shared(&s->shared, rung, quality))
+		return &s->shared;
+	for (int i = s->n_sets; i-- > 0;)
+		if (fits_shared(&s->sets[i], rung, quality))
+			return &s->sets[i];
+	return NULL;
 }
 
 uint32_t rung_rate(
 	const struct scorer *s, const struct coef_image *rung, int quality, bool own_tables, bool *ret_packed)
 {
+	const struct table_set *set = set_to_pack_with(s, rung, quality, own_tables);
 	struct symbol_counts counts;
 	uint32_t bytes;
 
-	*ret_packed = packable(s, rung, quality, own_tables);
-	if (*ret_packed) {
-		bytes = pack_bytes(rung, &s->shared.pack);
+	*ret_packed = set != NULL;
+	if (set) {
+		bytes = pack_bytes(rung, &set->pack);
 		if (!s->pack_max || bytes <= s->pack_max)
 			return bytes;
 		*ret_packed = false;
@@ -116,32 +125,48 @@ uint32_t rung_rate(
 }
 
 /* Of large pictures an estimate costs little, and tells when packing them is no use. */
-static bool never_fits(const struct scorer *s, const struct coef_image *rung)
+static bool never_fits(const struct scorer *s, const struct coef_image *rung, const struct table_set *set)
 {
 	return s->pack_max && coef_band_apart(rung) >= LARGE_APART &&
-	       pack_bytes(rung, &s->shared.pack) / 2 > s->pack_max;
+	       pack_bytes(rung, &set->pack) / 2 > s->pack_max;
 }
 
-int rung_encode(struct scorer *s, const struct coef_image *im, int own_quality, int quality, struct buf *b,
-	bool *ret_packed)
+/* Whether a file of so many bytes may well be packed once there is a set. */
+static bool waits_for_set(const struct scorer *s, int quality, size_t bytes)
+{
+	return !s->shared.id && LADDER[ladder_nearest(quality)] == quality && bytes <= (size_t)s->pack_max;
+}
+
+int rung_encode(struct scorer *s, const struct coef_image *im, int own_quality, int quality, bool loose,
+	struct buf *b, struct coded *ret)
 {
 	bool own = rung_is_own(im, own_quality, quality);
 	const struct coef_image *rung = own ? im : &s->rung;
+	const struct table_set *set;
 	struct jpeg_tables t;
+	size_t was = b->len;
 	int r;
 
 	rung_tables(s, im, own_quality, quality, &t);
 	r = own ? 0 : coef_requantise(im, &t, &s->rung);
 	if (r < 0)
 		return r;
-	*ret_packed = packable(s, rung, quality, own) && !never_fits(s, rung);
-	if (*ret_packed) {
-		r = pack_write(rung, &s->shared.pack, s->pack_max, b);
+	*ret = (struct coded){0};
+	set = set_to_pack_with(s, rung, quality, own);
+	if (set && never_fits(s, rung, set))
+		set = NULL;
+	if (set && !loose) {
+		r = pack_write(rung, &set->pack, s->pack_max, b);
+		ret->tables = r == -EFBIG ? 0 : set->id;
 		if (r != -EFBIG)
 			return r;
-		*ret_packed = false;
 	}
-	return jpeg_write_file(rung, &t, b);
+	if (loose && own && s->file)
+		buf_put(b, s->file->data, s->file->len);
+	else
+		r = jpeg_write_file(rung, &t, b);
+	ret->loose = loose && (set || waits_for_set(s, quality, b->len - was));
+	return b->failed ? -ENOMEM : r;
 }
 
 float kl_divergence(const float *p, const float *q, int k)
@@ -304,12 +329,21 @@ static void guess(struct scorer *s, const struct jpeg_tables *tables, int own, s
 	}
 }
 
+/* About what the image takes at its own quality, by the file that it came in. */
+static uint32_t rate_as_captured(const struct scorer *s, const struct coef_image *im, int own_quality)
+{
+	double share = set_to_pack_with(s, im, own_quality, true) ? PACKED_SHARE : 1;
+
+	return (uint32_t)MAX(share * (double)s->file->len, 1);
+}
+
 int score(struct scorer *s, const struct coef_image *im, int own_quality, const uint8_t *quality,
 	int n, int klass, struct pack_lessons *lessons, struct curve *ret)
 {
 	struct curve c = {.n = n, .entropy = -1};
 	bool teach = lessons && lessons_want_rungs(lessons, im), packed;
 	bool every = !s->few_rates || teach || s->features, guesses = s->guess && s->maker && !s->params;
+	bool told = !every && !s->params && s->file && rung_is_own(im, own_quality, quality[n - 1]);
 	struct jpeg_tables tables[RUNGS_MAX];
 	int r = s->params || guesses ? input_maker_load(s->maker, im, s->shape.size) : 0, own_rung = -1;
 
@@ -320,7 +354,7 @@ int score(struct scorer *s, const struct coef_image *im, int own_quality, const 
 		own_rung = own ? i : own_rung;
 		c.quality[i] = quality[i];
 		rung_tables(s, im, own_quality, quality[i], &tables[i]);
-		if (!every && i % COUNTED != MIN(FIRST, n - 1))
+		if (told || (!every && i % COUNTED != MIN(FIRST, n - 1)))
 			continue;
 		r = own ? 0 : coef_requantise_bands(im, &tables[i], &s->rung);
 		if (r < 0)
@@ -333,6 +367,8 @@ int score(struct scorer *s, const struct coef_image *im, int own_quality, const 
 	}
 	if (r < 0)
 		return r;
+	if (told)
+		c.rate[n - 1] = rate_as_captured(s, im, own_quality);
 	if (s->features) {
 		band_energy(im, NULL, s->features->energy);
 		s->features->n = n;

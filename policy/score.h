@@ -22,10 +22,16 @@ struct scorer {
 	struct coef_image rung; /* scratch */
 	bool every_rung;	/* asks the network about all rungs, for comparison */
 	bool few_rates;		/* counts the bytes of every sixth rung only */
+	const struct buf
+		*file; /* borrowed: the image as it came, a JPEG that jpeg_strip() has made; NULL: it
+			  is not known any more. Of few rates without a network's answers its bytes are
+			  taken for the only one that is needed; loose, it is stored as it is */
 	bool guess;		/* guesses divergences where there is no network: scorer_set_input() */
 	int64_t asked;		/* pictures that went through the network */
 	struct features *features; /* borrowed; when not NULL, score() fills it */
 	struct table_set shared;   /* the newest; id 0: none yet */
+	const struct table_set *sets; /* [n_sets]; borrowed: older ones, for what has their steps already */
+	int n_sets;
 	uint32_t pack_max; /* bytes: what takes more becomes a file that any program opens; 0: no
 			      limit */
 };
@@ -60,9 +66,12 @@ void rung_tables(const struct scorer *s, const struct coef_image *im, int own_qu
 uint32_t rung_rate(
 	const struct scorer *s, const struct coef_image *rung, int quality, bool own_tables, bool *ret_packed);
 
-/* Appends the image at a quality as it is stored. *ret_packed: with the shared set. -ENOMEM. */
-int rung_encode(struct scorer *s, const struct coef_image *im, int own_quality, int quality, struct buf *b,
-	bool *ret_packed);
+/*
+ * Appends the image at a quality as it is stored; loose: with as little work as that can be done, as a file
+ * even if it can be packed. -ENOMEM.
+ */
+int rung_encode(struct scorer *s, const struct coef_image *im, int own_quality, int quality, bool loose,
+	struct buf *b, struct coded *ret);
 
 /*
  * The curve of im over the n given qualities; klass -1 when unknown. lessons, when not NULL, gets

@@ -18,6 +18,12 @@ struct table_set {
 	uint16_t quant[LADDER_RUNGS][2][DCT_SIZE2]; /* what follows of them, natural order */
 };
 
+/* How an image's bytes are coded. */
+struct coded {
+	uint32_t tables; /* the set that it is packed with; 0: it is a file */
+	bool loose;	 /* a file that could be packed */
+};
+
 /* Works out quant. */
 void table_set_steps(struct table_set *set);
 

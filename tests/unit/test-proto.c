@@ -100,13 +100,12 @@ static void test_frames(void)
 	_cleanup_buf_ struct buf b = {0};
 	struct reader payload;
 	uint8_t type;
-	size_t at = frame_begin(&b, MSG_ENCODE);
 
-	buf_put_u8(&b, 50);
-	frame_end(&b, at);
-	CHECK_INT(frame_next(b.data, b.len, &type, &payload), 6);
+	put_encode(&b, 50, true);
+	CHECK_INT(frame_next(b.data, b.len, &type, &payload), 7);
 	CHECK_INT(type, MSG_ENCODE);
 	CHECK_INT(reader_u8(&payload), 50);
+	CHECK_INT(reader_u8(&payload), 1);
 	CHECK(reader_finished(&payload));
 	for (size_t len = 0; len < b.len; len++)
 		CHECK_INT(frame_next(b.data, len, &type, &payload), 0);

@@ -3,8 +3,8 @@
 #include "policy/score.h"
 #include "policy/steps.h"
 
+#include "common/codec/decode.h"
 #include "common/codec/input.h"
-#include "common/codec/jpeg.h"
 #include "tests/unit/pictures.h"
 #include "tests/unit/test.h"
 
@@ -295,11 +295,12 @@ static void test_encode(void)
 			int quality = qualities[i];
 			struct capture_info info;
 			struct jpeg_tables t;
+			struct coded coded;
 			bool packed;
 
 			buf_put(&b, "before", 6);
-			CHECK_INT(rung_encode(&s, &im, 100, quality, &b, &packed), 0);
-			CHECK_INT(packed, with == 1 && quality < 100);
+			CHECK_INT(rung_encode(&s, &im, 100, quality, false, &b, &coded), 0);
+			CHECK_INT(coded.tables, with == 1 && quality < 100 ? s.shared.id : 0);
 			rung_tables(&s, &im, 100, quality, &t);
 			CHECK_INT(coef_requantise(&im, &t, &rung), 0);
 			CHECK_NEAR(rung_rate(&s, &rung, quality, false, &packed), (double)b.len - 6,
@@ -319,6 +320,108 @@ static void test_encode(void)
 }
 
 /* A law that holds is found; nothing is said before enough was learnt. */
+static void lossless_of(const struct scorer *s, const struct buf *b, const struct table_set *set,
+	int quality, struct coef_image *ret)
+{
+	struct jpeg_tables t;
+
+	if (!set) {
+		CHECK_INT(file_decode(b->data, b->len, ret), 0);
+		return;
+	}
+	CHECK(table_set_tables(set, quality, &t));
+	CHECK_INT(packed_decode(b->data, b->len, coef_layout(&s->rung), 48, 40, 1, &t, &set->pack, ret), 0);
+}
+
+/*
+ * Loose, what could be packed is a file, which is packed later: with the newest set's steps, or those of a
+ * set before it. What came as a file is stored as that file.
+ */
+static void test_loose(void)
+{
+	_cleanup_pixels_ struct pixels px = {0};
+	_cleanup_coef_ struct coef_image im = {0}, back = {0}, again = {0};
+	_cleanup_buf_ struct buf loose = {0}, packed = {0}, third = {0};
+	struct table_set sets[2];
+	struct scorer s = {0};
+	struct coded coded;
+
+	draw(&px, 48, 40, 4);
+	CHECK_INT(pixels_to_coef(&px, &im), 0);
+	for (int most = 0; most <= 1; most++) { /* there is nothing to pack it with yet */
+		s.pack_max = most ? 10000 : 100;
+		CHECK_INT(rung_encode(&s, &im, 100, 90, true, &packed, &coded), 0);
+		CHECK(!coded.tables && coded.loose == most);
+	}
+	CHECK_INT(rung_encode(&s, &im, 100, 91, true, &packed, &coded), 0);
+	CHECK(!coded.tables && !coded.loose); /* nor will there be */
+	s.pack_max = 0;
+	packed.len = 0;
+	teach(&im, &s.shared);
+	sets[0] = s.shared;
+	CHECK_INT(rung_encode(&s, &im, 100, 90, true, &loose, &coded), 0);
+	CHECK(!coded.tables && coded.loose);
+	lossless_of(&s, &loose, NULL, 90, &back);
+	CHECK(same_picture(&s.rung, &back));
+
+	s.shared.id = 8; /* a later set has other steps */
+	s.shared.made = true;
+	for (int k = 0; k < DCT_SIZE2; k++)
+		s.shared.base[0][k] = s.shared.base[1][k] = 3 << 10;
+	for (int i = 0; i < LADDER_RUNGS; i++)
+		s.shared.factor[i] = 1 << 16;
+	table_set_steps(&s.shared);
+	CHECK_INT(rung_encode(&s, &back, 90, 90, false, &third, &coded), 0);
+	CHECK(!coded.tables && third.len == loose.len);
+	third.len = 0;
+	sets[1] = s.shared;
+	s.sets = sets;
+	s.n_sets = 2;
+	CHECK_INT(rung_encode(&s, &back, 90, 90, false, &packed, &coded), 0);
+	CHECK(coded.tables == 7 && packed.len < loose.len);
+	lossless_of(&s, &packed, &sets[0], 90, &again);
+	CHECK(same_picture(&back, &again));
+
+	s.file = &loose; /* as if the capture had come like this */
+	CHECK_INT(rung_encode(&s, &back, 90, 90, true, &third, &coded), 0);
+	CHECK(coded.loose && third.len == loose.len && !memcmp(third.data, loose.data, loose.len));
+	third.len = 0;
+	CHECK_INT(rung_encode(&s, &back, 90, 20, true, &third, &coded), 0);
+	CHECK(coded.loose && memcmp(third.data, loose.data, loose.len) != 0);
+	scorer_done(&s);
+}
+
+/* Where rates are asked for few, and no network, what a file takes tells enough. */
+static void test_rate_of_file(void)
+{
+	static const uint8_t quality[] = {20, 50, 90};
+	_cleanup_pixels_ struct pixels px = {0};
+	_cleanup_coef_ struct coef_image im = {0}, back = {0};
+	_cleanup_buf_ struct buf file = {0};
+	struct scorer s = {.few_rates = true};
+	struct coded coded;
+	struct curve c;
+
+	draw(&px, 256, 200, 4);
+	CHECK_INT(pixels_to_coef(&px, &im), 0);
+	teach(&im, &s.shared);
+	CHECK_INT(rung_encode(&s, &im, 100, 90, true, &file, &coded), 0);
+	CHECK_INT(file_decode(file.data, file.len, &back), 0);
+	s.file = &file;
+	CHECK_INT(score(&s, &back, 90, quality, 3, -1, NULL, &c), 0);
+	CHECK(!c.rate[0] && !c.rate[1]);
+	CHECK_NEAR(c.rate[2], 0.8 * (double)file.len, 2);
+	s.few_rates = false;
+	CHECK_INT(score(&s, &back, 90, quality, 3, -1, NULL, &c), 0);
+	CHECK(c.rate[0] && c.rate[1]);
+	CHECK_NEAR(c.rate[2], 0.8 * (double)file.len, 0.2 * (double)file.len);
+	s.few_rates = true;
+	s.file = NULL;
+	CHECK_INT(score(&s, &back, 90, quality, 3, -1, NULL, &c), 0);
+	CHECK(c.rate[2] && c.rate[2] != (uint32_t)(0.8 * (double)file.len));
+	scorer_done(&s);
+}
+
 static void test_predict(void)
 {
 	enum { LEARNT = 128, ASKED = 20 };
@@ -434,24 +537,24 @@ static void test_encode_large(void)
 	_cleanup_coef_ struct coef_image im = {0};
 	_cleanup_buf_ struct buf whole = {0};
 	struct scorer s = {0};
-	bool packed;
+	struct coded coded;
 
 	draw(&px, 1100, 900, 6);
 	CHECK_INT(pixels_to_coef(&px, &im), 0);
 	teach(&im, &s.shared);
-	CHECK_INT(rung_encode(&s, &im, 100, 50, &whole, &packed), 0);
-	CHECK(packed && whole.len > 100);
+	CHECK_INT(rung_encode(&s, &im, 100, 50, false, &whole, &coded), 0);
+	CHECK(coded.tables && whole.len > 100);
 	for (int i = 0; i < 4; i++) {
 		_cleanup_buf_ struct buf b = {0};
 
 		s.pack_max = (uint32_t[]){(uint32_t)whole.len, (uint32_t)whole.len - 1, (uint32_t)whole.len / 2, 1}[i];
-		CHECK_INT(rung_encode(&s, &im, 100, 50, &b, &packed), 0);
-		CHECK_INT(packed, i == 0);
-		CHECK(packed ? b.len == whole.len && !memcmp(b.data, whole.data, b.len)
-			     : b.len > whole.len && b.data[0] == 0xff && b.data[1] == 0xd8);
+		CHECK_INT(rung_encode(&s, &im, 100, 50, false, &b, &coded), 0);
+		CHECK_INT(coded.tables, i == 0 ? s.shared.id : 0);
+		CHECK(coded.tables ? b.len == whole.len && !memcmp(b.data, whole.data, b.len)
+				   : b.len > whole.len && b.data[0] == 0xff && b.data[1] == 0xd8);
 	}
 	scorer_done(&s);
 }
 
-TEST_MAIN(test_score, test_guess, test_asking, test_shared, test_set_bytes, test_encode, test_encode_large, test_predict,
-	test_kl, test_steps)
+TEST_MAIN(test_score, test_guess, test_asking, test_shared, test_set_bytes, test_encode, test_encode_large,
+	test_loose, test_rate_of_file, test_predict, test_kl, test_steps)

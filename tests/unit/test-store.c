@@ -952,6 +952,68 @@ static void test_validation(void)
 }
 
 /* A model is counted while it is there; what cannot be removed is said. */
+/*
+ * A loose image's step leads to the quality that it has, until it is packed or said not to be packable; a
+ * step that was worked out before is refused then.
+ */
+static void test_loose(void)
+{
+	struct store *s = open_store(8 * MIB);
+	struct store_view *v = NULL;
+	static const uint8_t packed[4000];
+	struct image_row row;
+	char error[256];
+	struct op *op;
+
+	CHECK_INT(view_open(path, &v, error), 0);
+	for (int64_t id = 1; id <= 2; id++) {
+		op = insert(id, 5000, 2, 7);
+		op->row.flags = IMAGE_LOOSE;
+		op->row.step = 0;
+		op->row.step_to = 50;
+		CHECK_INT(apply_free(s, op), 0);
+	}
+	op = about(OP_RESCORE, 1);
+	op->row.flags = IMAGE_LOOSE;
+	op->row.step = 0;
+	op->row.step_to = 50;
+	CHECK_INT(apply_free(s, op), 0);
+	for (int to = 50; to <= 60; to += 10) { /* unpinned, labelled: a step up is none */
+		for (int pinned = 1; pinned >= 0; pinned--) {
+			op = about(OP_PIN, 1);
+			op->row.flags = pinned ? IMAGE_PINNED : 0;
+			op->row.step = 0;
+			op->row.step_to = (uint8_t)to;
+			CHECK_INT(apply_free(s, op), 0);
+		}
+		CHECK_INT(view_row(v, 1, &row), 0);
+		CHECK(row.step == (to == 50 ? 0 : -1) && row.flags == IMAGE_LOOSE);
+		CHECK_INT(apply_free(s, labelled(1, stratum_of(4, true), -1, 0)), 0);
+		CHECK_INT(apply_free(s, labelled(1, stratum_of(4, false), 0, (uint8_t)to)), 0);
+		CHECK_INT(view_row(v, 1, &row), 0);
+		CHECK_INT(row.step, to == 50 ? 0 : -1);
+	}
+	row.flags &= ~(uint32_t)IMAGE_LOOSE;
+	CHECK_INT(apply_free(s, step_down(&row, 50, 50, packed, sizeof(packed))), 0);
+	CHECK_INT(view_row(v, 1, &row), 0);
+	CHECK(row.quality == 50 && row.bytes == sizeof(packed) && !(row.flags & IMAGE_LOOSE));
+	op = about(OP_RESCORE, 1);
+	op->row.flags = IMAGE_LOOSE;
+	op->row.step = 0;
+	op->row.step_to = 50;
+	CHECK_INT(apply_free(s, op), -ESTALE);
+
+	op = about(OP_RESCORE, 2); /* it turned out not to be packable */
+	op->row.step = 9;
+	op->row.step_to = 20;
+	CHECK_INT(apply_free(s, op), 0);
+	CHECK_INT(view_row(v, 2, &row), 0);
+	CHECK(row.step == 9 && row.step_to == 20 && !(row.flags & IMAGE_LOOSE));
+	view_close(v);
+	store_close(s);
+	CHECK_INT(verify(0), 2);
+}
+
 static void test_models(void)
 {
 	struct store *s = open_store(8 * MIB);
@@ -1033,5 +1095,6 @@ static void test_labels(void)
 
 OWN_STORE_MAIN(test_life, test_spent, test_duplicate_label, test_came, test_verify_live, test_verify_named,
 	test_collision, test_again, test_step_late, test_limit, test_shrink, test_compact,
-	test_compact_large, test_log, test_kill, test_rot, test_sets, test_foreign, test_lock_late, test_newer,
-	test_reader, test_models, test_directories, test_labels, test_pinned, test_validation)
+	test_compact_large, test_log, test_kill, test_rot, test_sets, test_foreign, test_lock_late,
+	test_newer, test_reader, test_models, test_directories, test_labels, test_pinned, test_validation,
+	test_loose)

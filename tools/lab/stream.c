@@ -246,15 +246,15 @@ static int encode(struct stream *s, const struct coef_image *im, int own_quality
 {
 	struct scorer *sc = &s->scorer[0];
 	_cleanup_buf_ struct buf b = {0};
-	bool packed;
-	int r = rung_encode(sc, im, own_quality, quality, &b, &packed);
+	struct coded coded;
+	int r = rung_encode(sc, im, own_quality, quality, false, &b, &coded);
 
 	if (r < 0 || b.failed)
 		return r < 0 ? r : -ENOMEM;
 	free(h->data);
 	h->data = TAKE_PTR(b.data);
 	h->len = (uint32_t)b.len;
-	h->set = packed ? (int)sc->shared.id - 1 : -1;
+	h->set = (int)coded.tables - 1;
 	h->quality = (uint8_t)quality;
 	h->layout = coef_layout(im);
 	h->width = im->width;
@@ -579,8 +579,11 @@ static int make_tables(struct stream *s, int first, int n)
 	if (r < 0 || b.failed)
 		return r < 0 ? r : -ENOMEM;
 	s->set_bytes[s->n_sets++] = (double)b.len;
-	for (int m = 0; m < s->l->threads; m++)
+	for (int m = 0; m < s->l->threads; m++) {
 		s->scorer[m].shared = *set;
+		s->scorer[m].sets = s->set;
+		s->scorer[m].n_sets = s->n_sets;
+	}
 	s->tables_made++;
 	return 0;
 }

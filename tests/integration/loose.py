@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""While there is room pictures are left complete JPEGs, one that came as a JPEG the file that it was; once there is
+none they are packed, and are the same pictures."""
+import os
+import random
+import sqlite3
+
+from harness import Daemon, check, finish
+
+LOOSE = 16
+SIDE = 256
+
+
+def picture(i):
+    """Grey noise, of which quality decides how much is left."""
+    table = bytes(40 + 20 * (i % 5) + (n & 15) for n in range(256))
+    return b"P5 %d %d 255\n" % (SIDE, SIDE) + random.Random(i).randbytes(SIDE * SIDE).translate(table)
+
+
+def rows(where="1", table="images"):
+    index = sqlite3.connect(f"file:{d.store}/index.db?mode=ro", uri=True)
+    index.row_factory = sqlite3.Row
+    try:
+        return {f"{r['id']:016x}": dict(r) for r in index.execute(f"SELECT * FROM {table} WHERE {where}")}
+    finally:
+        index.close()
+
+
+def loose():
+    return rows(f"flags & {LOOSE}")
+
+
+def exported(image):
+    path = os.path.join(d.root, "one.jpg")
+    d.ctl("show", image, "--open", path)
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def drop(first, n):
+    for i in range(first, first + n):
+        d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.pgm", picture(i))
+    d.drained(60)
+
+
+def lead_to_themselves(found):
+    return all(r["step"] == 0 and r["step_to"] == r["quality"] and not r["tables"] for r in found.values())
+
+
+def lower(to):
+    d.configure({"Store": {"MaxUse": str(to)}})
+    d.ctl("reload")
+    seen = []
+
+    def settled():
+        seen.append(d.status()["store"])
+        return seen[-1]["limit"] == to and seen[-1]["use"] <= to and seen[-8:] == [seen[-1]] * 8
+
+    d.wait_for(settled, 60, f"{to} bytes to hold")
+
+
+d = Daemon({"Store": {"MaxUse": "64M"}, "Policy": {"Scoring": "predict", "MinQuality": "90"},
+            "Training": {"Enabled": "false"}}).start()
+n, enough = 0, 600
+while n < enough:
+    drop(n, 40)
+    n += 40
+    if rows(table="tables") and enough == 600:
+        enough = n + 40
+before = loose()
+check(len(before) > 0.7 * n and lead_to_themselves(before), f"{len(before)} of {n} are loose, what came before there was a set, too")
+check(not rows("tables AND length(data) > 8192 AND stratum % 2 = 0"), "nothing large is packed")
+one = next(iter(before))
+check("while there is room" in d.ask("show", one)["reason"], f"it says so: {d.ask('show', one)['reason']}")
+
+# A JPEG keeps its scan, and loses what says where it was taken.
+files = {i: exported(i) for i in before}
+text = b"taken at home"
+d.drop("blobs/camera.jpg", files[one][:2] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + files[one][2:] + text)
+d.drained()
+camera = rows("name = CAST('camera.jpg' AS BLOB)")
+check(len(camera) == 1 and all(r["data"] == files[one] and r["flags"] & LOOSE for r in camera.values()), "as it came, but for what it said")
+
+# Other settings forget it for as long as they hold.
+d.configure({"Policy": {"Mode": "uniform"}})
+d.stop()
+d.start()
+d.wait_for(lambda: not any(r["step_to"] for r in rows().values()), 30, "steps of Mode=uniform")
+d.configure({"Policy": {"Mode": "adaptive"}})
+d.stop()
+d.start()
+d.wait_for(lambda: lead_to_themselves(loose()), 30, "steps of Mode=adaptive")
+check(len(loose()) == len(before) + 1, "as many as before")
+
+# Room for them packed, and hardly for more; with nowhere else to go they are packed and no more.
+many = d.status()["store"]["images"]
+limit = d.status()["store"]["use"]
+while len(loose()) > len(before) - 20 and limit > 1 << 20:
+    limit = int(limit * 0.98)
+    lower(limit)
+check(d.disk_use() <= limit, f"{d.disk_use()} of {limit}")
+packed = rows("tables")
+same = [i for i, r in packed.items() if i in before and r["quality"] == before[i]["quality"]]
+check(d.status()["store"]["images"] == many, "all are there")
+check(len(same) > 10, f"{len(same)} of {len(before)} were packed and no more")
+check(all(packed[i]["bytes"] < before[i]["bytes"] and not packed[i]["flags"] & LOOSE for i in same), "which made room")
+check(all(exported(i) == files[i] for i in same), "they are what they were")
+d.drop("blobs/more.pgm", picture(n))
+d.drained()
+check(not any(r["flags"] & LOOSE for r in rows("name = CAST('more.pgm' AS BLOB)").values()), "nothing comes loose any more")
+
+# What is packed or not is as sound as ever, and far less room is made by the rest.
+d.verify()
+d.configure({"Policy": {"MinQuality": "2"}})
+lower(limit // 2)
+check(len(loose()) < len(before) / 2, f"{len(loose())} of {len(before)} are loose still")
+check(d.status()["store"]["images"] == many + 1, "all are there, smaller")
+d.verify()
+d.stop()
+d.remove()
+finish()
