@@ -226,6 +226,19 @@ static int64_t bytes_in(const struct op *op)
 	return n;
 }
 
+/* What relief that did not fit lacks: its files are there beside the old ones, its rows one after the other. */
+static int64_t lacks(const struct op *op)
+{
+	int64_t files = 0, row = 0;
+
+	for (; op; op = op->next)
+		if (op->row.flags & IMAGE_FILE)
+			files += (int64_t)op->data.len;
+		else
+			row = MAX(row, (int64_t)op->data.len);
+	return files + row;
+}
+
 static void pause_queue(struct writer *w)
 {
 	w->paused = true;
@@ -234,13 +247,12 @@ static void pause_queue(struct writer *w)
 
 static void on_failure(struct writer *w, struct batch_job *j)
 {
-	int64_t need = bytes_in(j->ops);
 	bool single = !j->ops->next;
 
 	if (j->result == -ENOSPC && j->relief) {
 		for (struct op *op = j->ops; op; op = op->next)
 			op->result = j->result;
-		w->events.full(w->events.user, need, true);
+		w->events.full(w->events.user, lacks(j->ops), true);
 		finish_ops(w, j);
 		return;
 	}
@@ -249,7 +261,7 @@ static void on_failure(struct writer *w, struct batch_job *j)
 		w->batch_max = MAX(w->batch_max / 2, 1);
 	} else if (j->result == -ENOSPC) {
 		w->wants_room = true;
-		w->events.full(w->events.user, need, false);
+		w->events.full(w->events.user, bytes_in(j->ops), false);
 	} else {
 		w->events.failing(w->events.user, j->result, j->error);
 		pause_queue(w);

@@ -47,19 +47,7 @@ def lead_to_themselves(found):
     return all(r["step"] == 0 and r["step_to"] == r["quality"] and not r["tables"] for r in found.values())
 
 
-def lower(to):
-    d.configure({"Store": {"MaxUse": str(to)}})
-    d.ctl("reload")
-    seen = []
-
-    def settled():
-        seen.append(d.status()["store"])
-        return seen[-1]["limit"] == to and seen[-1]["use"] <= to and seen[-8:] == [seen[-1]] * 8
-
-    d.wait_for(settled, 60, f"{to} bytes to hold")
-
-
-d = Daemon({"Store": {"MaxUse": "64M"}, "Policy": {"Scoring": "predict", "MinQuality": "90"},
+d = Daemon({"Store": {"MaxUse": "8M"}, "Policy": {"Scoring": "predict", "MinQuality": "90"},
             "Training": {"Enabled": "false"}}).start()
 n, enough = 0, 600
 while n < enough:
@@ -92,16 +80,14 @@ d.start()
 d.wait_for(lambda: lead_to_themselves(loose()), 30, "steps of Mode=adaptive")
 check(len(loose()) == len(before) + 1, "as many as before")
 
-# Room for them packed, and hardly for more; with nowhere else to go they are packed and no more.
-many = d.status()["store"]["images"]
-limit = d.status()["store"]["use"]
-while len(loose()) > len(before) - 20 and limit > 1 << 20:
-    limit = int(limit * 0.98)
-    lower(limit)
-check(d.disk_use() <= limit, f"{d.disk_use()} of {limit}")
+# More comes than there is room for; with nowhere else to go they are packed and no more.
+while len(loose()) > len(before) - 20 and n < 1000:
+    drop(n, 20)
+    n += 20
+check(d.disk_use() <= 8 << 20, f"{d.disk_use()} of 8 MiB")
 packed = rows("tables")
 same = [i for i, r in packed.items() if i in before and r["quality"] == before[i]["quality"]]
-check(d.status()["store"]["images"] == many, "all are there")
+check(d.status()["store"]["images"] == n + 1, f"all are there: {d.status()['store']['images']} of {n + 1}")
 check(len(same) > 10, f"{len(same)} of {len(before)} were packed and no more")
 check(all(packed[i]["bytes"] < before[i]["bytes"] and not packed[i]["flags"] & LOOSE for i in same), "which made room")
 check(all(exported(i) == files[i] for i in same), "they are what they were")
@@ -111,10 +97,11 @@ check(not any(r["flags"] & LOOSE for r in rows("name = CAST('more.pgm' AS BLOB)"
 
 # What is packed or not is as sound as ever, and far less room is made by the rest.
 d.verify()
-d.configure({"Policy": {"MinQuality": "2"}})
-lower(limit // 2)
-check(len(loose()) < len(before) / 2, f"{len(loose())} of {len(before)} are loose still")
-check(d.status()["store"]["images"] == many + 1, "all are there, smaller")
+d.configure({"Policy": {"MinQuality": "2"}, "Store": {"MaxUse": "3M"}})
+d.ctl("reload")
+d.wait_for(lambda: d.status()["store"]["limit"] == d.status()["store"]["max_use"] == 3 << 20 >= d.status()["store"]["use"], 60, "3 MiB to hold")
+d.wait_for(lambda: len(loose()) < len(before) / 2, 30, "most to be smaller")
+check(d.disk_use() <= 3 << 20, f"{d.disk_use()} of 3 MiB")
 d.verify()
 d.stop()
 d.remove()
