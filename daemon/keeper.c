@@ -667,7 +667,8 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 		}
 		if (gain > 0 && compact_begin(k, hard ? need : 0))
 			return;
-		if (drop_members(k, plan_drops((double)need, mean, overhead_per_image(d), want)) > 0)
+		/* A step that does not fit says nothing about what a byte is worth. */
+		if (drop_members(k, plan_drops((double)need, mean, overhead_per_image(d), want)) > 0 && !hard)
 			d->price = limit;
 		if (!k->ops && !hard && degrade(k, steps, INFINITY) > 0 && k->outstanding)
 			return;

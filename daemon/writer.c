@@ -226,42 +226,39 @@ static int64_t bytes_in(const struct op *op)
 	return n;
 }
 
-/* What relief that did not fit lacks: its files are there beside the old ones, its rows one after the other. */
-static int64_t lacks(const struct op *op)
-{
-	int64_t files = 0, row = 0;
-
-	for (; op; op = op->next)
-		if (op->row.flags & IMAGE_FILE)
-			files += (int64_t)op->data.len;
-		else
-			row = MAX(row, (int64_t)op->data.len);
-	return files + row;
-}
-
 static void pause_queue(struct writer *w)
 {
 	w->paused = true;
 	uv_timer_start(&w->retry, on_retry, RETRY_MS, 0);
 }
 
+static int count_of(const struct op *op)
+{
+	int n = 0;
+
+	for (; op; op = op->next)
+		n++;
+	return n;
+}
+
+/* Relief that does not fit in one may in two: what the first frees the second can use. */
 static void on_failure(struct writer *w, struct batch_job *j)
 {
-	bool single = !j->ops->next;
+	int64_t need = bytes_in(j->ops);
+	int n = count_of(j->ops);
 
-	if (j->result == -ENOSPC && j->relief) {
-		for (struct op *op = j->ops; op; op = op->next)
-			op->result = j->result;
-		w->events.full(w->events.user, lacks(j->ops), true);
+	if (j->result == -ENOSPC && j->relief && n == 1) {
+		j->ops->result = j->result;
+		w->events.full(w->events.user, need, true);
 		finish_ops(w, j);
 		return;
 	}
 	put_back(w, j);
-	if (j->result == -E2BIG && !single) {
-		w->batch_max = MAX(w->batch_max / 2, 1);
+	if (n > 1 && (j->result == -E2BIG || (j->result == -ENOSPC && j->relief))) {
+		w->batch_max = n / 2;
 	} else if (j->result == -ENOSPC) {
 		w->wants_room = true;
-		w->events.full(w->events.user, bytes_in(j->ops), false);
+		w->events.full(w->events.user, need, false);
 	} else {
 		w->events.failing(w->events.user, j->result, j->error);
 		pause_queue(w);

@@ -16,11 +16,13 @@
 static char root[] = "/tmp/larder-writer-XXXXXX";
 static int done, failing;
 static int64_t lacking; /* what relief that did not fit did */
+static int lacked, went;
 
 static void on_done(void *user, struct op *op)
 {
 	(void)user;
 	done++;
+	went += op->result == 0;
 	op_free(op);
 }
 
@@ -29,6 +31,7 @@ static void on_full(void *user, int64_t need, bool hard)
 	(void)user;
 	CHECK(hard);
 	lacking = need;
+	lacked++;
 }
 
 static void on_changed(void *user, const struct tally_list *change)
@@ -229,7 +232,7 @@ int main(void)
 	CHECK_INT(pieces.left, 0);
 	CHECK_INT(pieces.ran, 100);
 
-	/* Relief that does not fit lacks the largest of its rows: they go one after the other. */
+	/* Relief that does not fit goes in pieces, and what does not fit even by itself is given back. */
 	limits.total = MIB;
 	for (int id = 1; id <= 3; id++) { /* the log becomes shorter on the way */
 		writer_set_limits(w, &limits);
@@ -238,13 +241,14 @@ int main(void)
 		limits.total = writer_usage(w)->total + 20000;
 	}
 	writer_set_limits(w, &limits);
-	op = row(4, 14000);
+	op = row(4, 9000);
 	op->next = row(5, 24000);
-	op->next->next = row(6, 10000);
-	CHECK_INT(lacking, 0);
+	op->next->next = row(6, 300);
+	went = 0;
 	writer_relief(w, op);
 	run_until(&loop, &done, 9);
 	CHECK_INT(lacking, 24000);
+	CHECK(lacked == 1 && went == 2);
 
 	uv_walk(&loop, close_handle, NULL);
 	uv_run(&loop, UV_RUN_DEFAULT);
