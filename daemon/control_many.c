@@ -145,10 +145,7 @@ static void prepare_pinned(struct daemon *d, struct op *op, const struct image_r
 
 static void set_next_step(const struct daemon *d, struct op *op, const struct image_row *row)
 {
-	struct next_step next = next_of_row(d, row, d->sequence);
-
-	op->row.step = next.step;
-	op->row.step_to = next.to;
+	row_set_step(&op->row, next_of_row(d, row, d->sequence));
 }
 
 static void prepare_label(struct daemon *d, struct op *op, const struct image_row *row, uint32_t label)

@@ -158,6 +158,8 @@ void curve_of_row(const struct image_row *row, int min_quality, struct curve *re
 /* A row as a worker is told of it; what is asked and the label are the caller's to set. */
 struct stored_image stored_of_row(const struct image_row *row);
 
+void row_set_step(struct image_row *row, struct next_step next);
+
 /* Codes the divergences of the rungs up to rung at into the row. */
 void row_set_harm(struct image_row *row, const struct curve *c, int at);
 

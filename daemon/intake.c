@@ -410,18 +410,11 @@ static void set_row(struct capture *c, const struct curve_answer *a)
 	snprintf(c->row.name, sizeof(c->row.name), "%.*s", NAME_KEPT_MAX, base ? base + 1 : c->file.path);
 }
 
-static void set_next(struct image_row *row, struct next_step next)
-{
-	row->step = next.step;
-	row->step_to = next.to;
-}
-
 /* The decision. Fills the row; returns the quality to encode at. */
 static int decide(struct capture *c, struct curve_answer *a)
 {
 	struct daemon *d = c->d;
 	enum policy_mode mode = (enum policy_mode)d->config.policy.mode;
-	struct next_step next;
 	bool validation;
 	int rung;
 
@@ -433,11 +426,10 @@ static int decide(struct capture *c, struct curve_answer *a)
 	rung = choose_rung(mode, &a->curve, &d->population, keeper_door_price(d), validation);
 	if (mode == MODE_ADAPTIVE)
 		rung = choose_no_larger(&a->curve, &d->population, rung, c->file.size);
-	next = choose_next(mode, &a->curve, &d->population, rung, validation,
-		d->sequence + d->intake->n, c->row.rank);
+	row_set_step(&c->row, choose_next(mode, &a->curve, &d->population, rung, validation,
+				      d->sequence + d->intake->n, c->row.rank));
 	c->loose = choose_loose(mode, validation, a->curve.rate[rung], keeper_nearly_full(d));
 	c->row.quality = a->curve.quality[rung];
-	set_next(&c->row, next);
 	row_set_harm(&c->row, &a->curve, rung);
 	c->drop_at_door = keeper_at_the_door(d, c->row.stratum, c->row.rank, c->row.step);
 	return c->row.quality;
@@ -494,7 +486,7 @@ static bool on_encoded(struct capture *c, struct reader *payload, bool *ret_bad)
 	c->row.tables = coded.tables;
 	if (c->loose && coded.loose) {
 		c->row.flags |= IMAGE_LOOSE;
-		set_next(&c->row, choose_packing(c->row.quality));
+		row_set_step(&c->row, choose_packing(c->row.quality));
 	}
 	if (payload->failed || payload->len < 1 || payload->len > INT32_MAX) {
 		*ret_bad = true;

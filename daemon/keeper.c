@@ -77,6 +77,12 @@ struct stored_image stored_of_row(const struct image_row *row)
 		.tables = row->tables};
 }
 
+void row_set_step(struct image_row *row, struct next_step next)
+{
+	row->step = next.step;
+	row->step_to = next.to;
+}
+
 void row_set_harm(struct image_row *row, const struct curve *c, int at)
 {
 	uint8_t quality[RUNGS_MAX];
@@ -264,8 +270,7 @@ static void end_round(struct keeper *k)
 {
 	struct op *ops = TAKE_PTR(k->ops);
 
-	for (struct op *op = ops; op; op = op->next)
-		k->applying++;
+	k->applying += op_count(ops);
 	k->relieving = ops;
 	k->full = !ops;
 	if (!ops && clock_steady_us() - k->full_said_us > FULL_SAID_EVERY) {
@@ -418,7 +423,6 @@ static uint8_t fill_step(struct step_job *s, const struct curve_answer *a)
 {
 	struct daemon *d = s->k->d;
 	struct image_row *row = &s->op->row;
-	struct next_step next;
 	struct curve c;
 	bool known = step_curve(s, a, &c);
 	int to;
@@ -426,8 +430,7 @@ static uint8_t fill_step(struct step_job *s, const struct curve_answer *a)
 	*row = s->row;
 	row->flags &= ~(uint32_t)IMAGE_LOOSE;
 	row->quality = s->row.step_to;
-	row->step = -1;
-	row->step_to = 0;
+	row_set_step(row, (struct next_step){-1, 0});
 	if (row->quality < d->config.policy.min_quality)
 		return 0; /* which has been raised since */
 	if (!known)
@@ -437,9 +440,7 @@ static uint8_t fill_step(struct step_job *s, const struct curve_answer *a)
 	for (int i = 0; i < c.n; i++)
 		if (c.quality[i] == row->quality) {
 			c.n = i + 1;
-			next = next_of_curve(d, row, &c);
-			row->step = next.step;
-			row->step_to = next.to;
+			row_set_step(row, next_of_curve(d, row, &c));
 			row_set_harm(row, &c, i);
 		}
 	return row->quality;
@@ -484,8 +485,7 @@ struct op *next_step_op(const struct image_row *row, struct next_step next)
 
 	if (op) {
 		op->row = *row;
-		op->row.step = next.step;
-		op->row.step_to = next.to;
+		row_set_step(&op->row, next);
 		op->was_quality = row->quality;
 	}
 	return op;

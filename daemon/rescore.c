@@ -58,7 +58,6 @@ static struct op *rescored(struct step_job *s, struct curve_answer *a)
 	struct daemon *d = s->k->d;
 	struct op *op = op_new(OP_RESCORE);
 	float paid = s->row.n_harm ? kl_decode(s->row.harm[s->row.n_harm - 1]) : 0;
-	struct next_step next;
 
 	if (!op)
 		return NULL;
@@ -68,10 +67,8 @@ static struct op *rescored(struct step_job *s, struct curve_answer *a)
 	population_fill_rates(&d->population, &a->curve);
 	for (int i = 0; i < a->curve.n; i++)
 		a->curve.kl[i] += paid;
-	next = next_of_curve(d, &s->row, &a->curve);
 	op->row = s->row;
-	op->row.step = next.step;
-	op->row.step_to = next.to;
+	row_set_step(&op->row, next_of_curve(d, &s->row, &a->curve));
 	op->row.model = s->model;
 	if (a->curve.scored)
 		op->row.flags |= IMAGE_SCORED;

@@ -140,6 +140,7 @@ struct op {
 struct op *op_new(enum op_kind kind);
 void op_free(struct op *op);
 void op_free_all(struct op *first); /* and what follows it */
+int op_count(const struct op *first);
 DEFINE_FREEP(struct op, op_free)
 
 /* Images of a stratum at a quality; at quality 0 there are none, but what came with a label. */

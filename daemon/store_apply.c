@@ -43,6 +43,15 @@ void op_free_all(struct op *first)
 	}
 }
 
+int op_count(const struct op *first)
+{
+	int n = 0;
+
+	for (; first; first = first->next)
+		n++;
+	return n;
+}
+
 struct name_list {
 	char (*v)[40]; /* owned */
 	size_t n, cap;

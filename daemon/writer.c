@@ -232,20 +232,11 @@ static void pause_queue(struct writer *w)
 	uv_timer_start(&w->retry, on_retry, RETRY_MS, 0);
 }
 
-static int count_of(const struct op *op)
-{
-	int n = 0;
-
-	for (; op; op = op->next)
-		n++;
-	return n;
-}
-
 /* Relief that does not fit in one may in two: what the first frees the second can use. */
 static void on_failure(struct writer *w, struct batch_job *j)
 {
 	int64_t need = bytes_in(j->ops);
-	int n = count_of(j->ops);
+	int n = op_count(j->ops);
 
 	if (j->result == -ENOSPC && j->relief && n == 1) {
 		j->ops->result = j->result;

@@ -38,3 +38,8 @@ int ladder_nearest(int quality)
 			best = i;
 	return best;
 }
+
+bool ladder_has(int quality)
+{
+	return LADDER[ladder_nearest(quality)] == quality;
+}

@@ -26,5 +26,6 @@ int ladder_for(int own_quality, int min_quality, int max_quality, uint8_t ret[RU
  */
 bool ladder_step_allowed(int from_quality, int to_quality);
 
-/* The index in LADDER of the rung nearest to quality. */
+/* The index in LADDER of the rung nearest to quality; and whether it is that quality's own. */
 int ladder_nearest(int quality);
+bool ladder_has(int quality);

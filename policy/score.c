@@ -95,7 +95,7 @@ static bool fits_shared(const struct table_set *set, const struct coef_image *ru
 static const struct table_set *set_to_pack_with(
 	const struct scorer *s, const struct coef_image *rung, int quality, bool own_tables)
 {
-	if (!s->shared.id || LADDER[ladder_nearest(quality)] != quality)
+	if (!s->shared.id || !ladder_has(quality))
 		return NULL;
 	if (!own_tables || fits_shared(&s->shared, rung, quality))
 		return &s->shared;
@@ -134,7 +134,7 @@ static bool never_fits(const struct scorer *s, const struct coef_image *rung, co
 /* Whether a file of so many bytes may well be packed once there is a set. */
 static bool waits_for_set(const struct scorer *s, int quality, size_t bytes)
 {
-	return !s->shared.id && LADDER[ladder_nearest(quality)] == quality && bytes <= (size_t)s->pack_max;
+	return !s->shared.id && ladder_has(quality) && bytes <= (size_t)s->pack_max;
 }
 
 int rung_encode(struct scorer *s, const struct coef_image *im, int own_quality, int quality, bool loose,

@@ -22,10 +22,9 @@ struct scorer {
 	struct coef_image rung; /* scratch */
 	bool every_rung;	/* asks the network about all rungs, for comparison */
 	bool few_rates;		/* counts the bytes of every sixth rung only */
-	const struct buf
-		*file; /* borrowed: the image as it came, a JPEG that jpeg_strip() has made; NULL: it
-			  is not known any more. Of few rates without a network's answers its bytes are
-			  taken for the only one that is needed; loose, it is stored as it is */
+	const struct buf *file; /* borrowed: the image as it came, a JPEG that jpeg_strip() has made; NULL: it
+				   is not known any more. Of few rates without a network's answers its bytes
+				   are taken for the only one that is needed; loose, it is stored as it is */
 	bool guess;		/* guesses divergences where there is no network: scorer_set_input() */
 	int64_t asked;		/* pictures that went through the network */
 	struct features *features; /* borrowed; when not NULL, score() fills it */

@@ -28,7 +28,7 @@ bool table_set_tables(const struct table_set *set, int quality, struct jpeg_tabl
 {
 	int i = ladder_nearest(quality);
 
-	if (!set->id || LADDER[i] != quality)
+	if (!set->id || !ladder_has(quality))
 		return false;
 	tables_standard(quality, ret);
 	memcpy(ret->quant, set->quant[i], sizeof(ret->quant));
