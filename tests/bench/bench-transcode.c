@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "common/io.h"
+#include "common/net/parallel.h"
 #include "tools/lab/peer.h"
 
 #define ROUNDS 3
@@ -21,10 +22,11 @@ struct work {
 	atomic_int next;
 };
 
-static void transcode(void *arg)
+static void transcode(void *arg, int member)
 {
 	struct work *w = arg;
 
+	(void)member;
 	for (;;) {
 		int i = atomic_fetch_add(&w->next, 1);
 
@@ -37,26 +39,21 @@ static void transcode(void *arg)
 
 int main(int argc, char **argv)
 {
-	int n = argc - 1, threads = (int)uv_available_parallelism();
+	int n = argc - 1;
 	struct work w = {.file = calloc((size_t)n + 1, sizeof(struct buf)), .n = n};
-	uv_thread_t *thread = calloc((size_t)threads, sizeof(*thread));
+	_cleanup_(team_freep) struct team *team = team_new((int)uv_available_parallelism());
 	int64_t begin;
 
+	if (!n || !w.file || !team)
+		return 1;
 	for (int i = 0; i < n; i++)
 		if (io_read_file(AT_FDCWD, argv[i + 1], INT32_MAX, &w.file[i]) < 0)
 			return 1;
-	if (!n || !thread || !w.file)
-		return 1;
 	begin = clock_steady_us();
-	for (int t = 0; t < threads; t++)
-		if (uv_thread_create(&thread[t], transcode, &w) != 0)
-			return 1;
-	for (int t = 0; t < threads; t++)
-		uv_thread_join(&thread[t]);
+	team_run(team, transcode, &w);
 	printf("%.0f\n", ROUNDS * n / ((double)(clock_steady_us() - begin) / US_PER_SEC));
 	for (int i = 0; i < n; i++)
 		buf_done(&w.file[i]);
 	free(w.file);
-	free(thread);
 	return 0;
 }

@@ -3,17 +3,12 @@
 import csv
 import os
 import random
-import sqlite3
 
 from harness import Daemon, check, finish, picture
 
 
 def count(where):
-    index = sqlite3.connect(f"file:{d.store}/index.db?mode=ro", uri=True)
-    try:
-        return index.execute(f"SELECT count(*) FROM {where}").fetchone()[0]
-    finally:
-        index.close()
+    return d.query(f"SELECT count(*) FROM {where}")[0][0]
 
 
 d = Daemon().start()

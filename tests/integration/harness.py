@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import tempfile
 import threading
 import time
 import zlib
+from contextlib import closing
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "python"))
 
@@ -71,6 +73,12 @@ def picture(kind, seed, size=32):
         return tuple(min(255, v + noise.byte() % 48 + 10 * c) for c in range(3))
 
     return png(size, size, pixel)
+
+
+def grey_noise(seed, side, levels=64):
+    """A PGM of which quality decides how much is left."""
+    table = bytes(40 + 20 * (seed % 5) + n % levels for n in range(256))
+    return b"P5 %d %d 255\n" % (side, side) + random.Random(seed).randbytes(side * side).translate(table)
 
 
 class Scenes:
@@ -184,6 +192,12 @@ class Daemon:
             spool = self.status()["spool"]
             return spool["pending"] == 0 and spool["in_flight"] == 0
         return self.wait_for(idle, seconds, "the spool to drain")
+
+    def query(self, sql):
+        """Rows of its index, which read by name, too."""
+        with closing(sqlite3.connect(f"file:{os.path.join(self.store, 'index.db')}?mode=ro", uri=True)) as index:
+            index.row_factory = sqlite3.Row
+            return index.execute(sql).fetchall()
 
     def sum(self):
         c = self.status()["captures"]

@@ -2,28 +2,18 @@
 """While there is room pictures are left complete JPEGs, one that came as a JPEG the file that it was; once there is
 none they are packed, and are the same pictures."""
 import os
-import random
-import sqlite3
 
-from harness import Daemon, check, finish
+from harness import Daemon, check, finish, grey_noise
 
 LOOSE = 16
-SIDE = 256
 
 
 def picture(i):
-    """Grey noise, of which quality decides how much is left."""
-    table = bytes(40 + 20 * (i % 5) + (n & 15) for n in range(256))
-    return b"P5 %d %d 255\n" % (SIDE, SIDE) + random.Random(i).randbytes(SIDE * SIDE).translate(table)
+    return grey_noise(i, 256, 16)
 
 
-def rows(where="1", table="images"):
-    index = sqlite3.connect(f"file:{d.store}/index.db?mode=ro", uri=True)
-    index.row_factory = sqlite3.Row
-    try:
-        return {f"{r['id']:016x}": dict(r) for r in index.execute(f"SELECT * FROM {table} WHERE {where}")}
-    finally:
-        index.close()
+def rows(where="1"):
+    return {f"{r['id']:016x}": dict(r) for r in d.query(f"SELECT * FROM images WHERE {where}")}
 
 
 def loose():
@@ -53,7 +43,7 @@ n, enough = 0, 600
 while n < enough:
     drop(n, 40)
     n += 40
-    if rows(table="tables") and enough == 600:
+    if d.query("SELECT id FROM tables") and enough == 600:
         enough = n + 40
 before = loose()
 check(len(before) > 0.7 * n and lead_to_themselves(before), f"{len(before)} of {n} are loose, what came before there was a set, too")

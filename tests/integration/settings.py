@@ -1,16 +1,8 @@
 #!/usr/bin/env python3
 """What is stored goes by the settings as they are now: Mode after a restart, MinQuality after a reload."""
-import random
-
-from harness import Daemon, check, finish
+from harness import Daemon, check, finish, grey_noise
 
 N = 1200
-
-
-def picture(i, side):
-    """Grey noise, of which quality decides how much is left."""
-    table = bytes(40 + 20 * (i % 5) + (n & 63) for n in range(256))
-    return b"P5 %d %d 255\n" % (side, side) + random.Random(i).randbytes(side * side).translate(table)
 
 
 def settings(max_use, **policy):
@@ -19,7 +11,7 @@ def settings(max_use, **policy):
 
 def drop(d, first, side=80, n=N):
     for i in range(first, first + n):
-        d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.pgm", picture(i, side))
+        d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.pgm", grey_noise(i, side))
     d.drained(120)
 
 
@@ -127,7 +119,7 @@ d.remove()
 # What becomes a validation image by its label is degraded no more.
 d = Daemon({"Store": {"MaxUse": "4M"}, "Policy": {"MaxQuality": "50"}, "Training": {"Enabled": "false", "ValidationShare": "30%"}}).start()
 for i in range(600):
-    d.drop(f"{i}.pgm", picture(i, 80))
+    d.drop(f"{i}.pgm", grey_noise(i, 80))
 d.drained()
 chosen = [i["id"] for i in images(d)[:150]]
 d.ctl("label", "stripes", *chosen)

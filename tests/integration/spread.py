@@ -3,7 +3,6 @@
 since, what it has shown makes room first, and its model comes at the end. All of it outlives a kill."""
 import os
 import re
-import sqlite3
 
 from harness import Daemon, check, finish, picture
 
@@ -42,10 +41,7 @@ def ended():
 
 
 def ranks():
-    index = sqlite3.connect(f"file:{os.path.join(d.store, 'index.db')}?mode=ro", uri=True)
-    rows = index.execute("SELECT rank FROM images WHERE stratum > 1 AND stratum % 2 = 0").fetchall()
-    index.close()
-    return [r[0] for r in rows]
+    return [r["rank"] for r in d.query("SELECT rank FROM images WHERE stratum > 1 AND stratum % 2 = 0")]
 
 
 # The first model comes at once, and as long as nearly all fits nothing is spread.

@@ -7,6 +7,7 @@
 #include "common/codec/jpeg.h"
 #include "common/rng.h"
 #include "tests/unit/pictures.h"
+#include "tests/unit/same.h"
 #include "tests/unit/test.h"
 
 static const int qualities[] = {2, 10, 30, 75, 95, 100};
@@ -46,18 +47,6 @@ static void fit(int n, int width, int height, struct pack_model *ret)
 	free(sum);
 }
 
-static bool same(const struct coef_image *a, const struct coef_image *b)
-{
-	if (a->width != b->width || a->height != b->height || a->n_planes != b->n_planes)
-		return false;
-	for (int i = 0; i < a->n_planes; i++)
-		if (memcmp(a->plane[i].coef, b->plane[i].coef,
-			    (size_t)a->plane[i].blocks_w * (size_t)a->plane[i].blocks_h *
-				    DCT_SIZE2 * sizeof(int16_t)) != 0)
-			return false;
-	return true;
-}
-
 /* Unpacks into a picture of the same geometry and steps. */
 static int unpack(const uint8_t *data, size_t len, const struct pack_model *m,
 	const struct coef_image *like, struct coef_image *ret)
@@ -88,7 +77,7 @@ static void test_lossless(void)
 				CHECK(b.len >= 1);
 				CHECK_NEAR(pack_bytes(&im, &m), b.len, 2 + 0.01 * (double)b.len);
 				CHECK_INT(unpack(b.data, b.len, &m, &im, &back), 0);
-				CHECK(same(&im, &back));
+				CHECK(same_picture(&im, &back));
 			}
 }
 
@@ -115,7 +104,7 @@ static void test_extremes(void)
 					im.plane[i].coef[k] = wild[rng_below(&r, ARRAY_SIZE(wild))];
 		CHECK_INT(pack_write(&im, &m, 0, &b), 0);
 		CHECK_INT(unpack(b.data, b.len, &m, &im, &back), 0);
-		CHECK(same(&im, &back));
+		CHECK(same_picture(&im, &back));
 		CHECK_NEAR(pack_bytes(&im, &m), b.len, 4 + 0.02 * (double)b.len);
 	}
 }
@@ -192,7 +181,7 @@ static void test_export(void)
 	CHECK_INT(jpeg_write_file(&back, &t, &file), 0);
 	CHECK_INT(capture_decode(file.data, file.len, 1 << 20, &again, &info), 0);
 	CHECK_INT(info.orientation, 6);
-	CHECK(same(&im, &again));
+	CHECK(same_picture(&im, &again));
 	CHECK_INT(packed_decode(b.data, b.len, 0x77, 50, 41, 1, &t, &m, &back), -EBADMSG);
 	CHECK_INT(packed_decode(b.data, b.len, 0, 0, 41, 1, &t, &m, &back), -EBADMSG);
 	CHECK_INT(packed_decode(b.data, b.len, 0, 65535, 65535, 1, &t, &m, &back), -EBADMSG);

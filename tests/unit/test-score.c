@@ -6,6 +6,7 @@
 #include "common/codec/decode.h"
 #include "common/codec/input.h"
 #include "tests/unit/pictures.h"
+#include "tests/unit/same.h"
 #include "tests/unit/test.h"
 
 static const struct net_shape shape = {32, {4, 6, 8}, 4};
@@ -264,17 +265,6 @@ static void test_set_bytes(void)
 	}
 }
 
-static bool same_picture(const struct coef_image *a, const struct coef_image *b)
-{
-	bool same = a->n_planes == b->n_planes;
-
-	for (int i = 0; same && i < a->n_planes; i++)
-		for (int k = 0; k < a->plane[i].blocks_w * a->plane[i].blocks_h * DCT_SIZE2; k++)
-			same = same && a->plane[i].coef[k] * a->plane[i].quant[k % DCT_SIZE2] ==
-					       b->plane[i].coef[k] * b->plane[i].quant[k % DCT_SIZE2];
-	return same;
-}
-
 /* What is written is what the rates said, packed while it may be, and reads back as it was. */
 static void test_encode(void)
 {
@@ -319,8 +309,8 @@ static void test_encode(void)
 	scorer_done(&s);
 }
 
-/* A law that holds is found; nothing is said before enough was learnt. */
-static void lossless_of(const struct scorer *s, const struct buf *b, const struct table_set *set,
+/* What was written at a quality, packed with a set or (NULL) as a file, read back. */
+static void read_back(const struct scorer *s, const struct buf *b, const struct table_set *set,
 	int quality, struct coef_image *ret)
 {
 	struct jpeg_tables t;
@@ -361,7 +351,7 @@ static void test_loose(void)
 	sets[0] = s.shared;
 	CHECK_INT(rung_encode(&s, &im, 100, 90, true, &loose, &coded), 0);
 	CHECK(!coded.tables && coded.loose);
-	lossless_of(&s, &loose, NULL, 90, &back);
+	read_back(&s, &loose, NULL, 90, &back);
 	CHECK(same_picture(&s.rung, &back));
 
 	s.shared.id = 8; /* a later set has other steps */
@@ -379,7 +369,7 @@ static void test_loose(void)
 	s.n_sets = 2;
 	CHECK_INT(rung_encode(&s, &back, 90, 90, false, &packed, &coded), 0);
 	CHECK(coded.tables == 7 && packed.len < loose.len);
-	lossless_of(&s, &packed, &sets[0], 90, &again);
+	read_back(&s, &packed, &sets[0], 90, &again);
 	CHECK(same_picture(&back, &again));
 
 	s.file = &loose; /* as if the capture had come like this */
@@ -422,6 +412,7 @@ static void test_rate_of_file(void)
 	scorer_done(&s);
 }
 
+/* A law that holds is found; nothing is said before enough was learnt. */
 static void test_predict(void)
 {
 	enum { LEARNT = 128, ASKED = 20 };

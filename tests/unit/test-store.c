@@ -951,7 +951,14 @@ static void test_validation(void)
 	CHECK_INT(verify(0), 1);
 }
 
-/* A model is counted while it is there; what cannot be removed is said. */
+static struct op *loose(struct op *op)
+{
+	op->row.flags = IMAGE_LOOSE;
+	op->row.step = 0;
+	op->row.step_to = 50;
+	return op;
+}
+
 /*
  * A loose image's step leads to the quality that it has, until it is packed or said not to be packable; a
  * step that was worked out before is refused then.
@@ -966,18 +973,9 @@ static void test_loose(void)
 	struct op *op;
 
 	CHECK_INT(view_open(path, &v, error), 0);
-	for (int64_t id = 1; id <= 2; id++) {
-		op = insert(id, 5000, 2, 7);
-		op->row.flags = IMAGE_LOOSE;
-		op->row.step = 0;
-		op->row.step_to = 50;
-		CHECK_INT(apply_free(s, op), 0);
-	}
-	op = about(OP_RESCORE, 1);
-	op->row.flags = IMAGE_LOOSE;
-	op->row.step = 0;
-	op->row.step_to = 50;
-	CHECK_INT(apply_free(s, op), 0);
+	CHECK_INT(apply_free(s, loose(insert(1, 5000, 2, 7))), 0);
+	CHECK_INT(apply_free(s, loose(insert(2, 5000, 2, 7))), 0);
+	CHECK_INT(apply_free(s, loose(about(OP_RESCORE, 1))), 0);
 	for (int to = 50; to <= 60; to += 10) { /* unpinned, labelled: a step up is none */
 		for (int pinned = 1; pinned >= 0; pinned--) {
 			op = about(OP_PIN, 1);
@@ -997,11 +995,7 @@ static void test_loose(void)
 	CHECK_INT(apply_free(s, step_down(&row, 50, 50, packed, sizeof(packed))), 0);
 	CHECK_INT(view_row(v, 1, &row), 0);
 	CHECK(row.quality == 50 && row.bytes == sizeof(packed) && !(row.flags & IMAGE_LOOSE));
-	op = about(OP_RESCORE, 1);
-	op->row.flags = IMAGE_LOOSE;
-	op->row.step = 0;
-	op->row.step_to = 50;
-	CHECK_INT(apply_free(s, op), -ESTALE);
+	CHECK_INT(apply_free(s, loose(about(OP_RESCORE, 1))), -ESTALE);
 
 	op = about(OP_RESCORE, 2); /* it turned out not to be packable */
 	op->row.step = 9;
@@ -1014,6 +1008,7 @@ static void test_loose(void)
 	CHECK_INT(verify(0), 2);
 }
 
+/* A model is counted while it is there; what cannot be removed is said. */
 static void test_models(void)
 {
 	struct store *s = open_store(8 * MIB);
