@@ -41,18 +41,18 @@ struct net_work {
 
 int net_shape_check(const struct net_shape *s)
 {
-	if (s->size < 8 || s->size > 512 || s->size % 8 || s->classes < 1 ||
+	if (s->size < NET_STRIDE || s->size > NET_SIZE_MAX || s->size % NET_STRIDE || s->classes < 1 ||
 		s->classes > NET_CLASSES_MAX)
 		return -EINVAL;
 	for (int l = 0; l < NET_LAYERS; l++)
-		if (s->channels[l] < 1 || s->channels[l] > 1024)
+		if (s->channels[l] < 1 || s->channels[l] > NET_CHANNELS_MAX)
 			return -EINVAL;
 	return 0;
 }
 
 int net_features(const struct net_shape *s)
 {
-	return (s->size / 8) * (s->size / 8) * s->channels[NET_LAYERS - 1];
+	return (s->size / NET_STRIDE) * (s->size / NET_STRIDE) * s->channels[NET_LAYERS - 1];
 }
 
 void net_layout(const struct net_shape *s, struct net_layout *ret)

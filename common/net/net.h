@@ -21,8 +21,11 @@
 
 #include "common/macros.h"
 
-#define NET_LAYERS	3
-#define NET_CLASSES_MAX 1024
+#define NET_LAYERS	 3
+#define NET_STRIDE	 8 /* of the features in the picture: the side of each picture is a multiple of it */
+#define NET_SIZE_MAX	 512
+#define NET_CHANNELS_MAX 1024
+#define NET_CLASSES_MAX	 1024
 
 struct net_shape {
 	int size;		  /* S, a multiple of 8 */

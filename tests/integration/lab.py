@@ -117,7 +117,7 @@ for args, said in ((["policies"], "--data"), (["nothing", *COMMON], "one verb is
                    (["bench", *COMMON, "--only", "adaptive"], "of stages training asking packing"),
                    (["predict", *COMMON, "--only", "adaptive"], "not made of parts"),
                    (["policies", *COMMON, "--channels", "8,8"], "three whole numbers"),
-                   (["policies", *COMMON, "--input", "17"], "no such network")):
+                   (["policies", *COMMON, "--input", "17"], "allowed: a multiple of 8 up to 512")):
     r = lab(*args, ok=False)
     check(said in r.stderr and r.stderr.count("\n") == 1, f"{args}: said once: {r.stderr}")
 check("quantity-quality" in lab("--help").stdout, "help")

@@ -140,9 +140,10 @@ int lab_open(struct lab *l, const char *spec)
 	l->shape.classes = l->data.classes;
 	r = net_shape_check(&l->shape);
 	if (r < 0) {
-		log_error("--input %d --channels %d,%d,%d with %d classes: no such network can be made",
+		log_error("--input %d --channels %d,%d,%d with %d classes: no such network can be made; "
+			  "allowed: a multiple of %d up to %d, 1 to %d channels, 1 to %d classes",
 			l->shape.size, l->shape.channels[0], l->shape.channels[1], l->shape.channels[2],
-			l->shape.classes);
+			l->shape.classes, NET_STRIDE, NET_SIZE_MAX, NET_CHANNELS_MAX, NET_CLASSES_MAX);
 		return r;
 	}
 	l->team = team_new(l->threads);

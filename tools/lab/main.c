@@ -94,7 +94,8 @@ static void help(FILE *f)
 	      "      --lasting PERCENT policies: LastingPercent of the adaptive ones (0)\n"
 	      "      --only LIST       policies: just these, by the names in policies.csv;\n"
 	      "                        bench: of stages, training, asking, packing\n"
-	      "      --input N         side of the network's input (32 for cifar10, 64 for folder)\n"
+	      "      --input N         side of the network's input, a multiple of 8 (32 for cifar10, 64\n"
+	      "                        for folder)\n"
 	      "      --channels A,B,C  of its convolutions (32,64,128; quick 16,32,64)\n"
 	      "      --threads N       (one for each processor)\n"
 	      "  -h, --help            this text\n"
@@ -245,7 +246,7 @@ static int take_option(struct lab *l, struct choices *c, int o, const char *arg)
 	case OPT_QUALITIES:
 		return take_qualities(l, arg);
 	case OPT_INPUT:
-		return parse_number("input", arg, 8, 1024, &c->input);
+		return parse_number("input", arg, NET_STRIDE, NET_SIZE_MAX, &c->input);
 	case OPT_CHANNELS:
 		return take_channels(l, arg);
 	case OPT_THREADS:
