@@ -18,6 +18,9 @@
 #include "daemon/salvage.h"
 
 #define SHRINK_PAGES	 64
+#define AHEAD_PART	 512 /* one part in so many of the limit is free for captures to come */
+#define AHEAD_AGAIN	 (60 * US_PER_SEC) /* where nothing may go for them */
+#define DROPS_MAX	 256 /* of a round */
 #define OVERHEAD_GUESS	 250.0 /* bytes of index per image before there are enough to tell */
 #define FULL_SAID_EVERY	 (60 * US_PER_SEC)
 
@@ -272,6 +275,10 @@ static void end_round(struct keeper *k)
 
 	k->applying += op_count(ops);
 	k->relieving = ops;
+	if (!ops && k->ahead && !writer_waiting_for_room(k->d->writer)) {
+		k->ahead_again_us = clock_steady_us() + AHEAD_AGAIN;
+		return;
+	}
 	k->full = !ops;
 	if (!ops && clock_steady_us() - k->full_said_us > FULL_SAID_EVERY) {
 		k->full_said_us = clock_steady_us();
@@ -633,9 +640,17 @@ float keeper_door_price(const struct daemon *d)
 	return keeper_nearly_full(d) ? MAX(d->price, d->keeper->target) : d->price;
 }
 
-void keeper_make_room(struct daemon *d, int64_t need, bool hard)
+/* Bytes to be freed before captures come that would wait for it; 0: enough is free, or nothing may go. */
+static int64_t ahead_lacks(const struct keeper *k)
 {
-	struct keeper *k = d->keeper;
+	int64_t want = MAX(k->d->limit / AHEAD_PART, (int64_t)PAGE_BYTES), room = room_left(k->d);
+
+	return room < want / 2 && clock_steady_us() >= k->ahead_again_us ? want - room : 0;
+}
+
+static void relieve(struct keeper *k, int64_t need, bool hard, bool ahead)
+{
+	struct daemon *d = k->d;
 	int want = store_batch_max(d->store);
 	bool adaptive = d->config.policy.mode == MODE_ADAPTIVE;
 	double mean = mean_bytes(d), gain;
@@ -645,6 +660,7 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 	if (k->relieving || d->stopping)
 		return;
 	k->relieving = true;
+	k->ahead = ahead;
 	k->hard_need = 0;
 	note_lowered(k);
 	gain = compact_gain(k);
@@ -655,7 +671,7 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 		double images, divergence = mean_divergence(d, &images);
 		const struct plan plan = keeper_plan(d, image_budget(d));
 		float limit = plan_price(&r, images, divergence, image_budget(d));
-		int steps = plan_steps((double)need, mean, want);
+		int steps = plan_steps((double)need, mean, want), drops;
 
 		k->target = plan_target_price(&d->population, &plan);
 		log_debug("full%s: mean %.0f bytes, price %.3g, limit %.3g", hard ? ", steps did not fit" : "",
@@ -667,15 +683,21 @@ void keeper_make_room(struct daemon *d, int64_t need, bool hard)
 		}
 		if (gain > 0 && compact_begin(k, hard ? need : 0))
 			return;
+		drops = plan_drops((double)need, mean, overhead_per_image(d), DROPS_MAX);
 		/* A step that does not fit says nothing about what a byte is worth. */
-		if (drop_members(k, plan_drops((double)need, mean, overhead_per_image(d), want)) > 0 && !hard)
+		if (drop_members(k, drops) > 0 && !hard)
 			d->price = limit;
 		if (!k->ops && !hard && degrade(k, steps, INFINITY) > 0 && k->outstanding)
 			return;
 	} else {
-		drop_in_order(k, plan_drops((double)need, mean, 0, want));
+		drop_in_order(k, plan_drops((double)need, mean, 0, DROPS_MAX));
 	}
 	end_round(k);
+}
+
+void keeper_make_room(struct daemon *d, int64_t need, bool hard)
+{
+	relieve(d->keeper, need, hard, false);
 }
 
 struct shrink_task {
@@ -741,6 +763,8 @@ void keeper_check(struct daemon *d)
 			shrink(k);
 		else if (!k->full)
 			keeper_make_room(d, over, false);
+	} else if (over <= 0 && !k->shrinking && ahead_lacks(k) > 0) {
+		relieve(k, ahead_lacks(k), false, true);
 	}
 	/* With room to spare new images need not pay what scarcity once cost. */
 	if (!keeper_nearly_full(d))

@@ -15,6 +15,8 @@ struct keeper {
 	bool relieving;	  /* a round is under way, until its ops are applied */
 	bool shrinking, tables_asked;
 	bool cannot_shrink; /* the last try gave nothing back: not again before something is freed */
+	bool ahead;	  /* the round is for captures to come: nobody waits for it */
+	int64_t ahead_again_us; /* not before then: there was nothing to be had */
 	int outstanding;  /* jobs of this round */
 	int applying;	  /* ops of this round with the writer */
 	int64_t hard_need; /* > 0: steps did not fit; drop that much next */

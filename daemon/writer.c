@@ -10,6 +10,8 @@
 #define FLUSH_MS     500
 #define AGAIN_MS     60000 /* a spool file that cannot be removed is tried again */
 #define BATCH_BYTES  (INT64_C(8) << 20) /* at most; and no more than a sixteenth of the limit */
+#define REFUSED_MAX  3 /* times, before twice as much is asked for each time */
+#define DOUBLED_MAX  16
 
 /* What the thread works on; nothing of it is touched by the loop meanwhile. */
 struct batch_job {
@@ -42,8 +44,9 @@ struct writer {
 	where_fn where;
 	const void *spools; /* its user */
 	int batch_max;
+	int refused; /* times in a row that the batch at the front did not fit */
 	bool busy, wants_room, paused;
-	bool had_task; /* the last job was one */
+	bool had_task, had_relief; /* the last job was */
 	struct usage usage;
 	uv_timer_t retry, flush, again;
 };
@@ -226,6 +229,17 @@ static int64_t bytes_in(const struct op *op)
 	return n;
 }
 
+/*
+ * What is to be freed for a batch: the pages of its bytes, and when that was in vain a few times twice as much
+ * each time. Small images are rows of pages that they share: one that goes seldom frees a page, nor makes room
+ * in the one that a new row belongs to, and by their bytes it took hundreds of rounds until one did.
+ */
+static int64_t bytes_to_free(struct writer *w, int64_t bytes)
+{
+	w->refused++;
+	return ROUND_UP(bytes, (int64_t)PAGE_BYTES) << CLAMP(w->refused - REFUSED_MAX, 0, DOUBLED_MAX);
+}
+
 static void pause_queue(struct writer *w)
 {
 	w->paused = true;
@@ -235,12 +249,12 @@ static void pause_queue(struct writer *w)
 /* Relief that does not fit in one may in two: what the first frees the second can use. */
 static void on_failure(struct writer *w, struct batch_job *j)
 {
-	int64_t need = bytes_in(j->ops);
+	int64_t bytes = bytes_in(j->ops);
 	int n = op_count(j->ops);
 
 	if (j->result == -ENOSPC && j->relief && n == 1) {
 		j->ops->result = j->result;
-		w->events.full(w->events.user, need, true);
+		w->events.full(w->events.user, bytes, true);
 		finish_ops(w, j);
 		return;
 	}
@@ -249,7 +263,7 @@ static void on_failure(struct writer *w, struct batch_job *j)
 		w->batch_max = n / 2;
 	} else if (j->result == -ENOSPC) {
 		w->wants_room = true;
-		w->events.full(w->events.user, need, false);
+		w->events.full(w->events.user, bytes_to_free(w, bytes), false);
 	} else {
 		w->events.failing(w->events.user, j->result, j->error);
 		pause_queue(w);
@@ -274,6 +288,8 @@ static void on_job_done(uv_work_t *req, int status)
 		finish_ops(w, j);
 		if (j->relief)
 			w->wants_room = false;
+		else
+			w->refused = 0;
 	}
 	tally_done(&j->change);
 	free(j);
@@ -304,6 +320,8 @@ static struct op *cut(struct op **head, struct op ***tail, int max, int64_t max_
 static void start(struct writer *w)
 {
 	bool may_go_on = w->head && !w->wants_room;
+	/* Captures that do not wait for relief go between its batches. */
+	bool relief = w->relief && !(w->had_relief && may_go_on && !w->refused);
 	struct batch_job *j;
 
 	if (w->busy || w->paused)
@@ -321,7 +339,7 @@ static void start(struct writer *w)
 		.where = w->where,
 		.spools = w->spools,
 		.req.data = j};
-	if (w->relief) {
+	if (relief) {
 		j->relief = true;
 		j->ops = cut(&w->relief, NULL, w->batch_max, store_relief_bytes(w->limits.total));
 	} else if (w->tasks && !(w->had_task && may_go_on)) {
@@ -333,6 +351,7 @@ static void start(struct writer *w)
 		j->ops = cut(&w->head, &w->tail, w->batch_max, MIN(BATCH_BYTES, w->limits.total / 16));
 	}
 	w->had_task = j->task;
+	w->had_relief = j->relief;
 	w->busy = true;
 	uv_queue_work(w->loop, &j->req, run_job, on_job_done);
 }

@@ -135,9 +135,9 @@ class Daemon:
             for section, values in self.settings.items():
                 f.write(f"[{section}]\n" + "".join(f"{k}={v}\n" for k, v in values.items()))
 
-    def start(self, ready=True, env=None):
+    def start(self, *args, ready=True, env=None):
         log = open(self.log, "ab")
-        self.process = subprocess.Popen([LARDERD, "--config", self.config], stderr=log, stdout=log,
+        self.process = subprocess.Popen([LARDERD, "--config", self.config, *args], stderr=log, stdout=log,
                                         env={**os.environ, **(env or {})})
         log.close()
         if ready:

@@ -15,8 +15,9 @@
 
 static char root[] = "/tmp/larder-writer-XXXXXX";
 static int done, failing;
-static int64_t lacking; /* what relief that did not fit did */
+static int64_t lacking; /* what a batch, or relief that did not fit, did */
 static int lacked, went;
+static bool lacked_hard;
 
 static void on_done(void *user, struct op *op)
 {
@@ -29,7 +30,7 @@ static void on_done(void *user, struct op *op)
 static void on_full(void *user, int64_t need, bool hard)
 {
 	(void)user;
-	CHECK(hard);
+	lacked_hard = hard;
 	lacking = need;
 	lacked++;
 }
@@ -159,6 +160,7 @@ static void close_handle(uv_handle_t *h, void *arg)
 
 int main(void)
 {
+	static const int64_t wanted[] = {8192, 8192, 8192, 16384, 32768, 65536};
 	struct limits limits = {8 * MIB, 0, MIB};
 	const struct writer_events events = {on_full, on_changed, on_failing, NULL};
 	char store_path[80], spool_path[80], error[256];
@@ -248,7 +250,31 @@ int main(void)
 	writer_relief(w, op);
 	run_until(&loop, &done, 9);
 	CHECK_INT(lacking, 24000);
-	CHECK(lacked == 1 && went == 2);
+	CHECK(lacked == 1 && lacked_hard && went == 2);
+
+	/* Pages are asked for, and more and more of them while those that become free are of no use. */
+	lacked = 0;
+	limits.total = writer_usage(w)->total;
+	writer_set_limits(w, &limits);
+	writer_add(w, row(7, 6000));
+	for (int i = 0; i < (int)ARRAY_SIZE(wanted); i++) {
+		run_until(&loop, &lacked, i + 1);
+		CHECK(!lacked_hard && writer_waiting_for_room(w));
+		CHECK_INT(lacking, wanted[i]);
+		op = op_new(OP_COUNT);
+		op->done = on_done;
+		if (i == (int)ARRAY_SIZE(wanted) - 1)
+			limits.total += MIB;
+		writer_set_limits(w, &limits);
+		writer_relief(w, op);
+	}
+	run_until(&loop, &done, 10 + (int)ARRAY_SIZE(wanted));
+	CHECK(!writer_waiting_for_room(w));
+	limits.total = writer_usage(w)->total;
+	writer_set_limits(w, &limits);
+	writer_add(w, row(8, 6000));
+	run_until(&loop, &lacked, (int)ARRAY_SIZE(wanted) + 1);
+	CHECK_INT(lacking, wanted[0]);
 
 	uv_walk(&loop, close_handle, NULL);
 	uv_run(&loop, UV_RUN_DEFAULT);
