@@ -20,7 +20,7 @@
 #define SHRINK_PAGES	 64
 #define AHEAD_PART	 512 /* one part in so many of the limit is free for captures to come */
 #define AHEAD_AGAIN	 (60 * US_PER_SEC) /* where nothing may go for them */
-#define DROPS_MAX	 256 /* of a round */
+#define DROPS_PART	 128 /* a round drops a batch, or one image in so many, at most */
 #define OVERHEAD_GUESS	 250.0 /* bytes of index per image before there are enough to tell */
 #define FULL_SAID_EVERY	 (60 * US_PER_SEC)
 
@@ -648,6 +648,12 @@ static int64_t ahead_lacks(const struct keeper *k)
 	return room < want / 2 && clock_steady_us() >= k->ahead_again_us ? want - room : 0;
 }
 
+/* How many images a round may drop: a few of many, then it is asked anew what is to go. */
+static int drops_max(const struct daemon *d)
+{
+	return MAX(store_batch_max(d->store), (int)MIN(daemon_images(d) / DROPS_PART, INT64_C(256)));
+}
+
 static void relieve(struct keeper *k, int64_t need, bool hard, bool ahead)
 {
 	struct daemon *d = k->d;
@@ -683,14 +689,14 @@ static void relieve(struct keeper *k, int64_t need, bool hard, bool ahead)
 		}
 		if (gain > 0 && compact_begin(k, hard ? need : 0))
 			return;
-		drops = plan_drops((double)need, mean, overhead_per_image(d), DROPS_MAX);
+		drops = plan_drops((double)need, mean, overhead_per_image(d), drops_max(d));
 		/* A step that does not fit says nothing about what a byte is worth. */
 		if (drop_members(k, drops) > 0 && !hard)
 			d->price = limit;
 		if (!k->ops && !hard && degrade(k, steps, INFINITY) > 0 && k->outstanding)
 			return;
 	} else {
-		drop_in_order(k, plan_drops((double)need, mean, 0, DROPS_MAX));
+		drop_in_order(k, plan_drops((double)need, mean, 0, drops_max(d)));
 	}
 	end_round(k);
 }
