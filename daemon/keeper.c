@@ -21,6 +21,7 @@
 #define AHEAD_PART	 512 /* one part in so many of the limit is free for captures to come */
 #define AHEAD_AGAIN	 (60 * US_PER_SEC) /* where nothing may go for them */
 #define DROPS_PART	 128 /* a round drops a batch, or one image in so many, at most */
+#define DROPS_MAX	 256 /* of which no more than this */
 #define OVERHEAD_GUESS	 250.0 /* bytes of index per image before there are enough to tell */
 #define FULL_SAID_EVERY	 (60 * US_PER_SEC)
 
@@ -651,7 +652,7 @@ static int64_t ahead_lacks(const struct keeper *k)
 /* How many images a round may drop: a few of many, then it is asked anew what is to go. */
 static int drops_max(const struct daemon *d)
 {
-	return MAX(store_batch_max(d->store), (int)MIN(daemon_images(d) / DROPS_PART, INT64_C(256)));
+	return MAX(store_batch_max(d->store), (int)MIN(daemon_images(d) / DROPS_PART, (int64_t)DROPS_MAX));
 }
 
 static void relieve(struct keeper *k, int64_t need, bool hard, bool ahead)
@@ -758,7 +759,7 @@ void keeper_check(struct daemon *d)
 {
 	const struct usage *u = writer_usage(d->writer);
 	struct keeper *k = d->keeper;
-	int64_t over = u->total - images_limit(d);
+	int64_t over = u->total - images_limit(d), ahead;
 
 	if (d->stopping)
 		return;
@@ -769,8 +770,8 @@ void keeper_check(struct daemon *d)
 			shrink(k);
 		else if (!k->full)
 			keeper_make_room(d, over, false);
-	} else if (over <= 0 && !k->shrinking && ahead_lacks(k) > 0) {
-		relieve(k, ahead_lacks(k), false, true);
+	} else if (over <= 0 && !k->shrinking && (ahead = ahead_lacks(k)) > 0) {
+		relieve(k, ahead, false, true);
 	}
 	/* With room to spare new images need not pay what scarcity once cost. */
 	if (!keeper_nearly_full(d))

@@ -22,13 +22,13 @@
 #include "common/macros.h"
 
 #define NET_LAYERS	 3
-#define NET_STRIDE	 8 /* of the features in the picture: the side of each picture is a multiple of it */
+#define NET_STRIDE	 (1 << NET_LAYERS) /* each layer halves the sides */
 #define NET_SIZE_MAX	 512
 #define NET_CHANNELS_MAX 1024
 #define NET_CLASSES_MAX	 1024
 
 struct net_shape {
-	int size;		  /* S, a multiple of 8 */
+	int size;		  /* S, a multiple of NET_STRIDE */
 	int channels[NET_LAYERS]; /* O of each convolution */
 	int classes;		  /* K */
 };

@@ -15,6 +15,12 @@ def feed(d, n, start=0):
         d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.png", picture(i % 2, i, 64))
 
 
+def feed_scenes(d, scenes, n, start=0, dark_every=None):
+    for i in range(start, start + n):
+        dark = dark_every and i % dark_every == 0
+        d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.ppm", scenes.capture(i % 2, dark))
+
+
 def run(mode, extra=None):
     d = Daemon({"Store": {"MaxUse": "2M", "InlineMax": "2K"}, "Policy": {"Mode": mode, "Quality": "90"}})
     d.configure(extra or {})
@@ -67,8 +73,7 @@ d.remove()
 # Photographs around InlineMax in a store that holds few: what those in the index leave makes way for files.
 d = Daemon({"Store": {"MaxUse": "1500K"}, "Training": {"Enabled": "no"}})
 scenes = Scenes(520)
-for i in range(60):
-    d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.ppm", scenes.capture(i % 2, i % 3 == 0))
+feed_scenes(d, scenes, 60, dark_every=3)
 d.start()
 d.watch_disk()
 d.drained(60)
@@ -82,8 +87,7 @@ d.remove()
 
 # The same under a limit that is lowered: they are degraded, not dropped.
 d = Daemon({"Store": {"MaxUse": "64M", "InlineMax": "0"}, "Training": {"Enabled": "no"}}).start()
-for i in range(60):
-    d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.ppm", scenes.capture(i % 2))
+feed_scenes(d, scenes, 60)
 d.drained(60)
 check(d.status()["store"]["bytes"] > 3 * MIB, f"large: {d.status()['store']}")
 d.configure({"Store": {"MaxUse": "1500K"}})
@@ -100,8 +104,7 @@ d = Daemon({"Store": {"MaxUse": "1M"}, "Training": {"Enabled": "no"}}).start("-v
 scenes = Scenes(24)
 for start in range(0, 4800, 800):
     before = d.said().count("larderd: full")
-    for i in range(start, start + 800):
-        d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.ppm", scenes.capture(i % 2, i % 7 == 0))
+    feed_scenes(d, scenes, 800, start, dark_every=7)
     d.drained(60)
     rounds = d.said().count("larderd: full") - before
     check(start < 3200 or 0 < rounds < 130, f"small images: {rounds} rounds of relief for 800 captures")
@@ -157,8 +160,7 @@ if mounted:
     watcher = threading.Thread(target=watch)
     watcher.start()
     for start in range(0, 4000, 500):
-        for i in range(start, start + 500):
-            d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.ppm", small.capture(i % 2))
+        feed_scenes(d, small, 500, start)
         d.drained(120)
     over.set()
     watcher.join()
