@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """Hours of captures at a steady rate while the network is trained again and again, in real time: memory, descriptors,
-the time a capture takes and disk use stay what they were.  soak.py [MINUTES [CAPTURES_A_SECOND]]"""
+the time a capture takes and disk use stay what they were.  soak.py [MINUTES [CAPTURES_A_SECOND [SPEED]]]
+
+SPEED: larderd's clocks and timers go so many times as fast, and MINUTES and CAPTURES_A_SECOND are by them.
+Resident memory and descriptors are the daemon's, a capture's time is by our own clock."""
 import os
 import sys
 import time
@@ -9,6 +12,7 @@ from harness import Daemon, Scenes, check, finish
 
 MINUTES = float(sys.argv[1]) if len(sys.argv) > 1 else 0.3
 RATE = float(sys.argv[2]) if len(sys.argv) > 2 else 25
+SPEED = int(sys.argv[3]) if len(sys.argv) > 3 else 1  # a whole number
 LIMIT = 8 << 20
 WINDOWS = 12  # of the whole time; the first is for warming up
 SAMPLE_S = 2  # one capture in this time is watched until its file is gone
@@ -21,16 +25,19 @@ def percentile(values, p):
 scenes = Scenes(32)
 d = Daemon({"Store": {"MaxUse": str(LIMIT)}, "Model": {"Channels": "16 32 64"}, "Idle": {"QuietSec": "0"},
             "Training": {"MinNewImages": str(int(RATE * min(20, 10 * MINUTES))), "Epochs": "10", "CourseImages": "20000", "Threads": "1"}})
-d.start(env={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})
+env = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+if SPEED > 1:
+    env |= {"LD_PRELOAD": os.environ["LARDER_FAULT"], "LARDER_SPEED": str(SPEED), "LARDER_SPEED_FROM": str(int(time.time()))}
+d.start(env=env)
 d.watch_disk()
 began = time.monotonic()
 taken, windows, late = 0, [], 0
 seen_running = 0
 while len(windows) < WINDOWS:
-    until = began + 60 * MINUTES * (len(windows) + 1) / WINDOWS
+    until = began + 60 * MINUTES / SPEED * (len(windows) + 1) / WINDOWS
     seconds, resident, descriptors, next_sample = [], [], [], 0
     while time.monotonic() < until or not seconds:
-        due = began + taken / RATE
+        due = began + taken / (RATE * SPEED)
         wait = due - time.monotonic()
         if wait > 0:
             time.sleep(wait)
@@ -51,13 +58,14 @@ while len(windows) < WINDOWS:
             seen_running += d.status()["training"]["state"] == "running"
     s = d.status()
     windows.append((max(resident), max(descriptors), percentile(seconds, .5), percentile(seconds, .99)))
-    print(f"{(time.monotonic() - began) / 60:.1f} min: {taken} captures, {s['store']['images']} held, model {s['model']['version']}, "
+    print(f"{s['uptime_s'] / 60:.1f} min: {taken} captures, {s['store']['images']} held, model {s['model']['version']}, "
           f"resident {windows[-1][0]} kB, {windows[-1][1]} descriptors, a capture takes {1e3 * windows[-1][2]:.1f} ms "
           f"({1e3 * windows[-1][3]:.1f} at the 99th percentile), disk {d.peak} at most", flush=True)
 d.drained(60)
 s = d.status()
 check(d.sum() == taken, f"each capture once: {s['captures']}, {taken} taken")
 check(d.peak <= LIMIT, f"disk use: {d.peak} of {LIMIT}")
+check(s["uptime_s"] >= 60 * MINUTES, f"it was up for {s['uptime_s']} s by its own clock")
 check(s["model"]["version"] >= 1, f"it was trained meanwhile: {s['model']}, {s['training']}")
 early, later = windows[1:4], windows[-3:]  # a store that is filled by then, if the run is a long one
 for i, (what, factor, more) in enumerate((("resident memory in kB", 1.1, 1500), ("descriptors", 1, 4),

@@ -13,6 +13,8 @@
  *   LARDER_SLOW_SYNC	milliseconds that each fsync and fdatasync takes longer
  *   LARDER_REMOTE	file systems are another machine's: NFS, inotify does not tell what is written there, and
  *			files are dated by a clock so many seconds ahead
+ *   LARDER_SPEED		how many times as fast all clocks go, files' dates among them, and timers end
+ *   LARDER_SPEED_FROM	the second since 1970 from which the wall clock does
  *
  * Reads and writes are those of files and sockets: what the event loop tells itself by (event descriptors, pipes
  * of its own) cannot fail. The log is left alone, so that what went wrong can be read.
@@ -32,6 +34,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -58,10 +61,11 @@ static struct {
 	long slow_ms; /* each sync */
 	bool remote;
 	long ahead;
+	long speed, speed_from;
 	const char *sys;
 	struct counts *counts; /* shared by all processes */
 	_Atomic int64_t *clock; /* likewise */
-} fault;
+} fault = {.speed = 1};
 
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
@@ -120,6 +124,8 @@ __attribute__((constructor)) static void begin(void)
 	fault.sys = getenv("LARDER_SYS");
 	fault.remote = getenv("LARDER_REMOTE");
 	fault.ahead = number("LARDER_REMOTE", 0);
+	fault.speed = number("LARDER_SPEED", 1);
+	fault.speed_from = number("LARDER_SPEED_FROM", 0);
 	if (!role || !call || !is_role(role))
 		return;
 	for (int k = 1; k <= WATCH; k++)
@@ -369,13 +375,31 @@ int inotify_add_watch(int fd, const char *path, uint32_t mask)
 STATFS_CALL(fstatfs, statfs)
 STATFS_CALL(fstatfs64, statfs64)
 
+/* What a clock that goes LARDER_SPEED times as fast says, being right at the second "from" and before. */
+static struct timespec fast(struct timespec t, time_t from)
+{
+	int64_t ns = (int64_t)t.tv_nsec * fault.speed;
+
+	if (t.tv_sec < from)
+		return t;
+	return (struct timespec){.tv_sec = from + (t.tv_sec - from) * fault.speed + (time_t)(ns / 1000000000),
+				 .tv_nsec = (long)(ns % 1000000000)};
+}
+
+static struct timespec dated(struct timespec t)
+{
+	t = fast(t, fault.speed_from);
+	t.tv_sec += fault.ahead;
+	return t;
+}
+
 #define FSTAT_CALL(name, type)                                                                     \
 	int name(int fd, struct type *ret)                                                         \
 	{                                                                                          \
 		NEXT(int, name, int, struct type *);                                               \
 		int r = next(fd, ret);                                                             \
 		if (r == 0)                                                                        \
-			ret->st_ctim.tv_sec += fault.ahead;                                        \
+			ret->st_ctim = dated(ret->st_ctim);                                        \
 		return r;                                                                          \
 	}
 #define FSTATAT_CALL(name, type)                                                                   \
@@ -384,7 +408,7 @@ STATFS_CALL(fstatfs64, statfs64)
 		NEXT(int, name, int, const char *, struct type *, int);                            \
 		int r = next(dir, path, ret, flags);                                               \
 		if (r == 0)                                                                        \
-			ret->st_ctim.tv_sec += fault.ahead;                                        \
+			ret->st_ctim = dated(ret->st_ctim);                                        \
 		return r;                                                                          \
 	}
 FSTAT_CALL(fstat, stat)
@@ -396,8 +420,30 @@ int clock_gettime(clockid_t which, struct timespec *ret)
 {
 	NEXT(int, clock_gettime, clockid_t, struct timespec *);
 	int r = next(which, ret);
+	bool wall = which == CLOCK_REALTIME || which == CLOCK_REALTIME_COARSE;
 
-	if (r == 0 && fault.clock && (which == CLOCK_REALTIME || which == CLOCK_BOOTTIME))
+	if (r < 0)
+		return r;
+	if (wall || which == CLOCK_BOOTTIME || which == CLOCK_MONOTONIC || which == CLOCK_MONOTONIC_COARSE)
+		*ret = fast(*ret, wall ? fault.speed_from : 0);
+	if (fault.clock && (which == CLOCK_REALTIME || which == CLOCK_BOOTTIME))
 		ret->tv_sec += atomic_load(&fault.clock[which == CLOCK_BOOTTIME]);
 	return r;
+}
+
+static int sooner(int ms)
+{
+	return ms > 0 ? (int)((ms + fault.speed - 1) / fault.speed) : ms;
+}
+
+int epoll_wait(int fd, struct epoll_event *events, int n, int ms)
+{
+	NEXT(int, epoll_wait, int, struct epoll_event *, int, int);
+	return next(fd, events, n, sooner(ms));
+}
+
+int epoll_pwait(int fd, struct epoll_event *events, int n, int ms, const sigset_t *mask)
+{
+	NEXT(int, epoll_pwait, int, struct epoll_event *, int, int, const sigset_t *);
+	return next(fd, events, n, sooner(ms), mask);
 }
