@@ -706,11 +706,61 @@ static void test_tag(void)
 	}
 }
 
+/* A tag as anybody may write it, its checksum right: a byte of its body set, cut off or one too many. */
+static size_t read_forged(const struct buf *tagged, size_t at, int byte, int longer)
+{
+	static const size_t foot = 20;
+	_cleanup_buf_ struct buf b = {0};
+	size_t body = tagged->len - foot + (size_t)longer;
+
+	buf_put(&b, tagged->data, MIN(body, tagged->len - foot));
+	if (longer > 0)
+		buf_put_u8(&b, 0);
+	b.data[at] = (uint8_t)byte;
+	buf_put_u32(&b, (uint32_t)body);
+	buf_put_u32(&b, crc32c(0, b.data, body));
+	buf_put(&b, tagged->data + tagged->len - foot + 8, foot - 8);
+	return b.len - tag_read(b.data, b.len, NULL);
+}
+
+/* What is no tag of ours is a picture's own end, whatever it is called and however well it sums up. */
+static void test_forged_tag(void)
+{
+	enum {
+		ID_HIGH = 8,
+		LABEL = 18,
+		HARM = LABEL + 4 + LABEL_MAX + 40,
+		NAME = HARM + 4 + RUNGS_MAX,
+	};
+	_cleanup_buf_ struct buf b = {0};
+	struct image_row row = {.id = 5, .n_harm = RUNGS_MAX};
+	char label[LABEL_MAX + 1];
+
+	memset(label, 'l', LABEL_MAX);
+	label[LABEL_MAX] = '\0';
+	memset(row.name, 'n', NAME_KEPT_MAX);
+	tag_put(&b, &row, label);
+	CHECK(b.data[LABEL] == LABEL_MAX && b.data[HARM] == RUNGS_MAX && b.data[NAME] == NAME_KEPT_MAX);
+	CHECK_INT(read_forged(&b, 0, b.data[0], 0), b.len);
+	CHECK_INT(read_forged(&b, 0, b.data[0] + 1, 0), 0); /* of another version */
+	CHECK_INT(read_forged(&b, ID_HIGH, 0x80, 0), 0);    /* an id below zero */
+	CHECK_INT(read_forged(&b, HARM, RUNGS_MAX + 1, 0), 0);
+	CHECK_INT(read_forged(&b, NAME, NAME_KEPT_MAX + 1, 1), 0);
+	for (int n = 1; n < 256; n++) { /* more than there is */
+		CHECK_INT(read_forged(&b, LABEL + 1, n, 0), 0);
+		CHECK_INT(read_forged(&b, HARM + 1, n, 0), 0);
+		CHECK_INT(read_forged(&b, NAME + 1, n, 0), 0);
+	}
+	CHECK_INT(read_forged(&b, 0, b.data[0], 1), 0);
+	for (int less = 1; less < (int)b.len - 21; less++)
+		CHECK_INT(read_forged(&b, 0, b.data[0], -less), 0);
+}
+
 int main(void)
 {
-	void (*const tests[])(void) = {test_tag, test_whole, test_pages, test_strays, test_log, test_rows,
-		test_untrue, test_mended, test_most, test_files, test_gone, test_scratch, test_kill, test_errors,
-		test_foreign};
+	void (*const tests[])(void) = {test_tag, test_forged_tag, test_whole, test_pages, test_strays, test_log,
+		test_rows, test_untrue, test_mended, test_most, test_files, test_gone, test_scratch, test_kill,
+		test_errors, test_foreign};
 	char name[128];
 	int fd;
 
