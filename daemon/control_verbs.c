@@ -230,6 +230,12 @@ static void explain(const struct daemon *d, const struct image_row *row, char *o
 		snprintf(out, size, "Mode=drop keeps captures as they came, and a random sample of them.");
 		return;
 	}
+	if (stratum_is_validation(row->stratum) && row->step >= 0 && !(row->flags & IMAGE_PINNED)) {
+		snprintf(out, size,
+			"A validation image, never trained on. When room is needed it is stored at quality "
+			"%d, the lowest that loses next to nothing, and stays so.", row->step_to);
+		return;
+	}
 	if (stratum_is_validation(row->stratum))
 		n = snprintf(out, size,
 			"A validation image: stored at the lowest quality that loses next to nothing, never "

@@ -66,6 +66,7 @@ struct capture {
 	bool ranked;	     /* its stratum and rank are known */
 	bool drop_at_door;
 	bool loose;	     /* to be stored as a file for now: choose_loose() */
+	struct next_step first_step; /* if it is loose */
 	struct buf stored;   /* owned: encoded bytes */
 	char why[160];	     /* quarantine reason; empty: none */
 };
@@ -415,20 +416,25 @@ static int decide(struct capture *c, struct curve_answer *a)
 {
 	struct daemon *d = c->d;
 	enum policy_mode mode = (enum policy_mode)d->config.policy.mode;
+	float price = keeper_door_price(d);
 	bool validation;
-	int rung;
+	int rung, faithful;
 
 	set_row(c, a);
 	validation = stratum_is_validation(c->row.stratum);
 	curve_make_monotone(&a->curve);
 	population_add(&d->population, &a->curve);
 	population_fill_rates(&d->population, &a->curve);
-	rung = choose_rung(mode, &a->curve, &d->population, keeper_door_price(d), validation);
+	rung = choose_rung(mode, &a->curve, &d->population, price, false);
 	if (mode == MODE_ADAPTIVE)
 		rung = choose_no_larger(&a->curve, &d->population, rung, c->file.size);
+	c->loose = choose_loose(mode, a->curve.rate[rung], keeper_nearly_full(d));
+	faithful = choose_rung(mode, &a->curve, &d->population, price, true);
+	if (validation)
+		rung = c->loose ? MAX(rung, faithful) : faithful;
+	c->first_step = choose_first_step(&a->curve, &d->population, rung, validation);
 	row_set_step(&c->row, choose_next(mode, &a->curve, &d->population, rung, validation,
 				      d->sequence + d->intake->n, c->row.rank));
-	c->loose = choose_loose(mode, validation, a->curve.rate[rung], keeper_nearly_full(d));
 	c->row.quality = a->curve.quality[rung];
 	row_set_harm(&c->row, &a->curve, rung);
 	c->drop_at_door = keeper_at_the_door(d, c->row.stratum, c->row.rank, c->row.step);
@@ -484,9 +490,9 @@ static bool on_encoded(struct capture *c, struct reader *payload, bool *ret_bad)
 
 	get_coded(payload, &coded);
 	c->row.tables = coded.tables;
-	if (c->loose && coded.loose) {
+	if (c->loose && (coded.loose || c->first_step.to < c->row.quality)) {
 		c->row.flags |= IMAGE_LOOSE;
-		row_set_step(&c->row, choose_packing(c->row.quality));
+		row_set_step(&c->row, c->first_step);
 	}
 	if (payload->failed || payload->len < 1 || payload->len > INT32_MAX) {
 		*ret_bad = true;

@@ -407,8 +407,8 @@ struct next_step next_of_curve(const struct daemon *d, const struct image_row *r
 {
 	bool validation = stratum_is_validation(row->stratum);
 
-	if ((row->flags & IMAGE_LOOSE) && !validation)
-		return choose_packing(row->quality);
+	if (row->flags & IMAGE_LOOSE)
+		return choose_first_step(c, &d->population, c->n - 1, validation);
 	return choose_next(MODE_ADAPTIVE, c, &d->population, c->n - 1, validation, 0, 0);
 }
 
@@ -443,7 +443,8 @@ static uint8_t fill_step(struct step_job *s, const struct curve_answer *a)
 		return 0; /* which has been raised since */
 	if (!known)
 		return row->quality;
-	if (!is_only_packed(s, &c) && curve_step_to(&c, &d->population, c.n - 1, s->k->target, &to))
+	if (!stratum_is_validation(row->stratum) && !is_only_packed(s, &c) &&
+		curve_step_to(&c, &d->population, c.n - 1, s->k->target, &to))
 		row->quality = c.quality[to];
 	for (int i = 0; i < c.n; i++)
 		if (c.quality[i] == row->quality) {

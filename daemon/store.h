@@ -53,7 +53,7 @@ enum image_flags {
 	IMAGE_FILE = 2,	    /* bytes are in objects/ */
 	IMAGE_ORIGINAL = 4, /* bytes are the capture's own, of any format (Mode=drop) */
 	IMAGE_SCORED = 8,   /* harm comes from a network */
-	IMAGE_LOOSE = 16,   /* a complete file inside the index that could be packed: its first step */
+	IMAGE_LOOSE = 16,   /* a complete file as it came while there is room: its first step costs nothing */
 };
 
 /* A row of images without its bytes. */

@@ -347,13 +347,13 @@ static bool leads_on(const struct image_row *row, uint8_t step_to)
  */
 static int set_label(struct store *s, struct image_row *row, const struct image_row *to, struct batch *b)
 {
-	bool validation = stratum_is_validation(to->stratum);
+	bool validation = stratum_is_validation(to->stratum), was = stratum_is_validation(row->stratum);
 	const struct image_row old = *row;
 	int r;
 
-	if (validation && row->step_to) {
+	if (validation && !was && row->step_to) {
 		row->step = -1;
-	} else if (!validation && row->step < 0 && !(row->flags & IMAGE_PINNED) &&
+	} else if (!validation && (was || row->step < 0) && !(row->flags & IMAGE_PINNED) &&
 		   leads_on(row, to->step_to)) {
 		row->step = to->step;
 		row->step_to = to->step_to;
@@ -417,10 +417,11 @@ static int apply_insert(struct store *s, struct op *op, struct batch *b)
 	return add_taken(s, op);
 }
 
-/* Whether it is not degraded, ever. */
-static bool stays(const struct image_row *row)
+/* Whether a step is not for it any more: it is pinned, or for validation since that was worked out. */
+static bool stays(const struct image_row *row, const struct image_row *then)
 {
-	return (row->flags & IMAGE_PINNED) || stratum_is_validation(row->stratum);
+	return (row->flags & IMAGE_PINNED) ||
+	       (stratum_is_validation(row->stratum) && !stratum_is_validation(then->stratum));
 }
 
 /* What an op on a row does not change is as it is. */
@@ -444,7 +445,7 @@ static int apply_step(struct store *s, struct op *op, struct batch *b)
 	int r = current_row(s, op, &old);
 
 	/* Scored again since: what the step knows is out of date. Or it is to stay as it is. */
-	if (r == 1 && (old.model != row->model || stays(&old))) {
+	if (r == 1 && (old.model != row->model || stays(&old, row))) {
 		op->result = -ESTALE;
 		return 0;
 	}
@@ -489,7 +490,7 @@ static int apply_rescore(struct store *s, struct op *op)
 	if (r <= 0)
 		return r;
 	now = old;
-	now.step = (old.flags & IMAGE_PINNED) || (op->row.step_to && stays(&old)) ? -1 : op->row.step;
+	now.step = (old.flags & IMAGE_PINNED) || (op->row.step_to && stays(&old, &op->row)) ? -1 : op->row.step;
 	now.step_to = op->row.step_to;
 	now.flags |= op->row.flags & IMAGE_SCORED;
 	now.flags &= op->row.flags | ~(uint32_t)IMAGE_LOOSE; /* what cannot be packed is not asked again */

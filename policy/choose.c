@@ -45,14 +45,14 @@ int choose_no_larger(const struct curve *c, const struct population *p, int rung
 	return rung;
 }
 
-bool choose_loose(enum policy_mode mode, bool validation, uint32_t bytes, bool nearly_full)
+bool choose_loose(enum policy_mode mode, uint32_t bytes, bool nearly_full)
 {
-	return mode == MODE_ADAPTIVE && !validation && !nearly_full && bytes >= LOOSE_MIN;
+	return mode == MODE_ADAPTIVE && !nearly_full && bytes >= LOOSE_MIN;
 }
 
-struct next_step choose_packing(uint8_t quality)
+struct next_step choose_first_step(const struct curve *c, const struct population *p, int at, bool validation)
 {
-	return (struct next_step){0, quality};
+	return (struct next_step){0, c->quality[validation ? MIN(faithful_rung(c, p), at) : at]};
 }
 
 struct next_step choose_next(enum policy_mode mode, const struct curve *c, const struct population *p, int at,

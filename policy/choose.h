@@ -18,7 +18,7 @@ struct next_step {
 /* The qualities a mode lets a worker try: uniform and drop leave one. */
 void choose_limits(const struct config *c, uint8_t *ret_min, uint8_t *ret_max);
 
-/* Rung of the curve to store an image at, at the current price. */
+/* Rung of the curve to store an image at, at the current price; validation: one that spoils next to nothing. */
 int choose_rung(enum policy_mode mode, const struct curve *c, const struct population *p, float price,
 	bool validation);
 
@@ -34,10 +34,14 @@ int choose_no_larger(const struct curve *c, const struct population *p, int rung
  * that costs time alone. Packing a photograph takes as long as all else that is done with it, and of a
  * store that fills most are re-quantised before long. bytes: packed.
  */
-bool choose_loose(enum policy_mode mode, bool validation, uint32_t bytes, bool nearly_full);
+bool choose_loose(enum policy_mode mode, uint32_t bytes, bool nearly_full);
 
-/* The step of such an image. */
-struct next_step choose_packing(uint8_t quality);
+/*
+ * The step of such an image at rung at, at no price: it is packed, and one for validation, which people may
+ * want to look at while there is room, goes to the lowest rung that spoils next to nothing. There it stays.
+ */
+struct next_step choose_first_step(const struct curve *c, const struct population *p, int at,
+	bool validation);
 
 /*
  * The step after storing at rung at. sequence: how many captures came before; rank: member.h. Only

@@ -631,12 +631,14 @@ static void test_modes(void)
 	a = choose_next(MODE_DROP, &c, &p, 3, false, 10, 9000);
 	b = choose_next(MODE_DROP, &c, &p, 3, false, 10, 5);
 	CHECK(a.step < b.step);
-	CHECK(choose_loose(MODE_ADAPTIVE, false, 20000, false));
-	CHECK(!choose_loose(MODE_UNIFORM, false, 20000, false) &&
-		!choose_loose(MODE_ADAPTIVE, true, 20000, false));
-	CHECK(!choose_loose(MODE_ADAPTIVE, false, 700, false) &&
-		!choose_loose(MODE_ADAPTIVE, false, 20000, true));
-	CHECK(choose_packing(80).to == 80 && choose_packing(80).step == 0);
+	CHECK(choose_loose(MODE_ADAPTIVE, 20000, false));
+	CHECK(!choose_loose(MODE_UNIFORM, 20000, false));
+	CHECK(!choose_loose(MODE_ADAPTIVE, 700, false) && !choose_loose(MODE_ADAPTIVE, 20000, true));
+	a = choose_first_step(&c, &p, c.n - 1, false);
+	CHECK(a.step == 0 && a.to == c.quality[c.n - 1]);
+	a = choose_first_step(&c, &p, c.n - 1, true);
+	CHECK(a.step == 0 && a.to == c.quality[choose_rung(MODE_ADAPTIVE, &c, &p, 99, true)] && a.to < c.quality[c.n - 1]);
+	CHECK_INT(choose_first_step(&c, &p, 0, true).to, c.quality[0]);
 	CHECK_INT(choose_next(MODE_ADAPTIVE, &c, &p, 3, true, 0, 0).step, -1);
 	CHECK(choose_next(MODE_ADAPTIVE, &c, &p, 3, false, 0, 0).to < c.quality[3]);
 }
