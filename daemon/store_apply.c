@@ -353,10 +353,11 @@ static int set_label(struct store *s, struct image_row *row, const struct image_
 
 	if (validation && !was && row->step_to) {
 		row->step = -1;
-	} else if (!validation && (was || row->step < 0) && !(row->flags & IMAGE_PINNED) &&
-		   leads_on(row, to->step_to)) {
-		row->step = to->step;
-		row->step_to = to->step_to;
+	} else if (!validation && (was || row->step < 0) && !(row->flags & IMAGE_PINNED)) {
+		bool leads = leads_on(row, to->step_to);
+
+		row->step = leads ? to->step : -1;
+		row->step_to = leads ? to->step_to : row->step_to;
 	}
 	count(b, row, -1);
 	count_came(b, row->stratum, -1);

@@ -959,6 +959,48 @@ static struct op *loose(struct op *op)
 	return op;
 }
 
+/* One that came as a validation image has the step that it came with, until it is for training; then another. */
+static void test_validation_step(void)
+{
+	struct store *s = open_store(8 * MIB);
+	struct store_view *v = NULL;
+	static const uint8_t smaller[100];
+	struct image_row row;
+	char error[256];
+	struct op *op;
+
+	CHECK_INT(view_open(path, &v, error), 0);
+	for (int id = 1; id <= 4; id++)
+		CHECK_INT(apply_free(s, insert(id, 5000, stratum_of(4, true), 0)), 0);
+	CHECK_INT(apply_free(s, labelled(1, stratum_of(6, true), -1, 0)), 0);
+	CHECK_INT(view_row(v, 1, &row), 0);
+	CHECK(row.step == 0 && row.step_to == 20);
+	row.step = -1;
+	CHECK_INT(apply_free(s, step_down(&row, 50, 20, smaller, sizeof(smaller))), 0);
+	CHECK_INT(view_row(v, 1, &row), 0);
+	CHECK(row.quality == 20 && row.step == -1 && row.stratum == stratum_of(6, true));
+
+	CHECK_INT(apply_free(s, labelled(2, stratum_of(4, false), 7, 10)), 0);
+	CHECK_INT(view_row(v, 2, &row), 0);
+	CHECK(row.step == 7 && row.step_to == 10);
+	CHECK_INT(apply_free(s, labelled(3, stratum_of(4, false), 7, 60)), 0); /* which leads nowhere */
+	CHECK_INT(view_row(v, 3, &row), 0);
+	CHECK_INT(row.step, -1);
+
+	/* A step worked out for a training image is none for a validation image, nor is any for a pinned one. */
+	CHECK_INT(view_row(v, 4, &row), 0);
+	row.stratum = stratum_of(4, false);
+	CHECK_INT(apply_free(s, step_down(&row, 50, 10, smaller, sizeof(smaller))), -ESTALE);
+	row.stratum = stratum_of(4, true);
+	op = about(OP_PIN, 4);
+	op->row.flags = IMAGE_PINNED;
+	CHECK_INT(apply_free(s, op), 0);
+	CHECK_INT(apply_free(s, step_down(&row, 50, 20, smaller, sizeof(smaller))), -ESTALE);
+	view_close(v);
+	store_close(s);
+	CHECK_INT(verify(0), 4);
+}
+
 /*
  * A loose image's step leads to the quality that it has, until it is packed or said not to be packable; a
  * step that was worked out before is refused then.
@@ -1092,4 +1134,4 @@ OWN_STORE_MAIN(test_life, test_spent, test_duplicate_label, test_came, test_veri
 	test_collision, test_again, test_step_late, test_limit, test_shrink, test_compact,
 	test_compact_large, test_log, test_kill, test_rot, test_sets, test_foreign, test_lock_late,
 	test_newer, test_reader, test_models, test_directories, test_labels, test_pinned, test_validation,
-	test_loose)
+	test_validation_step, test_loose)
