@@ -137,7 +137,8 @@ drop_scenes(100, 200)
 after = {i: r for i, r in validating().items() if i in before}
 check(len(after) > 3, f"{len(after)} of {len(before)} are there")
 check(pinned in after and after[pinned]["quality"] == best, "what is pinned stays as it is")
-check(all(r["quality"] == lead_to[i] and r["step"] is None for i, r in after.items() if i != pinned),
+went = {i: r for i, r in after.items() if r["quality"] != best}
+check(len(went) > len(after) / 2 and all(r["quality"] == lead_to[i] and r["step"] is None for i, r in went.items()),
       f"where they led to: {[(r['quality'], lead_to[i]) for i, r in after.items()]}")
 check(any(r["quality"] < min(lead_to.values()) for r in rows("stratum % 2 = 0").values()), "while others went further")
 d.verify()
