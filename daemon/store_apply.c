@@ -342,8 +342,8 @@ static bool leads_on(const struct image_row *row, uint8_t step_to)
 
 /*
  * Another stratum. Validation images are not degraded: what becomes one takes no step to a lower quality
- * (where steps are whose turn it is to go they lead to none); what is none any more takes the step that
- * `to` has.
+ * (where steps are whose turn it is to go they lead to none, and stay); what is none any more takes the step
+ * that `to` has.
  */
 static int set_label(struct store *s, struct image_row *row, const struct image_row *to, struct batch *b)
 {
@@ -353,7 +353,7 @@ static int set_label(struct store *s, struct image_row *row, const struct image_
 
 	if (validation && !was && row->step_to) {
 		row->step = -1;
-	} else if (!validation && (was || row->step < 0) && !(row->flags & IMAGE_PINNED)) {
+	} else if (!validation && (row->step < 0 || (was && row->step_to)) && !(row->flags & IMAGE_PINNED)) {
 		bool leads = leads_on(row, to->step_to);
 
 		row->step = leads ? to->step : -1;

@@ -944,6 +944,7 @@ static void test_validation(void)
 	op->row.step = 77;
 	CHECK_INT(apply_free(s, op), 0);
 	CHECK_INT(apply_free(s, labelled(1, stratum_of(4, true), -1, 0)), 0);
+	CHECK_INT(apply_free(s, labelled(1, stratum_of(4, false), 99, 0)), 0);
 	CHECK_INT(view_row(v, 1, &row), 0);
 	CHECK_INT(row.step, 77);
 	view_close(v);
