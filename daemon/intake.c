@@ -418,7 +418,7 @@ static int decide(struct capture *c, struct curve_answer *a)
 	enum policy_mode mode = (enum policy_mode)d->config.policy.mode;
 	float price = keeper_door_price(d);
 	bool validation;
-	int rung, faithful;
+	int rung;
 
 	set_row(c, a);
 	validation = stratum_is_validation(c->row.stratum);
@@ -429,9 +429,11 @@ static int decide(struct capture *c, struct curve_answer *a)
 	if (mode == MODE_ADAPTIVE)
 		rung = choose_no_larger(&a->curve, &d->population, rung, c->file.size);
 	c->loose = choose_loose(mode, a->curve.rate[rung], keeper_nearly_full(d));
-	faithful = choose_rung(mode, &a->curve, &d->population, price, true);
-	if (validation)
+	if (validation) {
+		int faithful = choose_rung(mode, &a->curve, &d->population, price, true);
+
 		rung = c->loose ? MAX(rung, faithful) : faithful;
+	}
 	c->first_step = choose_first_step(&a->curve, &d->population, rung, validation);
 	row_set_step(&c->row, choose_next(mode, &a->curve, &d->population, rung, validation,
 				      d->sequence + d->intake->n, c->row.rank));

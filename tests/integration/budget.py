@@ -5,7 +5,7 @@ import subprocess
 import threading
 import time
 
-from harness import Daemon, Scenes, check, finish, picture
+from harness import Daemon, Scenes, check, feed_scenes, finish, picture
 
 MIB = 1 << 20
 
@@ -13,12 +13,6 @@ MIB = 1 << 20
 def feed(d, n, start=0):
     for i in range(start, start + n):
         d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.png", picture(i % 2, i, 64))
-
-
-def feed_scenes(d, scenes, n, start=0, dark_every=None):
-    for i in range(start, start + n):
-        dark = dark_every and i % dark_every == 0
-        d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.ppm", scenes.capture(i % 2, dark))
 
 
 def run(mode, extra=None):

@@ -105,6 +105,13 @@ class Scenes:
         return self.header + (pixels.translate(bytes(v // 4 for v in range(256))) if dark else pixels)
 
 
+def feed_scenes(d, scenes, n, start=0, dark_every=None):
+    """So many captures of both kinds, labelled."""
+    for i in range(start, start + n):
+        dark = dark_every and i % dark_every == 0
+        d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.ppm", scenes.capture(i % 2, dark))
+
+
 class Daemon:
     """One larderd; settings are {"Section": {"Key": value}} over test-friendly defaults."""
 

@@ -3,7 +3,7 @@
 none they are packed, and are the same pictures."""
 import os
 
-from harness import Daemon, Scenes, check, finish, grey_noise
+from harness import Daemon, Scenes, check, feed_scenes, finish, grey_noise
 
 LOOSE = 16
 
@@ -33,6 +33,15 @@ def drop(first, n):
     d.drained(60)
 
 
+def uniform_for_a_while(back):
+    """Other settings forget the first step for as long as they hold; back: when it is there again."""
+    for mode, there in (("uniform", lambda: not any(r["step_to"] for r in rows().values())), ("adaptive", back)):
+        d.configure({"Policy": {"Mode": mode}})
+        d.stop()
+        d.start()
+        d.wait_for(there, 30, f"steps of Mode={mode}")
+
+
 def lead_to_themselves(found):
     """But for those that validate, which go to the lowest quality that spoils next to nothing."""
     return all(r["step"] == 0 and (r["stratum"] % 2 or r["step_to"] == r["quality"]) and not r["tables"] for r in found.values())
@@ -60,15 +69,7 @@ d.drained()
 camera = rows("name = CAST('camera.jpg' AS BLOB)")
 check(len(camera) == 1 and all(r["data"] == files[one] and r["flags"] & LOOSE for r in camera.values()), "as it came, but for what it said")
 
-# Other settings forget it for as long as they hold.
-d.configure({"Policy": {"Mode": "uniform"}})
-d.stop()
-d.start()
-d.wait_for(lambda: not any(r["step_to"] for r in rows().values()), 30, "steps of Mode=uniform")
-d.configure({"Policy": {"Mode": "adaptive"}})
-d.stop()
-d.start()
-d.wait_for(lambda: lead_to_themselves(loose()), 30, "steps of Mode=adaptive")
+uniform_for_a_while(lambda: lead_to_themselves(loose()))
 check(len(loose()) == len(before) + 1, "as many as before")
 
 # More comes than there is room for; with nowhere else to go they are packed and no more.
@@ -103,37 +104,26 @@ d = Daemon({"Store": {"MaxUse": "8M"}, "Training": {"Enabled": "false", "Validat
 scenes = Scenes(256)
 
 
-def drop_scenes(first, n):
-    for i in range(first, first + n):
-        d.drop(f"{'stripes' if i % 2 else 'blobs'}/{i}.ppm", scenes.capture(i % 2))
-    d.drained(60)
-
-
 def validating():
     return rows("stratum % 2")
 
 
-drop_scenes(0, 100)
+feed_scenes(d, scenes, 100)
+d.drained(60)
 before = validating()
 best = max(r["quality"] for r in rows().values())
 check(len(before) > 5 and all(r["quality"] == best and r["flags"] & LOOSE for r in before.values()), f"as good as any: {before}")
 one = d.ask("show", next(iter(before)))
 check(one["validation"] and "When room is needed" in one["reason"], f"it says so: {one['reason']}")
 d.ctl("pin", (pinned := one["id"]))
-d.configure({"Policy": {"Mode": "uniform"}})  # other settings forget it while they hold
-d.stop()
-d.start()
-d.wait_for(lambda: not any(r["step_to"] for r in rows().values()), 30, "steps of Mode=uniform")
-d.configure({"Policy": {"Mode": "adaptive"}})
-d.stop()
-d.start()
-d.wait_for(lambda: all(r["step_to"] for i, r in validating().items() if i != pinned), 30, "steps of Mode=adaptive")
+uniform_for_a_while(lambda: all(r["step_to"] for i, r in validating().items() if i != pinned))
 lead_to = {i: r["step_to"] for i, r in validating().items()}
 check(all(q < best for i, q in lead_to.items() if i != pinned), f"they may become smaller: {lead_to}")
 d.configure({"Store": {"MaxUse": "2M"}})
 d.ctl("reload")
 d.wait_for(lambda: d.status()["store"]["limit"] == 2 << 20 >= d.status()["store"]["use"], 60, "2 MiB to hold")
-drop_scenes(100, 200)
+feed_scenes(d, scenes, 200, 100)
+d.drained(60)
 after = {i: r for i, r in validating().items() if i in before}
 check(len(after) > 3, f"{len(after)} of {len(before)} are there")
 check(pinned in after and after[pinned]["quality"] == best, "what is pinned stays as it is")

@@ -4,6 +4,7 @@
  */
 #include "daemon/keeper_internal.h"
 
+#include "tests/unit/loop.h"
 #include "tests/unit/own_store.h"
 
 #define LIMIT	  MIB
@@ -92,18 +93,10 @@ static void begin(enum policy_mode mode)
 	CHECK(rounds > 0);
 }
 
-static void close_handle(uv_handle_t *h, void *arg)
-{
-	(void)arg;
-	uv_close(h, NULL);
-}
-
 static void end(void)
 {
 	d.stopping = true;
-	uv_walk(&loop, close_handle, NULL);
-	uv_run(&loop, UV_RUN_DEFAULT);
-	CHECK_INT(uv_loop_close(&loop), 0);
+	close_loop(&loop);
 	keeper_free(d.keeper);
 	writer_free(d.writer);
 	view_close(d.view);

@@ -8,6 +8,7 @@
 
 #include "common/io.h"
 #include "tests/unit/disk.h"
+#include "tests/unit/loop.h"
 #include "tests/unit/test.h"
 #include "tests/unit/tree.h"
 
@@ -152,12 +153,6 @@ static struct op *row(int64_t id, size_t bytes)
 	return op;
 }
 
-static void close_handle(uv_handle_t *h, void *arg)
-{
-	(void)arg;
-	uv_close(h, NULL);
-}
-
 int main(void)
 {
 	static const int64_t wanted[] = {8192, 8192, 8192, 16384, 32768, 65536};
@@ -276,10 +271,8 @@ int main(void)
 	run_until(&loop, &lacked, (int)ARRAY_SIZE(wanted) + 1);
 	CHECK_INT(lacking, wanted[0]);
 
-	uv_walk(&loop, close_handle, NULL);
-	uv_run(&loop, UV_RUN_DEFAULT);
+	close_loop(&loop);
 	writer_free(w);
-	CHECK_INT(uv_loop_close(&loop), 0);
 	close(spool);
 	store_close(s);
 	remove_tree(root);
